@@ -1,0 +1,90 @@
+"""The AdaIN network: encoder, transform, decoder, and one `stylize` over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adain_net.decoder import Decoder
+from adain_net.encoder import Encoder
+from adain_net.statistics import StyleStatistics, channel_statistics, mix_statistics
+from adain_net.transform import adain_transform
+
+MIN_SIDE = 16
+"""Smaller pictures are continued to this many pixels by repeating their edge: relu4_1 must have two cells to reflect."""
+
+
+class AdainNetwork(nn.Module):
+    """Encoder and decoder that belong together.
+
+    The steps are separate so that a caller can keep a content's features and a style's statistics between requests:
+    encode() once a layer, style_statistics() once a style, stylize_features() once a change of the sliders.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """relu4_1 of a picture of any size.
+
+        Args:
+            picture: (N, 3, h, w), float, RGB in 0..1, h and w at least 1.
+        Returns:
+            (N, 512, ceil(h/8), ceil(w/8)), at least 2 cells a side.
+        """
+        height, width = picture.shape[2:]
+        padding = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
+        features: Tensor = self.encoder(functional.pad(picture, padding, mode="replicate") if any(padding) else picture)
+        return features
+
+    def style_statistics(self, picture: Tensor) -> StyleStatistics:
+        """Statistics of relu4_1 of a style picture, (N, 512) each. Arguments as for encode()."""
+        return channel_statistics(self.encode(picture))
+
+    def stylize_features(
+        self, content_feat: Tensor, style: StyleStatistics, *, alpha: float, height: int, width: int
+    ) -> Tensor:
+        """Transform and decode content features.
+
+        Args:
+            content_feat: encode() of the content.
+            style: What style_statistics() or mix_statistics() gave.
+            alpha: 0 = content, 1 = full style.
+            height, width: The content's size in pixels; the result has it exactly.
+        Returns:
+            (N, 3, height, width), float, RGB clamped to 0..1.
+        """
+        transform = adain_transform(channel_statistics(content_feat), style, alpha=alpha)
+        stylized: Tensor = self.decoder(transform.apply(content_feat))
+        return stylized[:, :, :height, :width].clamp(0.0, 1.0)
+
+    @torch.inference_mode()
+    def stylize(
+        self,
+        content: Tensor,
+        styles: Sequence[Tensor],
+        *,
+        style_weights: Sequence[float] | None = None,
+        alpha: float = 1.0,
+    ) -> Tensor:
+        """Paint a content picture in the mixture of styles.
+
+        Args:
+            content: (1, 3, h, w), float, RGB in 0..1.
+            styles: Style pictures, (1, 3, any, any) each, as content.
+            style_weights: One a style, in proportion; equal when None.
+            alpha: 0 = content through encoder and decoder, 1 = full style.
+        Returns:
+            (1, 3, h, w), float, RGB in 0..1.
+        Raises:
+            ValueError: alpha or weights out of range, or no style.
+        """
+        weights = [1.0] * len(styles) if style_weights is None else style_weights
+        style = mix_statistics([self.style_statistics(picture) for picture in styles], weights)
+        height, width = content.shape[2:]
+        return self.stylize_features(self.encode(content), style, alpha=alpha, height=height, width=width)

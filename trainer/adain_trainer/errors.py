@@ -1,0 +1,5 @@
+"""The trainer's one error: a sentence that the user can act on."""
+
+
+class TrainerError(Exception):
+    """Training cannot start or go on; the message says what to do."""

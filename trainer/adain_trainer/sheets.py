@@ -1,0 +1,54 @@
+"""Sample sheets: contents down, styles across, the first row and column the originals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from adain_net.network import AdainNetwork
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from adain_trainer.data import to_tensor
+
+
+def to_picture(tensor: Tensor) -> Image.Image:
+    """A (3, h, w) float tensor in 0..1 as an 8-bit picture."""
+    return Image.fromarray((tensor.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy())
+
+
+def square(picture: Image.Image, side: int) -> Image.Image:
+    """The picture's middle, side x side pixels."""
+    return ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
+
+
+@torch.inference_mode()
+def sample_sheet(
+    network: AdainNetwork,
+    contents: Sequence[Image.Image],
+    styles: Sequence[Image.Image],
+    *,
+    side: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Image.Image:
+    """Every content in every style; the first column but one is alpha 0, the content through encoder and decoder.
+
+    Args:
+        side: Of each picture, pixels.
+        progress: Called with pictures done and pictures in all.
+    """
+    sheet = Image.new("RGB", ((len(styles) + 2) * side, (len(contents) + 1) * side), "white")
+    statistics = []
+    for column, picture in enumerate(styles):
+        cropped = square(picture, side)
+        sheet.paste(cropped, ((column + 2) * side, 0))
+        statistics.append(network.style_statistics(to_tensor(cropped)[None]))
+    for row, picture in enumerate(contents):
+        cropped = square(picture, side)
+        sheet.paste(cropped, (0, (row + 1) * side))
+        feat = network.encode(to_tensor(cropped)[None])
+        for column, (style, alpha) in enumerate([(statistics[0], 0.0), *((style, 1.0) for style in statistics)]):
+            result = network.stylize_features(feat, style, alpha=alpha, height=side, width=side)
+            sheet.paste(to_picture(result[0]), ((column + 1) * side, (row + 1) * side))
+        progress(row + 1, len(contents))
+    return sheet

@@ -1,0 +1,5 @@
+"""The errors of weights files: each says in a sentence what is wrong and what to do."""
+
+
+class WeightsError(Exception):
+    """A weights file is missing, damaged, of another shape, or not to be trusted."""
