@@ -25,21 +25,25 @@ class StyleStatistics:
     std: Tensor
 
 
-def channel_statistics(feat: Tensor, *, eps: float = EPS) -> StyleStatistics:
-    """Mean and deviation of each channel over the picture.
+def channel_statistics(feat: Tensor, *, region: Tensor | None = None, eps: float = EPS) -> StyleStatistics:
+    """Mean and deviation of each channel over the picture, or over a region of it.
 
     Args:
         feat: (N, C, h, w), float.
+        region: (N or 1, 1, h, w), float in 0..1: how much each position counts; None for all alike. Not all 0.
         eps: Added to the variance before the root.
     Returns:
-        Mean and deviation, (N, C) each. The variance divides by n-1; a single position has variance 0.
+        Mean and deviation, (N, C) each. With n positions (in a region, the sum of its values) the variance divides by
+        n-1; below 2 by n/2, which continues it down to a region smaller than a position.
     Source:
         Huang and Belongie, ICCV 2017, eq. 5 and 6, with n-1 as in the PyTorch code that most weights come from.
     """
     positions = feat.flatten(2)
-    mean = positions.mean(dim=2)
-    squares = (positions - mean.unsqueeze(2)).square().sum(dim=2)
-    variance = squares / max(positions.shape[2] - 1, 1)
+    counts = feat.new_ones(1, 1, positions.shape[2]) if region is None else region.flatten(2)
+    n = counts.sum(dim=2)
+    mean = (positions * counts).sum(dim=2) / n
+    squares = ((positions - mean.unsqueeze(2)).square() * counts).sum(dim=2)
+    variance = squares / torch.maximum(n - 1, n / 2)
     return StyleStatistics(mean, (variance + eps).sqrt())
 
 

@@ -1,0 +1,179 @@
+"""A blocking client: one DEALER socket, a time limit on everything, nothing that lingers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+import zmq
+
+from adain_client import protocol
+from adain_client.connection import ConnectionInfo
+from adain_client.errors import CancelledError, ProtocolError, ServerUnavailableError
+from adain_client.jobs import Message, Progress, StylizeJob, StylizeRequest
+from adain_client.protocol import Header
+
+HELLO_TIMEOUT_S = 3.0
+SEND_TIMEOUT_MS = 1000
+SILENCE_TIMEOUT_S = 10.0
+"""A server that says nothing to a hello for this long is taken for dead."""
+HELLO_EVERY_S = 2.0
+CANCEL_TIMEOUT_S = 10.0
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """What a server says of itself.
+
+    Attributes:
+        boot: 16 bytes, another one after each start.
+        server: Its version. device, model: what computes, with which weights.
+        ready: The model is loaded.
+        max_pixels: The largest content, height times width.
+        max_styles: The most styles of a job.
+    """
+
+    boot: bytes
+    server: str
+    device: str
+    model: str
+    ready: bool
+    max_pixels: int
+    max_styles: int
+
+
+class Client:
+    """A connection to one server. Use it in one thread, as a context manager."""
+
+    def __init__(self, connection: ConnectionInfo, *, name: str = "adain_client") -> None:
+        self._name = name
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues for a server that is not there
+        self._socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.CHUNK_BYTES)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        if connection.server_key:
+            self._socket.setsockopt(zmq.CURVE_SERVERKEY, connection.server_key.encode("ascii"))
+            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, connection.client_key.encode("ascii"))
+            self._socket.setsockopt(zmq.CURVE_SECRETKEY, connection.client_secret.encode("ascii"))
+        self._socket.connect(connection.endpoint)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection and whatever is queued on it."""
+        self._socket.close(linger=0)
+        self._context.term()
+
+    def hello(self, *, timeout_s: float = HELLO_TIMEOUT_S) -> ServerInfo:
+        """Ask the server who it is.
+
+        Raises:
+            ServerUnavailableError: No answer in time.
+            ProtocolError: The other side is not an AdaIN server of this version.
+        """
+        deadline = time.monotonic() + timeout_s
+        self._send([protocol.pack("hello", client=self._name)])
+        while (message := self._receive(deadline - time.monotonic())) is not None:
+            header, _ = message
+            if header["op"] == "welcome":
+                return ServerInfo(**{name: header[name] for name in protocol.FROM_SERVER["welcome"]})
+            if header["op"] == "error" and "job" not in header:
+                raise ProtocolError(header["code"], header["message"])
+        raise ServerUnavailableError("The AdaIN server does not answer.")
+
+    def stylize(
+        self,
+        request: StylizeRequest,
+        *,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        cancelled: Callable[[], bool] = lambda: False,
+        timeout_s: float | None = None,
+    ) -> bytearray:
+        """Run one job to its end.
+
+        A server that was restarted meanwhile gets the job again.
+
+        Args:
+            on_progress: Called whenever the job's progress changes, in this thread.
+            cancelled: Asked about twenty times a second; True cancels the job.
+            timeout_s: For the whole job; None for no limit as long as the server answers.
+        Returns:
+            The stylized pixels, of the content's height, width and channels.
+        Raises:
+            CancelledError: As asked. RequestError: The server refused or lost the job.
+            ServerUnavailableError: No server answers any more, or the time is over.
+        """
+        job = StylizeJob(request)
+        started = heard = time.monotonic()
+        boot = self.hello().boot
+        intact = self._send_all(job.open())
+        asked, cancel_sent, shown = started, None, None
+        while not job.finished:
+            now = time.monotonic()
+            if cancel_sent is None and cancelled():
+                intact &= self._send_all(job.cancel())
+                cancel_sent = now
+            self._check_time(now, heard, started, timeout_s, cancel_sent)
+            if now - max(heard, asked) > HELLO_EVERY_S:
+                # A silent server may be computing, or dead: a hello tells the one from the other.
+                self._send([protocol.pack("hello", client=self._name)])
+                asked = now
+            message = self._receive(POLL_S)
+            if message is None:
+                continue
+            heard = time.monotonic()
+            header, payload = message
+            if header["op"] != "welcome":
+                intact &= self._send_all(job.receive(header, payload))
+            elif not intact or header["boot"] != boot:
+                boot = header["boot"]
+                intact = self._send_all(job.open())
+            if job.progress != shown:
+                shown = job.progress
+                on_progress(shown)
+        if job.error is not None:
+            raise job.error
+        assert job.result is not None
+        return job.result
+
+    @staticmethod
+    def _check_time(
+        now: float, heard: float, started: float, timeout_s: float | None, cancel_sent: float | None
+    ) -> None:
+        if cancel_sent is not None and now - cancel_sent > CANCEL_TIMEOUT_S:
+            raise CancelledError("The job was cancelled; the server did not confirm it.")
+        if now - heard > SILENCE_TIMEOUT_S:
+            raise ServerUnavailableError("The AdaIN server stopped answering; start it again and retry.")
+        if timeout_s is not None and now - started > timeout_s:
+            raise ServerUnavailableError(f"The job was not finished within {timeout_s:g} seconds.")
+
+    def _send_all(self, messages: list[Message]) -> bool:
+        return all([self._send(message) for message in messages])
+
+    def _send(self, message: Message) -> bool:
+        """False when the connection is down just now: the job is opened again when the server says hello."""
+        try:
+            self._socket.send_multipart(message, copy=len(message) == 1)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            raise ServerUnavailableError(f"The connection to the AdaIN server failed ({error}).") from None
+        return True
+
+    def _receive(self, timeout_s: float) -> tuple[Header, bytes] | None:
+        if not self._socket.poll(max(0, int(timeout_s * 1000))):
+            return None
+        return protocol.unpack(self._socket.recv_multipart(), protocol.FROM_SERVER)

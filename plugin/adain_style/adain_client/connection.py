@@ -1,0 +1,103 @@
+"""Where a server is: the connection file that it writes and that clients find by themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from adain_client.errors import ServerUnavailableError
+
+CONNECTION_FILE_VARIABLE = "ADAIN_CONNECTION_FILE"
+CONNECTION_FILE_NAME = "connection.json"
+
+
+@dataclass(frozen=True)
+class ConnectionInfo:
+    """How to reach a server.
+
+    Attributes:
+        endpoint: A ZeroMQ endpoint, ipc or tcp.
+        pid: The server's process.
+        server_key: CURVE public key of the server, Z85; empty for ipc.
+        client_key, client_secret: CURVE key pair that the server admits, Z85; empty for ipc.
+    """
+
+    endpoint: str
+    pid: int
+    server_key: str = ""
+    client_key: str = ""
+    client_secret: str = ""
+
+
+def runtime_folder() -> Path:
+    """The private folder of this user's server: socket, lock, connection file, log. Not created here."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+        return Path(base) / "adain-style" if base else Path.home() / "AppData" / "Local" / "adain-style"
+    if base := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(base) / "adain-style"
+    return Path(tempfile.gettempdir()) / f"adain-style-{os.getuid()}"
+
+
+def default_connection_file() -> Path:
+    """ADAIN_CONNECTION_FILE when set, else connection.json in the runtime folder."""
+    if named := os.environ.get(CONNECTION_FILE_VARIABLE):
+        return Path(named)
+    return runtime_folder() / CONNECTION_FILE_NAME
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create a folder that only its owner may enter, or check that an existing one is such.
+
+    Raises:
+        OSError: It cannot be made, belongs to somebody else, or is open to others.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if sys.platform == "win32":
+        return
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        raise OSError(f"{folder} is not a folder of yours")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise OSError(f"{folder} is open to other users; run 'chmod 700 {folder}'")
+
+
+def write_connection_file(path: Path, info: ConnectionInfo) -> None:
+    """Write the file so that it appears whole and readable by its owner only. Raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".connection-", dir=path.parent)  # mkstemp makes it 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(info), file)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_connection_file(path: Path) -> ConnectionInfo:
+    """Read and check a connection file.
+
+    Raises:
+        ServerUnavailableError: There is none, others can read it, it is a link, or it is damaged.
+    """
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ServerUnavailableError(f"{path} is not a plain file, so it is not trusted; remove it.")
+        if sys.platform != "win32" and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077):
+            raise ServerUnavailableError(f"{path} can be read by other users, so it is not trusted; remove it.")
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        info = ConnectionInfo(**fields)
+    except FileNotFoundError:
+        raise ServerUnavailableError("No AdaIN server is running.") from None
+    except (OSError, ValueError, TypeError):
+        raise ServerUnavailableError(f"{path} cannot be read; remove it and start the server again.") from None
+    keys = (info.endpoint, info.server_key, info.client_key, info.client_secret)
+    if not all(isinstance(value, str) for value in keys) or not info.endpoint.startswith(("ipc://", "tcp://")):
+        raise ServerUnavailableError(f"{path} is damaged; remove it and start the server again.")
+    return info

@@ -1,0 +1,232 @@
+"""The messages of PROTOCOL.md: limits, fields, packing, and checking what comes in.
+
+Only the standard library and msgpack: this module runs in the hosts' own Python and in the server.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgpack
+
+from adain_client.errors import ProtocolError
+
+VERSION = 1
+MAX_HEADER_BYTES = 64 * 1024
+MAX_DEPTH = 8
+CHUNK_BYTES = 1024 * 1024
+MAX_TEXT = 256
+MAX_STYLES = 16
+MAX_UINT = 2**53
+
+Header = dict[str, Any]
+Rule = Callable[[Any], bool]
+
+ERRORS: dict[str, bool] = {
+    "BAD_ENVELOPE": False,
+    "BAD_HEADER": False,
+    "BAD_FIELD": False,
+    "UNSUPPORTED_VERSION": False,
+    "UNKNOWN_OP": False,
+    "BAD_SHAPE": False,
+    "MASK_SHAPE": False,
+    "TOO_LARGE": False,
+    "BAD_CHUNK": False,
+    "LENGTH_MISMATCH": False,
+    "BAD_DIGEST": True,
+    "ID_CONFLICT": False,
+    "UNKNOWN_JOB": False,
+    "ALREADY_DONE": False,
+    "BUSY": True,
+    "EXPIRED": True,
+    "WORKER_LOST": True,
+    "OUT_OF_MEMORY": False,
+    "INTERNAL": False,
+    "SHUTTING_DOWN": True,
+}
+"""Every error code, and whether the same request may succeed later."""
+
+
+def _is_uint(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_UINT
+
+
+def _is_float(value: Any) -> bool:
+    return type(value) is float and math.isfinite(value)
+
+
+def _is_bytes(length: int) -> Rule:
+    return lambda value: type(value) is bytes and len(value) == length
+
+
+def _is_list(item: Rule, least: int, most: int) -> Rule:
+    return lambda value: type(value) is list and least <= len(value) <= most and all(map(item, value))
+
+
+def _is_map(fields: Mapping[str, Rule]) -> Rule:
+    return lambda value: (
+        type(value) is dict and value.keys() == fields.keys() and all(rule(value[name]) for name, rule in fields.items())
+    )
+
+
+_is_blob = _is_map({"digest": _is_bytes(32), "height": _is_uint, "width": _is_uint, "channels": _is_uint})
+
+TYPES: dict[str, Rule] = {
+    "str": lambda value: type(value) is str and len(value) <= MAX_TEXT,
+    "bytes16": _is_bytes(16),
+    "bytes32": _is_bytes(32),
+    "uint": _is_uint,
+    "float": _is_float,
+    "bool": lambda value: type(value) is bool,
+    "blob": _is_blob,
+    "mask": lambda value: value is None or _is_blob(value),
+    "styles": _is_list(_is_map({"blob": _is_blob, "weight": _is_float}), 1, MAX_STYLES),
+    "digests": _is_list(_is_bytes(32), 0, MAX_STYLES + 2),
+    "versions": _is_list(_is_uint, 2, 2),
+}
+"""The types of PROTOCOL.md section 2."""
+
+FROM_CLIENT: dict[str, dict[str, str]] = {
+    "hello": {"client": "str"},
+    "open": {"job": "bytes16", "content": "blob", "mask": "mask", "styles": "styles", "alpha": "float"},
+    "chunk": {"job": "bytes16", "digest": "bytes32", "offset": "uint"},
+    "credit": {"job": "bytes16", "chunks": "uint"},
+    "cancel": {"job": "bytes16"},
+    "done": {"job": "bytes16"},
+}
+FROM_SERVER: dict[str, dict[str, str]] = {
+    "welcome": {
+        "boot": "bytes16",
+        "server": "str",
+        "device": "str",
+        "model": "str",
+        "ready": "bool",
+        "max_pixels": "uint",
+        "max_styles": "uint",
+    },
+    "grant": {"job": "bytes16", "need": "digests", "chunks": "uint"},
+    "credit": {"job": "bytes16", "chunks": "uint"},
+    "progress": {"job": "bytes16", "stage": "str", "step": "uint", "steps": "uint"},
+    "result": {"job": "bytes16", "size": "uint", "digest": "bytes32"},
+    "chunk": {"job": "bytes16", "offset": "uint"},
+    "cancelled": {"job": "bytes16"},
+    "error": {
+        "code": "str",
+        "message": "str",
+        "retryable": "bool",
+        "job": "bytes16?",
+        "retry_after_s": "float?",
+        "versions": "versions?",
+    },
+}
+
+
+def pack(op: str, /, **fields: Any) -> bytes:
+    """The header frame of a message of this version."""
+    packed: bytes = msgpack.packb({"v": VERSION, "op": op, **fields}, use_bin_type=True)
+    return packed
+
+
+def unpack(frames: Sequence[bytes], ops: Mapping[str, Mapping[str, str]]) -> tuple[Header, bytes]:
+    """Check a message and take it apart.
+
+    Args:
+        frames: As received.
+        ops: FROM_CLIENT in the server, FROM_SERVER in a client.
+    Returns:
+        The header, every field of the type that PROTOCOL.md gives, and the payload, empty without one.
+    Raises:
+        ProtocolError: BAD_ENVELOPE, BAD_HEADER, UNSUPPORTED_VERSION, UNKNOWN_OP or BAD_FIELD.
+    """
+    if not 1 <= len(frames) <= 2 or any(len(frame) > CHUNK_BYTES for frame in frames):
+        raise ProtocolError("BAD_ENVELOPE", "A message has a header and at most one payload of at most 1 MiB.")
+    header = unpack_header(frames[0])
+    if header.get("v") != VERSION or type(header["v"]) is not int:
+        raise ProtocolError("UNSUPPORTED_VERSION", f"Only protocol version {VERSION} is spoken here; update the older side.")
+    op = header.get("op")
+    if type(op) is not str or op not in ops:
+        raise ProtocolError("UNKNOWN_OP", f"There is no operation {_shown(op)}.")
+    _check_fields(header, ops[op])
+    has_payload = len(frames) == 2
+    if has_payload != (op == "chunk") or (has_payload and not frames[1]):
+        raise ProtocolError("BAD_ENVELOPE", "A chunk has a payload, and nothing else has one.")
+    return header, frames[1] if has_payload else b""
+
+
+def unpack_header(frame: bytes) -> Header:
+    """Decode a header frame without looking at its fields. Raises ProtocolError BAD_HEADER."""
+    if len(frame) > MAX_HEADER_BYTES:
+        raise ProtocolError("BAD_HEADER", "The header is larger than 64 KiB.")
+    try:
+        header = msgpack.unpackb(
+            frame,
+            raw=False,
+            strict_map_key=True,
+            max_ext_len=0,
+            object_pairs_hook=_map_with_unique_keys,
+        )
+    except (ValueError, RecursionError, msgpack.UnpackException):
+        # msgpack's FormatError, StackError, ExtraData and UnicodeDecodeError are ValueErrors.
+        raise ProtocolError("BAD_HEADER", "The header is not a msgpack map.") from None
+    if type(header) is not dict or _depth(header) > MAX_DEPTH:
+        raise ProtocolError("BAD_HEADER", "The header is not a map, or is nested too deeply.")
+    return header
+
+
+def blob_digest(pixels: bytes | bytearray | memoryview, height: int, width: int, channels: int) -> bytes:
+    """SHA-256 of a blob's shape and pixels: what names it on the wire."""
+    digest = blob_hasher(height, width, channels)
+    digest.update(pixels)
+    return digest.digest()
+
+
+def blob_hasher(height: int, width: int, channels: int) -> hashlib._Hash:
+    """A SHA-256 that has the blob's shape already and wants the pixels."""
+    return hashlib.sha256(f"{height} {width} {channels}\n".encode("ascii"))
+
+
+def blob_bytes(blob: Mapping[str, Any]) -> int:
+    """Number of bytes of a blob's pixels."""
+    size: int = blob["height"] * blob["width"] * blob["channels"]
+    return size
+
+
+def _map_with_unique_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs) or not all(type(key) is str for key in result):
+        raise ValueError("keys must be strings and occur once")
+    return result
+
+
+def _depth(value: Any) -> int:
+    # An explicit stack: a header nested thousands deep must not exhaust Python's own.
+    deepest, waiting = 0, [(value, 1)]
+    while waiting:
+        item, depth = waiting.pop()
+        deepest = max(deepest, depth)
+        if depth <= MAX_DEPTH and isinstance(item, (dict, list)):
+            children = item.values() if isinstance(item, dict) else item
+            waiting += [(child, depth + 1) for child in children if isinstance(child, (dict, list))]
+    return deepest
+
+
+def _check_fields(header: Header, fields: Mapping[str, str]) -> None:
+    for name, type_name in fields.items():
+        optional = type_name.endswith("?")
+        if name not in header:
+            if optional:
+                continue
+            raise ProtocolError("BAD_FIELD", f"The field {name} is missing.")
+        if not TYPES[type_name.rstrip("?")](header[name]):
+            raise ProtocolError("BAD_FIELD", f"The field {name} is not of type {type_name.rstrip('?')}.")
+    if unknown := header.keys() - fields.keys() - {"v", "op"}:
+        raise ProtocolError("BAD_FIELD", f"There is no field {_shown(min(unknown))}.")
+
+
+def _shown(value: Any) -> str:
+    """A value from outside as it may stand in a message or a log: escaped and cut."""
+    text = ascii(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,101 @@
+"""adain-server: the command that starts the server."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from adain_client.connection import default_connection_file
+from adain_weights.models import DEFAULT_MODEL
+
+from adain_server.config import ServerConfig, default_max_pixels
+from adain_server.errors import ServerError
+from adain_server.place import Place
+from adain_server.server import Server
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the server; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    config = ServerConfig(
+        device=options.device,
+        model=options.model,
+        bind=options.bind,
+        connection_file=options.connection_file.absolute(),
+        max_pixels=options.max_megapixels or default_max_pixels(),
+        idle_timeout_s=options.idle_timeout,
+    )
+    try:
+        with Place(config.connection_file, config.bind) as place:
+            server = Server(config, place, announce=_announce)
+
+            def stop(_number: int, _frame: FrameType | None) -> None:
+                server.request_stop()
+
+            signal.signal(signal.SIGTERM, stop)
+            signal.signal(signal.SIGINT, stop)
+            server.run()
+    except ServerError as error:
+        print(f"adain-server: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _announce(message: str) -> None:
+    print(f"adain-server: {message}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="adain-server", description="Stylizes pictures for GIMP, Krita and adain-stylize.")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what computes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME|FOLDER",
+        help="a model that 'adain-weights list' names, or a folder with decoder.safetensors (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bind",
+        default="tcp://127.0.0.1:0" if sys.platform == "win32" else "ipc",
+        metavar="ipc|tcp://127.0.0.1:PORT",
+        help="where to listen; port 0 takes a free one (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--connection-file",
+        type=Path,
+        default=default_connection_file(),
+        metavar="FILE",
+        help="tells clients where the server is; its folder must be yours alone (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-megapixels",
+        type=_megapixels,
+        metavar="N",
+        help="refuse larger pictures (default: what half of this machine's memory is enough for)",
+    )
+    parser.add_argument(
+        "--idle-timeout", type=float, metavar="SECONDS", help="end after this long without work (default: never)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="log each client's hello")
+    return parser
+
+
+def _megapixels(text: str) -> int:
+    value = float(text)
+    if not 0 < value <= 10_000:
+        raise argparse.ArgumentTypeError("must be above 0 and at most 10,000")
+    return int(value * 1_000_000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""The server's errors: those that end it, and those that a client is told."""
+
+from __future__ import annotations
+
+
+class ServerError(Exception):
+    """The server cannot start or go on; the message is one sentence for the terminal."""
+
+
+class JobError(Exception):
+    """A request is refused or a job ends; the client gets the code and the sentence.
+
+    Attributes:
+        code: One of adain_client.protocol.ERRORS.
+        retry_after_s: For BUSY, when to try again, in seconds.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,43 @@
+"""One job's pixels in shared memory: written by the I/O process, read and completed by the worker."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+from adain_server.errors import JobError
+
+SHARED_MEMORY_MOUNT = Path("/dev/shm")  # noqa: S108  # only asked how much room it has
+
+
+class Segment:
+    """Shared memory cut into parts of known sizes, one behind the other."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        """Allocate. Raises JobError BUSY when the machine has no room."""
+        self.offsets = [sum(sizes[:index]) for index in range(len(sizes))]
+        self.size = sum(sizes)
+        # Linux hands out shared memory that it does not have and kills the writer later, so ask first.
+        if SHARED_MEMORY_MOUNT.is_dir() and shutil.disk_usage(SHARED_MEMORY_MOUNT).free < self.size:
+            raise _no_room()
+        try:
+            self._memory = SharedMemory(create=True, size=max(self.size, 1))
+        except OSError:
+            raise _no_room() from None
+        self.name = self._memory.name
+
+    @property
+    def view(self) -> memoryview:
+        """All bytes. Slices of it have to be released before close()."""
+        return self._memory.buf
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._memory.close()
+        self._memory.unlink()
+
+
+def _no_room() -> JobError:
+    return JobError("BUSY", "The server has no shared memory left; try again in a moment.", retry_after_s=5.0)

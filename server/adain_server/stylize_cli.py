@@ -1,0 +1,236 @@
+"""adain-stylize: the client without a window, for files and folders."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adain_client.client import Client
+from adain_client.errors import AdainError
+from adain_client.jobs import Pixels, Progress, StylizeRequest
+from adain_client.launcher import connect
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
+"""What is opened; a format outside this list is refused before its decoder runs."""
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"})
+STYLE_SIDE = 512
+"""Pixels of a style's shorter side; the size decides how broad the strokes are."""
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class StyleChoice:
+    """A style picture and its relative weight."""
+
+    path: Path
+    weight: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        _stylize_all(options)
+    except (UsageError, AdainError) as error:
+        print(f"adain-stylize: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("adain-stylize: cancelled; pictures that were finished are kept.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="adain-stylize", description="Paints pictures in the style of others, through the AdaIN server."
+    )
+    parser.add_argument("content", nargs="+", type=Path, metavar="CONTENT", help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "--style",
+        action="append",
+        required=True,
+        metavar="IMAGE[:WEIGHT]",
+        help="a style picture; several are mixed by their relative weights (default weight: 1)",
+    )
+    parser.add_argument("--alpha", default="1", metavar="A", help="0 = content, 1 = full style (default: %(default)s)")
+    parser.add_argument("--mask", type=Path, metavar="MASK", help="stylize only where this picture is white")
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT|FOLDER", help="the result's file, or a folder for many"
+    )
+    parser.add_argument("--connection-file", type=Path, metavar="FILE", help="of the server (default: the running one)")
+    parser.add_argument("--no-start", action="store_true", help="fail when no server runs, instead of starting one")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def _stylize_all(options: argparse.Namespace) -> None:
+    alpha = _number(options.alpha, "--alpha")
+    if not 0 <= alpha <= 1:
+        raise UsageError(f"--alpha is between 0 and 1, not {options.alpha}.")
+    choices = [_parse_style(text) for text in options.style]
+    contents = _content_paths(options.content)
+    targets = _targets(contents, options.output)
+    # Everything that can be wrong with the files is found before a server is started.
+    styles = [(_style_pixels(choice.path), choice.weight) for choice in choices]
+    mask_picture = _open(options.mask).convert("L") if options.mask is not None else None
+    command = [sys.executable, "-m", "adain_server"]
+    with connect(
+        name="adain-stylize",
+        connection_file=options.connection_file,
+        command=command,
+        start=not options.no_start,
+        on_start=lambda message: tqdm.write(message, file=sys.stderr),
+    ) as client:
+        for content, target in zip(contents, targets, strict=True):
+            _stylize_one(client, content, target, styles, alpha, mask_picture, quiet=options.quiet)
+
+
+def _stylize_one(
+    client: Client,
+    path: Path,
+    target: Path,
+    styles: list[tuple[Pixels, float]],
+    alpha: float,
+    mask_picture: Image.Image | None,
+    *,
+    quiet: bool,
+) -> None:
+    picture = _open(path)
+    has_alpha = picture.has_transparency_data
+    content = _pixels(picture.convert("RGBA" if has_alpha else "RGB"))
+    mask = None
+    if mask_picture is not None:
+        mask = _pixels(mask_picture.resize(picture.size, Image.Resampling.BILINEAR))
+    with tqdm(total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}") as bar:
+        request = StylizeRequest(content, styles, alpha=alpha, mask=mask)
+        result = client.stylize(request, on_progress=lambda progress: _show(bar, progress))
+        bar.n = 1.0
+        bar.set_postfix_str(str(target))
+    stylized = Image.frombytes("RGBA" if has_alpha else "RGB", picture.size, bytes(result))
+    _save(stylized, target)
+
+
+# Where each stage begins and ends on the progress bar.
+_STAGES = {
+    "upload": (0.0, 0.05),
+    "queued": (0.05, 0.05),
+    "loading": (0.05, 0.05),
+    "style": (0.05, 0.3),
+    "encode": (0.3, 0.3),
+    "decode": (0.6, 0.95),
+    "download": (0.95, 1.0),
+}
+
+
+def _show(bar: tqdm[None], progress: Progress) -> None:
+    begin, end = _STAGES.get(progress.stage, (0.0, 1.0))
+    bar.n = begin + (end - begin) * progress.step / max(progress.steps, 1)
+    bar.set_postfix_str(progress.stage)
+
+
+def _number(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{what} is a number, not '{text}'.")
+    return value
+
+
+def _parse_style(text: str) -> StyleChoice:
+    """IMAGE or IMAGE:WEIGHT; a file whose name has a colon is found first."""
+    if Path(text).exists() or ":" not in text:
+        return StyleChoice(Path(text), 1.0)
+    name, _, weight_text = text.rpartition(":")
+    weight = _number(weight_text, f"the weight of style {name}")
+    if weight < 0:
+        raise UsageError(f"The weight of style {name} is at least 0, not {weight_text}.")
+    return StyleChoice(Path(name), weight)
+
+
+def _content_paths(given: Sequence[Path]) -> list[Path]:
+    paths = []
+    for path in given:
+        if path.is_dir():
+            inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise UsageError(f"There is no picture in the folder {path}.")
+            paths += inside
+        else:
+            paths.append(path)
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"There is no file {path}.")
+    return paths
+
+
+def _targets(contents: Sequence[Path], output: Path) -> list[Path]:
+    """Where each result goes. Nothing that is an input is ever overwritten."""
+    is_folder = output.is_dir() or not output.suffix
+    if not is_folder and len(contents) > 1:
+        raise UsageError(f"{len(contents)} pictures need a folder for their results, and {output} is a file's name.")
+    targets = [output / f"{path.stem}.png" if is_folder else output for path in contents]
+    if len(set(targets)) < len(targets):
+        raise UsageError("Two of the pictures have the same name, so their results would overwrite each other.")
+    for target in targets:
+        if target.suffix.lower() not in SUFFIXES:
+            raise UsageError(f"{target} has no picture format's ending; use .png or .jpg.")
+        if any(target.exists() and target.samefile(path) for path in contents):
+            raise UsageError(f"The result would overwrite {target}; choose another output.")
+    return targets
+
+
+def _open(path: Path) -> Image.Image:
+    """A picture, turned as its camera says, or a sentence."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as opened:
+                return ImageOps.exif_transpose(opened)
+    except FileNotFoundError:
+        raise UsageError(f"There is no file {path}.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UsageError(f"{path} has more pixels than can be opened safely.") from None
+    except (OSError, ValueError, SyntaxError):
+        raise UsageError(f"{path} is not a picture that can be read.") from None
+
+
+def _style_pixels(path: Path) -> Pixels:
+    picture = _open(path).convert("RGB")
+    scale = STYLE_SIDE / min(picture.size)
+    if scale < 1:
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    return _pixels(picture)
+
+
+def _pixels(picture: Image.Image) -> Pixels:
+    return Pixels(picture.tobytes(), picture.height, picture.width, len(picture.getbands()))
+
+
+def _save(picture: Image.Image, target: Path) -> None:
+    if target.suffix.lower() in {".jpg", ".jpeg", ".bmp", ".ppm"}:
+        picture = picture.convert("RGB")
+    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, **({"quality": 95} if target.suffix.lower() in {".jpg", ".jpeg", ".webp"} else {}))
+        temporary.replace(target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{target} cannot be written: {error.strerror or error}.") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""The worker process as its parent sees it: started, spoken to, noticed when it dies, started again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgpack
+import zmq
+
+ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=4294967296:glibc.malloc.mmap_max=0"
+"""Large buffers are kept and used again instead of being mapped and cleared at every layer (glibc only)."""
+
+
+class WorkerProcess:
+    """One worker, in a process of its own; messages both ways are msgpack maps over a pipe.
+
+    A thread hands on what the worker says, so that the parent's loop waits for sockets only.
+
+    Attributes:
+        inbox: A socket that gets the worker's messages; an empty one means that the worker has died.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], *, device: str, model: str) -> None:
+        self._context = context
+        self._arguments = (device, model)
+        self.inbox: zmq.Socket[bytes]
+        self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now."""
+        return self._process.pid
+
+    def send(self, op: str, **fields: Any) -> None:
+        """Say something to the worker. A worker that is dead is reported by inbox, not here."""
+        try:
+            self._connection.send_bytes(msgpack.packb({"op": op, **fields}))
+        except OSError:
+            return
+
+    def restart(self) -> None:
+        """Start a new process in the place of a dead one."""
+        self.stop()
+        self._start()
+
+    def stop(self) -> None:
+        """End the process; one that is computing is killed."""
+        self._connection.close()
+        self._process.join(timeout=0.2)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._pump.join()
+        self.inbox.close(linger=0)
+
+    def _start(self) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._connection, theirs = spawn.Pipe()
+        self._process = spawn.Process(target=_run, args=(theirs, *self._arguments), name="adain-worker", daemon=True)
+        with _AllocatorSettings():
+            self._process.start()
+        theirs.close()
+        endpoint = f"inproc://worker-{self._process.pid}"
+        self.inbox = self._context.socket(zmq.PAIR)
+        self.inbox.bind(endpoint)
+        outbox = self._context.socket(zmq.PAIR)
+        outbox.connect(endpoint)
+        self._pump = threading.Thread(target=_pump, args=(self._connection, outbox), daemon=True)
+        self._pump.start()
+
+
+def _run(connection: Connection, device: str, model: str) -> None:
+    # Imported here, so that the parent, which never computes, does not load torch.
+    from adain_server.worker import run_worker
+
+    run_worker(connection, device=device, model=model)
+
+
+def _pump(connection: Connection, outbox: zmq.Socket[bytes]) -> None:
+    try:
+        while True:
+            outbox.send(connection.recv_bytes())
+    except (EOFError, OSError):
+        # OSError also when the parent closed its end under us.
+        outbox.send(b"")
+    finally:
+        outbox.close(linger=1000)
+
+
+class _AllocatorSettings:
+    """glibc reads its settings when a program starts, so they are in the environment only while the worker starts."""
+
+    def __enter__(self) -> None:
+        self._before = os.environ.get("GLIBC_TUNABLES")
+        if sys.platform == "linux" and self._before is None:
+            os.environ["GLIBC_TUNABLES"] = ALLOCATOR
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is None:
+            os.environ.pop("GLIBC_TUNABLES", None)

@@ -1,0 +1,153 @@
+"""Find a model's weights: a name on the manifest, or a folder of the user's own; check them; read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from adain_weights.digest import sha256_of_bytes
+from adain_weights.errors import WeightsError
+
+EMBEDDED = Path(__file__).parent / "embedded"
+MANIFEST = EMBEDDED / "manifest.json"
+DEFAULT_MODEL = "adain-first-light"
+ROLES = ("encoder", "decoder")
+LARGEST_FILE = 512 * 1024**2
+"""No AdaIN encoder or decoder is nearly this large, in bytes."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One weights file of a manifest model.
+
+    Attributes:
+        path: Relative to the embedded folder.
+        sha256: Digest that the file must have. origin: Where the numbers come from. licence: Under which they are given.
+    """
+
+    path: str
+    sha256: str
+    origin: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class ManifestModel:
+    """A model that the project knows.
+
+    Attributes:
+        use: Who may use it for what.
+    """
+
+    name: str
+    description: str
+    use: str
+    encoder: ModelFile
+    decoder: ModelFile
+
+
+@dataclass(frozen=True)
+class ModelWeights:
+    """A model's tensors, as its files have them; adain_net says whether they fit the network."""
+
+    name: str
+    encoder: dict[str, Tensor]
+    decoder: dict[str, Tensor]
+
+
+def read_manifest() -> dict[str, ManifestModel]:
+    """The models that come with the project, by name."""
+    entries = json.loads(MANIFEST.read_text(encoding="utf-8"))["models"]
+    return {
+        name: ManifestModel(
+            name=name,
+            description=entry["description"],
+            use=entry["use"],
+            encoder=ModelFile(**entry["files"]["encoder"]),
+            decoder=ModelFile(**entry["files"]["decoder"]),
+        )
+        for name, entry in entries.items()
+    }
+
+
+def load_model(model: str) -> ModelWeights:
+    """Read a model's encoder and decoder.
+
+    Args:
+        model: A name on the manifest, whose files must have their digests; or a folder with encoder.safetensors and
+            decoder.safetensors; with decoder.safetensors only, the embedded encoder is taken.
+    Raises:
+        WeightsError: There is no such model, or a file is missing, damaged or not what the manifest says.
+    """
+    manifest = read_manifest()
+    if model in manifest:
+        entry = manifest[model]
+        return ModelWeights(model, load_manifest_file(entry.encoder), load_manifest_file(entry.decoder))
+    folder = Path(model)
+    if folder.is_dir():
+        own_encoder = folder / "encoder.safetensors"
+        encoder = read_safetensors(own_encoder) if own_encoder.exists() else load_embedded_encoder()
+        return ModelWeights(folder.resolve().name, encoder, read_safetensors(folder / "decoder.safetensors"))
+    raise WeightsError(f"There is no model or folder '{model}'; known models: {', '.join(manifest)}.")
+
+
+def load_embedded_encoder() -> dict[str, Tensor]:
+    """The encoder that comes with the project, checked. Raises WeightsError."""
+    return load_manifest_file(read_manifest()[DEFAULT_MODEL].encoder)
+
+
+def load_manifest_file(file: ModelFile) -> dict[str, Tensor]:
+    """Read an embedded weights file whose digest must match. Raises WeightsError."""
+    path = EMBEDDED / file.path
+    data = _read(path)
+    if sha256_of_bytes(data) != file.sha256:
+        raise WeightsError(f"{path} is not the file that the manifest names; install adain-style again.")
+    return _parse(path, data)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file of the user's own.
+
+    Raises:
+        WeightsError: Missing, too large, damaged, or another format; pickled files are never opened here.
+    """
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"{path} is not a .safetensors file; 'adain-weights convert' makes one from a .pth file.")
+    return _parse(path, _read(path))
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> str:
+    """Write tensors beside the target and rename; returns the file's digest. Raises WeightsError."""
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=dict(metadata))
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WeightsError(f"{path} cannot be written: {error.strerror}.") from None
+    return sha256_of_bytes(data)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise WeightsError(f"{path} is too large to be an AdaIN encoder or decoder.")
+        return path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load(data)
+    except SafetensorError:
+        raise WeightsError(f"{path} is damaged or not a safetensors file.") from None
+    return tensors
