@@ -1,0 +1,1 @@
+"""The AdaIN network and its mathematics: torch only; no sockets, no files, no globals."""

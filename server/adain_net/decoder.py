@@ -9,7 +9,7 @@ from adain_net.encoder import reflect_conv
 
 
 class Decoder(nn.Module):
-    """Mirror of the encoder: nearest-neighbour upsampling instead of pooling, reflection at the edges, no normalisation.
+    """Mirror of the encoder: nearest-neighbour upsampling for pooling, reflection at the edges, no normalisation.
 
     Source:
         Huang and Belongie, ICCV 2017, section 6.1.
@@ -43,7 +43,8 @@ class Decoder(nn.Module):
         x = functional.relu(self.conv2_2(x))
         x = _upsample(functional.relu(self.conv2_1(x)))
         x = functional.relu(self.conv1_2(x))
-        return self.conv1_1(x)
+        picture: Tensor = self.conv1_1(x)
+        return picture
 
 
 def _upsample(feat: Tensor) -> Tensor:

@@ -73,7 +73,10 @@ def encoder_to_public(encoder: Encoder) -> dict[str, Tensor]:
 
     The layers beyond relu4_1 are zeros: the public code loads them and cuts them off again.
     """
-    state = {f"{PUBLIC_COLOUR_CONV}.weight": torch.eye(3)[:, :, None, None], f"{PUBLIC_COLOUR_CONV}.bias": torch.zeros(3)}
+    state = {
+        f"{PUBLIC_COLOUR_CONV}.weight": torch.eye(3)[:, :, None, None],
+        f"{PUBLIC_COLOUR_CONV}.bias": torch.zeros(3),
+    }
     state |= _numbered(encoder.state_dict(), PUBLIC_ENCODER)
     for number in PUBLIC_ENCODER_UNUSED:
         state |= {f"{number}.weight": torch.zeros(512, 512, 3, 3), f"{number}.bias": torch.zeros(512)}

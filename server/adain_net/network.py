@@ -14,7 +14,7 @@ from adain_net.statistics import StyleStatistics, channel_statistics, mix_statis
 from adain_net.transform import adain_transform
 
 MIN_SIDE = 16
-"""Smaller pictures are continued to this many pixels by repeating their edge: relu4_1 must have two cells to reflect."""
+"""Smaller pictures are continued to this many pixels by repeating their edge: reflection needs two cells of relu4_1."""
 
 
 class AdainNetwork(nn.Module):
@@ -61,8 +61,8 @@ class AdainNetwork(nn.Module):
             style: What style_statistics() or mix_statistics() gave.
             alpha: 0 = content, 1 = full style.
             height, width: The content's size in pixels; the result has it exactly.
-            region: (1, 1, height, width), float in 0..1: the content's statistics are taken there, and only its features
-                are changed; None for the whole picture. Not all 0.
+            region: (1, 1, height, width), float in 0..1: the content's statistics are taken there, and only its
+                features are changed; None for the whole picture. Not all 0.
         Returns:
             (N, 3, height, width), float, RGB clamped to 0..1.
         """

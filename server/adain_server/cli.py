@@ -11,12 +11,11 @@ from pathlib import Path
 from types import FrameType
 
 from adain_client.connection import default_connection_file
-from adain_weights.models import DEFAULT_MODEL
-
 from adain_server.config import ServerConfig, default_max_pixels
 from adain_server.errors import ServerError
 from adain_server.place import Place
 from adain_server.server import Server
+from adain_weights.manifest import DEFAULT_MODEL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +53,9 @@ def _announce(message: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="adain-server", description="Stylizes pictures for GIMP, Krita and adain-stylize.")
+    parser = argparse.ArgumentParser(
+        prog="adain-server", description="Stylizes pictures for GIMP, Krita and adain-stylize."
+    )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what computes (default: %(default)s)"
     )

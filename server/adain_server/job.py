@@ -9,7 +9,6 @@ from typing import Any
 
 from adain_client import protocol
 from adain_client.protocol import CHUNK_BYTES, Header
-
 from adain_server.errors import JobError
 from adain_server.segment import Segment
 
@@ -92,6 +91,10 @@ class Job:
         more = max(0, min(UPLOAD_WINDOW, outstanding) - self._allowed)
         self._allowed += more
         return more
+
+    def upload_progress(self) -> tuple[int, int]:
+        """Pictures that have arrived, and pictures in all."""
+        return len(self.parts) - len(self._missing), len(self.parts)
 
     def accept_chunk(self, digest: bytes, offset: int, payload: bytes) -> None:
         """Take a chunk of the upload.

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 
-def pixel_array(buffer: memoryview, height: int, width: int, channels: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def pixel_array(
+    buffer: memoryview, height: int, width: int, channels: int
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     """An (h, w, channels) view of a buffer; no copy."""
     return np.frombuffer(buffer, dtype=np.uint8, count=height * width * channels).reshape(height, width, channels)
 

@@ -10,11 +10,11 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 import zmq
-from adain_client import protocol
-from adain_client.connection import ConnectionInfo, make_private_folder, write_connection_file
 from filelock import FileLock, Timeout
 from zmq.utils import z85
 
+from adain_client import protocol
+from adain_client.connection import ConnectionInfo, make_private_folder, write_connection_file
 from adain_server.access import ZAP_DOMAIN, Gatekeeper
 from adain_server.errors import ServerError
 
@@ -59,7 +59,7 @@ class Place:
 
     def _open(self) -> None:
         secret, client_keys, info = b"", frozenset[bytes](), ConnectionInfo("", os.getpid())
-        tcp = self._bind.startswith("tcp://")
+        tcp = self._bind != "ipc"
         if tcp:
             _check_loopback(self._bind)
             server_public, secret = zmq.curve_keypair()
@@ -83,13 +83,17 @@ class Place:
         try:
             self.router.bind(self._bind.replace(":0", ":*") if self._bind.endswith(":0") else self._bind)
         except zmq.ZMQError as error:
-            raise ServerError(f"{self._bind} cannot be bound ({error}); choose another port, or 0 for a free one.") from None
+            raise ServerError(
+                f"{self._bind} cannot be bound ({error}); choose another port, or 0 for a free one."
+            ) from None
         return str(self.router.getsockopt_string(zmq.LAST_ENDPOINT))
 
     def _bind_ipc(self) -> str:
         path = self._file.with_suffix(".sock")
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
-            raise ServerError(f"The path {path} is too long for a socket; choose a --connection-file with a shorter one.")
+            raise ServerError(
+                f"The path {path} is too long for a socket; choose a --connection-file with a shorter one."
+            )
         # Nobody else holds the lock, so a socket here is what a killed server left. Anything else is not ours.
         if path.is_symlink() or path.exists():
             status = path.lstat()
@@ -137,11 +141,12 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socke
 def _check_loopback(bind: str) -> None:
     try:
         parts = urlsplit(bind)
-        loopback = ipaddress.ip_address(parts.hostname or "").is_loopback and parts.port is not None
+        is_address = parts.scheme == "tcp" and parts.port is not None
+        loopback = is_address and ipaddress.ip_address(parts.hostname or "").is_loopback
     except ValueError:
         loopback = False
     if not loopback:
         raise ServerError(
-            f"{bind} is not tcp://127.0.0.1:PORT: this version listens to its own machine only, because it has no list "
+            f"{bind} is neither ipc nor tcp://127.0.0.1:PORT: this version listens to its own machine only, because it has no list "
             "of clients yet."
         )

@@ -31,6 +31,7 @@ class Segment:
     @property
     def view(self) -> memoryview:
         """All bytes. Slices of it have to be released before close()."""
+        assert self._memory.buf is not None
         return self._memory.buf
 
     def close(self) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgpack
 import zmq
+
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.protocol import Header
-
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
 from adain_server.job import Job, JobState
@@ -57,6 +57,7 @@ class Server:
         self._turns: deque[bytes] = deque()
         self._served = b""
         self._running: Job | None = None
+        self._taken = False  # the worker has begun with the running job
         self._styles: OrderedDict[bytes, bytes] = OrderedDict()
         self._bad_envelopes: OrderedDict[bytes, int] = OrderedDict()
         self._stop_at: float | None = None
@@ -97,7 +98,7 @@ class Server:
             busy = self._running is not None or any(job.state is JobState.READY for job in self._jobs.values())
             return not busy or now > self._stop_at
         idle = self._config.idle_timeout_s
-        if idle is not None and not self._jobs and now - self._heard > idle:
+        if idle is not None and self._ready and not self._jobs and now - self._heard > idle:
             self._announce(f"Ending after {idle:g} seconds without work.")
             return True
         return False
@@ -182,7 +183,7 @@ class Server:
         try:
             job.accept_chunk(header["digest"], header["offset"], payload)
         except JobError:
-            self._forget(job)
+            self._drop(job)
             raise
         if not job.needs():
             job.state = JobState.QUEUED
@@ -203,12 +204,7 @@ class Server:
         if job.state is JobState.READY:
             raise JobError("ALREADY_DONE", "The job is finished already.")
         self._send(client, "cancelled", job=job.job_id)
-        if job is self._running:
-            # Its memory is the worker's until the worker says that it has stopped.
-            self._worker.send("cancel", job=job.job_id)
-            job.client = b""
-        else:
-            self._forget(job)
+        self._drop(job)
 
     def _on_done(self, client: bytes, header: Header, _payload: bytes) -> None:
         self._forget(self._job_of(client, header))
@@ -232,6 +228,7 @@ class Server:
 
     def _worker_ready(self, device: str, model: str, notice: str) -> None:
         self._ready, self._deaths = True, 0
+        self._heard = time.monotonic()  # loading is not idleness
         self._device, self._model = device, model
         if notice:
             self._announce(notice)
@@ -246,6 +243,7 @@ class Server:
         _forget_oldest(self._styles, KNOWN_STYLES)
 
     def _worker_progress(self, job: bytes, stage: str, step: int, steps: int) -> None:
+        self._taken = True
         running = self._jobs.get(job)
         if running is not None and running.client:
             self._send(running.client, "progress", job=job, stage=stage, step=step, steps=steps)
@@ -276,7 +274,11 @@ class Server:
         log.error("the worker died")
         if self._running is not None:
             lost, self._running = self._running, None
-            self._fail(lost, "WORKER_LOST", "The process that was painting died; it is started again, so retry.")
+            if self._taken or not lost.client:
+                self._fail(lost, "WORKER_LOST", "The process that was painting died; it is started again, so retry.")
+            else:
+                lost.state = JobState.QUEUED
+                self._turns.appendleft(lost.job_id)
         if self._deaths >= WORKER_STARTS:
             raise ServerError("The worker process dies as soon as it starts; the log says more.")
         self._worker.restart()
@@ -289,7 +291,7 @@ class Server:
             return
         job = self._jobs[self._next_turn()]
         job.state = JobState.RUNNING
-        self._running = job
+        self._running, self._taken = job, False
         blob_parts = {
             digest: {"offset": part.offset, **{k: part.blob[k] for k in ("height", "width", "channels")}}
             for digest, part in job.parts.items()
@@ -322,11 +324,14 @@ class Server:
         return job_id
 
     def _tell_waiting(self, job: Job) -> None:
-        stage = "queued" if self._ready else "loading"
-        self._send(job.client, "progress", job=job.job_id, stage=stage, step=0, steps=1)
+        if job.state is JobState.UPLOADING:
+            stage, step, steps = "upload", *job.upload_progress()
+        else:
+            stage, step, steps = "queued" if self._ready else "loading", 0, 1
+        self._send(job.client, "progress", job=job.job_id, stage=stage, step=step, steps=steps)
 
     def _sweep(self) -> None:
-        """Drop what nobody tends, and let waiting clients know that the server lives."""
+        """Drop what nobody tends. Telling waiting clients that the server lives also finds those that have gone."""
         self._swept = now = time.monotonic()
         for job in list(self._jobs.values()):
             untouched = now - job.touched
@@ -334,7 +339,7 @@ class Server:
                 self._fail(job, "EXPIRED", "The upload stopped for too long; try again.")
             elif job.state is JobState.READY and untouched > RESULT_TIMEOUT_S:
                 self._forget(job)
-            elif job.state is JobState.QUEUED:
+            elif job.state in (JobState.UPLOADING, JobState.QUEUED):
                 self._tell_waiting(job)
 
     def _fail(self, job: Job, code: str, message: str) -> None:
@@ -342,6 +347,15 @@ class Server:
         self._forget(job)
         if client:
             self._send_error(client, code, message, job.job_id)
+
+    def _drop(self, job: Job) -> None:
+        """End a job that nobody wants any more."""
+        if job is self._running:
+            # Its memory is the worker's until the worker says that it has stopped.
+            self._worker.send("cancel", job=job.job_id)
+            job.client = b""
+        else:
+            self._forget(job)
 
     def _forget(self, job: Job) -> None:
         if self._jobs.pop(job.job_id, None) is None:
@@ -355,11 +369,8 @@ class Server:
     def _forget_client(self, client: bytes) -> None:
         """The client has gone: nobody wants its jobs."""
         for job in [job for job in self._jobs.values() if job.client == client]:
-            if job is self._running:
-                self._worker.send("cancel", job=job.job_id)
-                job.client = b""
-            elif job.state is not JobState.READY:
-                self._forget(job)
+            if job.state is not JobState.READY:  # a client that comes back may still fetch a result
+                self._drop(job)
 
     def _end_all(self) -> None:
         for job in list(self._jobs.values()):

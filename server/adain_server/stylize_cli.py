@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
 from adain_client.client import Client
 from adain_client.errors import AdainError
 from adain_client.jobs import Pixels, Progress, StylizeRequest
 from adain_client.launcher import connect
-from PIL import Image, ImageOps
-from tqdm import tqdm
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 """What is opened; a format outside this list is refused before its decoder runs."""
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"})
+LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
 STYLE_SIDE = 512
 """Pixels of a style's shorter side; the size decides how broad the strokes are."""
 
@@ -111,7 +114,9 @@ def _stylize_one(
     mask = None
     if mask_picture is not None:
         mask = _pixels(mask_picture.resize(picture.size, Image.Resampling.BILINEAR))
-    with tqdm(total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}") as bar:
+    with tqdm(
+        total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}"
+    ) as bar:
         request = StylizeRequest(content, styles, alpha=alpha, mask=mask)
         result = client.stylize(request, on_progress=lambda progress: _show(bar, progress))
         bar.n = 1.0
@@ -176,7 +181,7 @@ def _content_paths(given: Sequence[Path]) -> list[Path]:
 
 
 def _targets(contents: Sequence[Path], output: Path) -> list[Path]:
-    """Where each result goes. Nothing that is an input is ever overwritten."""
+    """Where each result goes; its folder is made. Nothing that is an input is ever overwritten."""
     is_folder = output.is_dir() or not output.suffix
     if not is_folder and len(contents) > 1:
         raise UsageError(f"{len(contents)} pictures need a folder for their results, and {output} is a file's name.")
@@ -188,6 +193,11 @@ def _targets(contents: Sequence[Path], output: Path) -> list[Path]:
             raise UsageError(f"{target} has no picture format's ending; use .png or .jpg.")
         if any(target.exists() and target.samefile(path) for path in contents):
             raise UsageError(f"The result would overwrite {target}; choose another output.")
+    folder = targets[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.") from None
     return targets
 
 
@@ -197,13 +207,21 @@ def _open(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as opened:
-                return ImageOps.exif_transpose(opened)
+                return ImageOps.exif_transpose(_eight_bit(opened))
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UsageError(f"{path} has more pixels than can be opened safely.") from None
     except (OSError, ValueError, SyntaxError):
         raise UsageError(f"{path} is not a picture that can be read.") from None
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """A 16-bit gray picture scaled to 8 bit, which Pillow's own conversion would cut off; any other as it is."""
+    if not picture.mode.startswith("I"):
+        return picture
+    values = np.asarray(picture, dtype=np.int64).clip(0, 65535)
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
 def _style_pixels(path: Path) -> Pixels:
@@ -224,8 +242,10 @@ def _save(picture: Image.Image, target: Path) -> None:
         picture = picture.convert("RGB")
     temporary = target.with_name(f".{target.stem}.part{target.suffix}")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, **({"quality": 95} if target.suffix.lower() in {".jpg", ".jpeg", ".webp"} else {}))
+        if target.suffix.lower() in LOSSY_SUFFIXES:
+            picture.save(temporary, quality=95)
+        else:
+            picture.save(temporary)
         temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)

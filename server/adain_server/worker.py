@@ -17,14 +17,14 @@ from typing import Any
 import msgpack
 import numpy as np
 import torch
+
 from adain_client import protocol
 from adain_net.layout import LayoutError, load_decoder, load_encoder
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, mix_statistics
+from adain_server.pixels import pixel_array, to_mask, to_picture, write_stylized
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_model
-
-from adain_server.pixels import pixel_array, to_mask, to_picture, write_stylized
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,14 @@ def choose_device(wanted: str) -> Device:
         return Device(torch.device("mps"), "Apple GPU")
     threads = torch.get_num_threads()
     cpu = f"cpu ({threads} thread{'s' if threads > 1 else ''})"
-    notice = "" if wanted in ("auto", "cpu") else f"There is no {wanted} device on this machine; the CPU is used instead."
+    notice = (
+        "" if wanted in ("auto", "cpu") else f"There is no {wanted} device on this machine; the CPU is used instead."
+    )
     return Device(torch.device("cpu"), cpu, notice)
 
 
 def run_worker(connection: Connection, *, device: str, model: str) -> None:
-    """Load the model, then do jobs until the parent closes the pipe.
+    """Load the model, then do jobs until the parent says stop or closes the pipe.
 
     Args:
         connection: To the parent. device: As ServerConfig.device. model: As ServerConfig.model.
@@ -87,6 +89,8 @@ def run_worker(connection: Connection, *, device: str, model: str) -> None:
     try:
         while True:
             message = msgpack.unpackb(connection.recv_bytes())
+            if message["op"] == "stop":
+                return
             if message["op"] == "run":
                 _do(message, network, chosen.torch_device, connection, say)
     except (EOFError, OSError):
@@ -104,6 +108,7 @@ def _do(message: dict[str, Any], network: AdainNetwork, device: torch.device, co
         say("progress", job=job, stage=stage, step=step, steps=steps)
 
     memory = SharedMemory(name=message["segment"])
+    assert memory.buf is not None
     reply = _attempt(message, memory.buf, network, device, check, say)
     # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.
     memory.close()
@@ -151,9 +156,7 @@ def _stylize(
     feat = network.encode(to_picture(content, device))
     check("decode", 0, 1)
     region = to_mask(mask, device) if mask is not None else None
-    stylized = network.stylize_features(
-        feat, style, alpha=message["alpha"], height=height, width=width, region=region
-    )
+    stylized = network.stylize_features(feat, style, alpha=message["alpha"], height=height, width=width, region=region)
     write_stylized(stylized, content, mask, out)
     check("decode", 1, 1)
     return protocol.blob_digest(out.data, height, width, channels)

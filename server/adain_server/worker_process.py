@@ -12,6 +12,8 @@ from typing import Any
 import msgpack
 import zmq
 
+STOP_S = 1.0
+"""An idle worker ends within this; one that is computing is not waited for."""
 ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=4294967296:glibc.malloc.mmap_max=0"
 """Large buffers are kept and used again instead of being mapped and cleared at every layer (glibc only)."""
 
@@ -50,12 +52,14 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """End the process; one that is computing is killed."""
-        self._connection.close()
-        self._process.join(timeout=0.2)
+        self.send("stop")
+        self._process.join(timeout=STOP_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        # The pipe ends with the process, and the thread with the pipe; only then nobody reads what is closed here.
         self._pump.join()
+        self._connection.close()
         self.inbox.close(linger=0)
 
     def _start(self) -> None:
@@ -86,7 +90,6 @@ def _pump(connection: Connection, outbox: zmq.Socket[bytes]) -> None:
         while True:
             outbox.send(connection.recv_bytes())
     except (EOFError, OSError):
-        # OSError also when the parent closed its end under us.
         outbox.send(b"")
     finally:
         outbox.close(linger=1000)

@@ -1,0 +1,1 @@
+"""Training recipes over adain_net."""

@@ -10,18 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from adain_net.encoder import Encoder
-from adain_net.statistics import StyleStatistics, channel_statistics
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
 
+from adain_net.encoder import Encoder
+from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.config import FitConfig
 from adain_trainer.errors import TrainerError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 STORED_SIDE = 768
 """Pictures are held in memory no larger than this; crops are taken at work_side and below."""
+DEEP_MODES = ("I", "F")
+"""Pillow's modes of more than 8 bit a channel, which it would cut off instead of scaling: such pictures are left out."""
 ENCODE_BATCH = 8
 
 
@@ -54,6 +56,8 @@ def load_pictures(folders: Sequence[Path]) -> tuple[list[Image.Image], list[Path
         try:
             with warnings.catch_warnings(), Image.open(path) as opened:
                 warnings.simplefilter("error", Image.DecompressionBombWarning)
+                if opened.mode.startswith(DEEP_MODES):
+                    raise ValueError("deeper than 8 bit")
                 opened.draft("RGB", (STORED_SIDE, STORED_SIDE))
                 picture = ImageOps.exif_transpose(opened).convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -71,7 +75,9 @@ def to_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255
 
 
-def random_crop(picture: Image.Image, side: int, *, work_side: int, zoom: tuple[float, float], rng: random.Random) -> Image.Image:
+def random_crop(
+    picture: Image.Image, side: int, *, work_side: int, zoom: tuple[float, float], rng: random.Random
+) -> Image.Image:
     """A square crop, flipped half of the time.
 
     Args:
@@ -106,7 +112,8 @@ def augment_style(crop: Tensor, rng: random.Random) -> Tensor:
     crop = v2.functional.adjust_hue(crop, rng.uniform(-0.5, 0.5) if rng.random() < 0.5 else 0.0)
     crop = v2.functional.adjust_saturation(crop, rng.uniform(0.4, 1.6))
     crop = v2.functional.adjust_contrast(crop, rng.uniform(0.6, 1.5))
-    return v2.functional.adjust_brightness(crop, rng.uniform(0.6, 1.4))
+    brightened: Tensor = v2.functional.adjust_brightness(crop, rng.uniform(0.6, 1.4))
+    return brightened
 
 
 @dataclass(frozen=True)

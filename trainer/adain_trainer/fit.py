@@ -11,14 +11,14 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
 from adain_net.network import AdainNetwork
 from adain_net.statistics import channel_statistics
 from adain_net.transform import adain_transform
-from torch import Tensor, nn
-from tqdm import tqdm
-
 from adain_trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
 from adain_trainer.data import Banks, Batch, load_pictures
@@ -40,9 +40,14 @@ def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
     for layer in decoder.children():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(_bias(layer))
     nn.init.normal_(decoder.conv1_1.weight, std=0.01, generator=generator)
-    nn.init.constant_(decoder.conv1_1.bias, 0.5)
+    nn.init.constant_(_bias(decoder.conv1_1), 0.5)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
 
 
 @dataclass(frozen=True)
@@ -118,10 +123,20 @@ def fit(
     (run / "config.json").write_text(json.dumps(config.as_dict(), indent=2) + "\n")
     samples = [load_pictures([folder])[0] for folder in sheet_folders] if sheet_folders else []
     with _StopOnSignal() as stop, tqdm(total=config.steps, initial=start, unit="step") as bar:
-        banks = Banks(encoder, contents, styles, config, lambda what, n, total: bar.set_postfix_str(f"{what} {n}/{total}"))
+
+        def show_encoding(what: str, done: int, total: int) -> None:
+            bar.set_postfix_str(f"{what} {done}/{total}")
+            if stop.requested:
+                raise _StoppedError
+
+        banks = Banks(encoder, contents, styles, config, show_encoding)
         step = start
         while step < config.steps and not stop.requested:
-            losses = _step(encoder, decoder, optimizer, banks.batch(step), config, step)
+            try:
+                batch = banks.batch(step)
+            except _StoppedError:
+                break
+            losses = _step(encoder, decoder, optimizer, batch, config, step)
             _log(run / "losses.csv", step, config, losses)
             bar.set_postfix_str(f"content {losses.content:.3f} style {losses.style:.3f} pixel {losses.pixel:.4f}")
             bar.update()
@@ -144,11 +159,13 @@ def _step(
         losses = stylization_losses(encoder, decoder, batch, balanced=config.balanced)
     total = losses.total(config)
     if not bool(torch.isfinite(total)):
-        raise TrainerError(f"The loss of step {step} is not finite; go on from the last checkpoint with a smaller rate.")
+        raise TrainerError(
+            f"The loss of step {step} is not finite; go on from the last checkpoint with a smaller rate."
+        )
     for group in optimizer.param_groups:
         group["lr"] = config.learning_rate_at(step)
     optimizer.zero_grad(set_to_none=True)
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]  # torch annotates only its argument
     optimizer.step()
     return Losses(losses.content.detach(), losses.style.detach(), losses.pixel.detach())
 
@@ -182,6 +199,10 @@ def _log(path: Path, step: int, config: FitConfig, losses: Losses) -> None:
         writer.writerow([step, f"{config.learning_rate_at(step):.3g}", *(f"{float(value):.5f}" for value in values)])
 
 
+class _StoppedError(Exception):
+    """Ends the encoding of a bank early; what was encoded is made again on resume."""
+
+
 class _StopOnSignal:
     """Turns SIGTERM and Ctrl-C into a request to stop after the step; a second Ctrl-C ends at once."""
 
@@ -196,7 +217,7 @@ class _StopOnSignal:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _request(self, number: int, frame: FrameType | None) -> None:
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adain_net.statistics import StyleStatistics
 from torch import Tensor
+
+from adain_net.statistics import StyleStatistics
 
 
 def content_loss(feat: Tensor, target_feat: Tensor) -> Tensor:

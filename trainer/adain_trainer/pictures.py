@@ -120,7 +120,9 @@ def _run(command: list[str], cwd: Path) -> None:
     try:
         subprocess.run(command, cwd=cwd, check=True)
     except FileNotFoundError:
-        raise TrainerError(f"{command[0]} is not on this machine; collecting needs Debian's apt-get and dpkg.") from None
+        raise TrainerError(
+            f"{command[0]} is not on this machine; collecting needs Debian's apt-get and dpkg."
+        ) from None
     except subprocess.CalledProcessError as error:
         raise TrainerError(f"'{' '.join(command)}' failed with exit status {error.returncode}.") from None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from adain_net.network import AdainNetwork
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from adain_net.network import AdainNetwork
 from adain_trainer.data import to_tensor
 
 
@@ -29,7 +29,7 @@ def sample_sheet(
     styles: Sequence[Image.Image],
     *,
     side: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Image.Image:
     """Every content in every style; the first column but one is alpha 0, the content through encoder and decoder.
 

@@ -1,0 +1,1 @@
+"""Models: manifest, digests, conversion, and the embedded weights files."""

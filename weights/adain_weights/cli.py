@@ -11,15 +11,8 @@ import torch
 
 from adain_weights import vgg19
 from adain_weights.errors import WeightsError
-from adain_weights.models import (
-    DEFAULT_MODEL,
-    EMBEDDED,
-    ROLES,
-    load_model,
-    read_manifest,
-    read_safetensors,
-    write_safetensors,
-)
+from adain_weights.manifest import DEFAULT_MODEL, EMBEDDED, ROLES, read_manifest
+from adain_weights.models import load_model, read_safetensors, write_safetensors
 from adain_weights.pickled import read_pickled
 
 CHANNEL_MEANS = EMBEDDED / "vgg19_channel_means.safetensors"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,43 +12,10 @@ from torch import Tensor
 
 from adain_weights.digest import sha256_of_bytes
 from adain_weights.errors import WeightsError
+from adain_weights.manifest import DEFAULT_MODEL, EMBEDDED, ModelFile, read_manifest
 
-EMBEDDED = Path(__file__).parent / "embedded"
-MANIFEST = EMBEDDED / "manifest.json"
-DEFAULT_MODEL = "adain-first-light"
-ROLES = ("encoder", "decoder")
 LARGEST_FILE = 512 * 1024**2
 """No AdaIN encoder or decoder is nearly this large, in bytes."""
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """One weights file of a manifest model.
-
-    Attributes:
-        path: Relative to the embedded folder.
-        sha256: Digest that the file must have. origin: Where the numbers come from. licence: Under which they are given.
-    """
-
-    path: str
-    sha256: str
-    origin: str
-    licence: str
-
-
-@dataclass(frozen=True)
-class ManifestModel:
-    """A model that the project knows.
-
-    Attributes:
-        use: Who may use it for what.
-    """
-
-    name: str
-    description: str
-    use: str
-    encoder: ModelFile
-    decoder: ModelFile
 
 
 @dataclass(frozen=True)
@@ -59,21 +25,6 @@ class ModelWeights:
     name: str
     encoder: dict[str, Tensor]
     decoder: dict[str, Tensor]
-
-
-def read_manifest() -> dict[str, ManifestModel]:
-    """The models that come with the project, by name."""
-    entries = json.loads(MANIFEST.read_text(encoding="utf-8"))["models"]
-    return {
-        name: ManifestModel(
-            name=name,
-            description=entry["description"],
-            use=entry["use"],
-            encoder=ModelFile(**entry["files"]["encoder"]),
-            decoder=ModelFile(**entry["files"]["decoder"]),
-        )
-        for name, entry in entries.items()
-    }
 
 
 def load_model(model: str) -> ModelWeights:
@@ -131,7 +82,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Ma
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        if temporary.is_file():
+            temporary.unlink()
         raise WeightsError(f"{path} cannot be written: {error.strerror}.") from None
     return sha256_of_bytes(data)
 

@@ -103,7 +103,9 @@ def rescale_channels(state: dict[str, Tensor], channel_means: dict[str, Tensor])
     before = torch.ones(3)
     for layer in LAYERS:
         means = channel_means[layer]
-        rescaled[f"{layer}.weight"] = state[f"{layer}.weight"] * before[None, :, None, None] / means[:, None, None, None]
+        rescaled[f"{layer}.weight"] = (
+            state[f"{layer}.weight"] * before[None, :, None, None] / means[:, None, None, None]
+        )
         rescaled[f"{layer}.bias"] = state[f"{layer}.bias"] / means
         before = means
     return rescaled

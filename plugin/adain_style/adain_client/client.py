@@ -98,7 +98,7 @@ class Client:
         self,
         request: StylizeRequest,
         *,
-        on_progress: Callable[[Progress], None] = lambda progress: None,
+        on_progress: Callable[[Progress], None] = lambda _progress: None,
         cancelled: Callable[[], bool] = lambda: False,
         timeout_s: float | None = None,
     ) -> bytearray:
@@ -161,7 +161,7 @@ class Client:
             raise ServerUnavailableError(f"The job was not finished within {timeout_s:g} seconds.")
 
     def _send_all(self, messages: list[Message]) -> bool:
-        return all([self._send(message) for message in messages])
+        return all(self._send(message) for message in messages)
 
     def _send(self, message: Message) -> bool:
         """False when the connection is down just now: the job is opened again when the server says hello."""

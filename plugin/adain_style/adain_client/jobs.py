@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from adain_client import protocol
 from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError
@@ -18,7 +18,7 @@ from adain_client.protocol import CHUNK_BYTES, Header
 RESULT_WINDOW = 16
 """Chunks of the result that may be on their way at a time."""
 
-Frame = Union[bytes, memoryview]
+Frame = bytes | memoryview
 Message = list[Frame]
 
 
@@ -44,9 +44,7 @@ class Pixels:
         size = memoryview(self.data).nbytes
         if min(self.height, self.width, self.channels) < 1 or size != self.height * self.width * self.channels:
             raise ValueError(f"{size} bytes are not a picture of {self.height} x {self.width} x {self.channels}.")
-        object.__setattr__(
-            self, "digest", protocol.blob_digest(self.data, self.height, self.width, self.channels)
-        )
+        object.__setattr__(self, "digest", protocol.blob_digest(self.data, self.height, self.width, self.channels))
 
     def blob(self) -> dict[str, Any]:
         """The wire's description of this picture."""
@@ -165,7 +163,8 @@ class StylizeJob:
         return self._chunks(header["chunks"])
 
     def _on_progress(self, header: Header, _payload: bytes) -> list[Message]:
-        self.progress = Progress(header["stage"], header["step"], header["steps"])
+        if header["stage"] != "upload":  # of the upload this side knows more
+            self.progress = Progress(header["stage"], header["step"], header["steps"])
         return []
 
     def _on_result(self, header: Header, _payload: bytes) -> list[Message]:

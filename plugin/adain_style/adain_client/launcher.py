@@ -7,9 +7,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from adain_client.client import Client
 from adain_client.connection import default_connection_file, make_private_folder, read_connection_file
@@ -44,7 +46,7 @@ def connect(
     connection_file: Path | None = None,
     command: Sequence[str] | None = None,
     start: bool = True,
-    on_start: Callable[[str], None] = lambda message: None,
+    on_start: Callable[[str], None] = lambda _message: None,
     timeout_s: float = START_TIMEOUT_S,
 ) -> Client:
     """A client of the running server; starts one when there is none.
@@ -86,7 +88,7 @@ def _start(path: Path, command: list[str], name: str, timeout_s: float) -> Clien
         make_private_folder(path.parent)
         log_path = path.parent / LOG_NAME
         with log_path.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603  # the command is the user's own setting
+            process = subprocess.Popen(  # the command is the user's own setting
                 [*command, "--connection-file", str(path), "--idle-timeout", str(IDLE_TIMEOUT_S)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -95,20 +97,25 @@ def _start(path: Path, command: list[str], name: str, timeout_s: float) -> Clien
             )
     except OSError as error:
         raise ServerUnavailableError(f"The AdaIN server cannot be started: {error}.") from None
+    threading.Thread(target=process.wait, daemon=True).start()  # or a server that ends would stay a zombie
     while time.monotonic() < deadline:
         ended = process.poll()
         try:
-            return _connect(path, name)
+            client = _connect(path, name)
         except ServerUnavailableError:
             # A server that ends at once may have found another one that started at the same moment: that one answers.
             if ended is not None:
                 raise ServerUnavailableError(_last_words(log_path, ended)) from None
+        else:
+            if client.hello().ready:
+                return client
+            client.close()
         time.sleep(0.1)
     process.terminate()
     raise ServerUnavailableError(f"The AdaIN server did not answer within {timeout_s:g} seconds; see {log_path}.")
 
 
-def _detached() -> dict[str, object]:
+def _detached() -> dict[str, Any]:
     # The server outlives the client that started it, and Ctrl-C in the client's terminal is not meant for it.
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}

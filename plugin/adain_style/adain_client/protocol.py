@@ -68,7 +68,9 @@ def _is_list(item: Rule, least: int, most: int) -> Rule:
 
 def _is_map(fields: Mapping[str, Rule]) -> Rule:
     return lambda value: (
-        type(value) is dict and value.keys() == fields.keys() and all(rule(value[name]) for name, rule in fields.items())
+        type(value) is dict
+        and value.keys() == fields.keys()
+        and all(rule(value[name]) for name, rule in fields.items())
     )
 
 
@@ -145,7 +147,9 @@ def unpack(frames: Sequence[bytes], ops: Mapping[str, Mapping[str, str]]) -> tup
         raise ProtocolError("BAD_ENVELOPE", "A message has a header and at most one payload of at most 1 MiB.")
     header = unpack_header(frames[0])
     if header.get("v") != VERSION or type(header["v"]) is not int:
-        raise ProtocolError("UNSUPPORTED_VERSION", f"Only protocol version {VERSION} is spoken here; update the older side.")
+        raise ProtocolError(
+            "UNSUPPORTED_VERSION", f"Only protocol version {VERSION} is spoken here; update the older side."
+        )
     op = header.get("op")
     if type(op) is not str or op not in ops:
         raise ProtocolError("UNKNOWN_OP", f"There is no operation {_shown(op)}.")

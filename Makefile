@@ -1,0 +1,41 @@
+# make demo and make test do everything on a fresh machine; the second time they are quick.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+# Python 3.11 when there is one, because most wheels of torch are found for it; any Python from 3.10 on will do.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Where the plug-in's client has to work too: Debian's own Python, with Debian's zmq and msgpack.
+DEBIAN_PACKAGES := python3-zmq python3-msgpack
+
+.PHONY: demo test check bench setup debian clean
+
+demo: setup
+	@$(BIN)/python docs/demo.py
+
+test: setup debian
+	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/server_overhead.py
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[trainer,dev]'
+	@touch $@
+
+# Only root may install packages, and only Debian has them; without them the tests say what they skipped.
+debian:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1; then \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null; \
+	fi
+
+clean:
+	rm -rf $(VENV) demo build dist

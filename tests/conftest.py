@@ -1,0 +1,44 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from adain_client.client import Client
+from adain_net.network import AdainNetwork
+from helpers import RunningServer, embedded_network
+
+
+@pytest.fixture(scope="session")
+def network() -> AdainNetwork:
+    """The network with the embedded weights."""
+    return embedded_network()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    """A ready server that all tests share; a test that ends or harms it starts its own."""
+    running = RunningServer()
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.close()
+
+
+@pytest.fixture
+def client(server: RunningServer) -> Iterator[Client]:
+    """A client of the shared server."""
+    with server.client() as connected:
+        yield connected
+
+
+@pytest.fixture
+def own_server() -> Iterator[RunningServer]:
+    """A ready server of this test's own, to be harmed."""
+    running = RunningServer()
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.close()

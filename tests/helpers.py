@@ -1,0 +1,138 @@
+"""What several test modules need."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from adain_client.client import Client
+from adain_client.connection import read_connection_file
+from adain_client.jobs import Pixels
+from adain_net.layout import load_decoder, load_encoder
+from adain_net.network import AdainNetwork
+from adain_weights.manifest import DEFAULT_MODEL
+from adain_weights.models import load_model
+
+REPOSITORY = Path(__file__).parent.parent
+PICTURES = REPOSITORY / "docs" / "pictures"
+READY_TIMEOUT_S = 60.0
+
+
+def embedded_network() -> AdainNetwork:
+    """The network with the weights that ship with the project."""
+    weights = load_model(DEFAULT_MODEL)
+    return AdainNetwork(load_encoder(weights.encoder), load_decoder(weights.decoder)).requires_grad_(False)
+
+
+def picture_tensor(name: str, *, side: int | None = None) -> Tensor:
+    """A picture of docs/pictures as (1, 3, h, w) in 0..1, its shorter side scaled to `side`."""
+    return pixels_tensor(picture_pixels(name, side=side))
+
+
+def pixels_tensor(pixels: Pixels) -> Tensor:
+    """Wire pixels as (1, channels, h, w) float in 0..1."""
+    array = np.frombuffer(pixels.data, dtype=np.uint8).reshape(pixels.height, pixels.width, pixels.channels)
+    return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def picture_pixels(name: str, *, side: int | None = None) -> Pixels:
+    """A picture of docs/pictures for the wire."""
+    with Image.open(PICTURES / name) as opened:
+        picture = opened.convert("RGB")
+    if side is not None:
+        scale = side / min(picture.size)
+        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)))
+    return Pixels(picture.tobytes(), picture.height, picture.width, 3)
+
+
+def random_pixels(height: int, width: int, channels: int, *, seed: int = 0) -> Pixels:
+    """Noise."""
+    array = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    return Pixels(array.tobytes(), height, width, channels)
+
+
+class RunningServer:
+    """A real server process on this machine, in a private folder of its own; close() ends it."""
+
+    def __init__(self, *options: str, folder: Path | None = None) -> None:
+        self._owns_folder = folder is None
+        # Not pytest's tmp_path: a socket's path has to be short.
+        self.folder = Path(tempfile.mkdtemp(prefix="adain-test-")) if folder is None else folder
+        self.connection_file = self.folder / "connection.json"
+        self.output = ""
+        self._log = (self.folder / "output.txt").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "adain_server", "--device", "cpu"]
+            + ["--connection-file", str(self.connection_file), *options],
+            stdout=self._log,
+            stderr=self._log,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def wait_until_ready(self) -> RunningServer:
+        """Return once the server has said that it is ready."""
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while "Ready on" not in self.text():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.close()
+                raise AssertionError(f"the server did not get ready: {self.text()}")
+            time.sleep(0.05)
+        return self
+
+    def text(self) -> str:
+        """Everything that it has printed."""
+        if not self._log.closed:
+            self.output = (self.folder / "output.txt").read_text()
+        return self.output
+
+    def client(self) -> Client:
+        """A client of it; the caller closes it."""
+        return Client(read_connection_file(self.connection_file), name="test")
+
+    def worker_pid(self) -> int:
+        """The worker's process, found among the server's children."""
+        for child in children_of(self.process.pid):
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+        raise AssertionError("the server has no worker")
+
+    def close(self) -> None:
+        """End the process and remove its folder."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.text()
+        self._log.close()
+        if self._owns_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of a process's children."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def shared_memory_names() -> set[str]:
+    """The POSIX shared memory segments that Python programs have made on this machine."""
+    return {entry for entry in os.listdir("/dev/shm") if entry.startswith("psm_")}  # noqa: PTH208, S108
+
+
+def server_pid(connection_file: Path) -> int:
+    """The process that a connection file names."""
+    pid: int = json.loads(connection_file.read_text())["pid"]
+    return pid

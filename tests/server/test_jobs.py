@@ -1,0 +1,278 @@
+"""Jobs through a real server process: right results, several clients, cancel, and every refusal."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adain_client import protocol
+from adain_client.client import Client
+from adain_client.errors import CancelledError, RequestError
+from adain_client.jobs import Pixels, Progress, StylizeJob, StylizeRequest
+from adain_net.network import AdainNetwork
+from helpers import RunningServer, picture_pixels, pixels_tensor, random_pixels
+from raw_peer import RawPeer
+
+STYLE = "van-gogh-road-to-tarascon.jpg"
+
+
+def _array(pixels: Pixels | bytearray, like: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    data = pixels.data if isinstance(pixels, Pixels) else pixels
+    return np.frombuffer(data, dtype=np.uint8).reshape(like.height, like.width, like.channels)
+
+
+def test_hello_says_who_answers(client: Client) -> None:
+    """The server names its version, device and model, and is ready."""
+    info = client.hello()
+    assert info.ready and info.device.startswith("cpu") and info.model and info.server
+    assert len(info.boot) == 16 and info.max_pixels > 1_000_000 and info.max_styles == protocol.MAX_STYLES
+
+
+def test_result_is_the_networks(client: Client, network: AdainNetwork) -> None:
+    """What comes over the wire is what the network paints in this process, to one level."""
+    content, first = picture_pixels("chelsea.jpg", side=96), picture_pixels(STYLE, side=96)
+    second = picture_pixels("coffee.jpg", side=96)
+    result = client.stylize(StylizeRequest(content, [(first, 3.0), (second, 1.0)], alpha=0.8))
+    expected = network.stylize(
+        pixels_tensor(content), [pixels_tensor(first), pixels_tensor(second)], style_weights=[3, 1], alpha=0.8
+    )
+    painted = pixels_tensor(Pixels(result, content.height, content.width, 3))
+    assert float((painted - expected).abs().max()) <= 1.01 / 255
+
+
+def test_progress_ends_with_the_download(client: Client) -> None:
+    """Stages come in order, each step at most the steps, the last one complete."""
+    seen: list[Progress] = []
+    client.stylize(
+        StylizeRequest(random_pixels(40, 40, 3), [(random_pixels(40, 40, 3, seed=1), 1.0)]), on_progress=seen.append
+    )
+    order = ["upload", "loading", "queued", "style", "encode", "decode", "download"]
+    positions = [order.index(progress.stage) for progress in seen]
+    assert positions == sorted(positions)
+    assert seen[-1].stage == "download" and seen[-1].step == seen[-1].steps
+    assert all(progress.step <= progress.steps for progress in seen)
+
+
+def test_several_chunks_arrive_whole(client: Client) -> None:
+    """A picture of more chunks than the window: with an empty mask it comes back bit for bit."""
+    content = random_pixels(2500, 2500, 3)
+    nothing = Pixels(bytes(2500 * 2500), 2500, 2500, 1)
+    request = StylizeRequest(content, [(random_pixels(16, 16, 3), 1.0)], mask=nothing)
+    assert client.stylize(request) == content.data
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 13), (17, 1), (31, 47)])
+def test_odd_sizes_come_back_exactly(client: Client, height: int, width: int) -> None:
+    """One pixel, one row, one column, primes."""
+    content = random_pixels(height, width, 3)
+    result = client.stylize(StylizeRequest(content, [(random_pixels(20, 20, 3), 1.0)]))
+    assert len(result) == height * width * 3
+
+
+def test_alpha_channel_comes_back_unchanged(client: Client) -> None:
+    """RGBA in, RGBA out, with the very alpha; the colours are painted."""
+    content = random_pixels(48, 56, 4)
+    result = _array(client.stylize(StylizeRequest(content, [(picture_pixels(STYLE, side=64), 1.0)])), content)
+    before = _array(content, content)
+    assert np.array_equal(result[:, :, 3], before[:, :, 3])
+    assert not np.array_equal(result[:, :, :3], before[:, :, :3])
+
+
+def test_mask_keeps_the_outside_bit_for_bit(client: Client) -> None:
+    """Where the mask is 0 nothing changes; where it is 255 the picture is painted; in between it is between."""
+    content = picture_pixels("chelsea.jpg", side=96)
+    mask = np.zeros((content.height, content.width, 1), dtype=np.uint8)
+    mask[20:60, 30:90], mask[60:64, 30:90] = 255, 128
+    selection = Pixels(mask.tobytes(), content.height, content.width, 1)
+    request = StylizeRequest(content, [(picture_pixels(STYLE, side=96), 1.0)], mask=selection)
+    result, before = _array(client.stylize(request), content), _array(content, content)
+    outside = mask[:, :, 0] == 0
+    assert np.array_equal(result[outside], before[outside])
+    assert np.abs(result[20:60, 30:90].astype(int) - before[20:60, 30:90]).mean() > 5
+    soft = np.abs(result[60:64, 30:90].astype(int) - before[60:64, 30:90]).mean()
+    assert 0 < soft < np.abs(result[56:60, 30:90].astype(int) - before[56:60, 30:90]).mean() * 1.5
+
+
+def test_two_clients_at_once_get_their_own_results(server: RunningServer, network: AdainNetwork) -> None:
+    """Two clients with different pictures, at the same moment, three times each: each gets its own."""
+    style = picture_pixels(STYLE, side=64)
+    contents = [random_pixels(64, 64, 3, seed=seed) for seed in (1, 2)]
+    expected = [network.stylize(pixels_tensor(content), [pixels_tensor(style)]) for content in contents]
+    worst = [0.0, 0.0]
+
+    def work(index: int) -> None:
+        content = contents[index]
+        with server.client() as own:
+            for _ in range(3):
+                result = own.stylize(StylizeRequest(content, [(style, 1.0)]))
+                painted = pixels_tensor(Pixels(result, 64, 64, 3))
+                worst[index] = max(worst[index], float((painted - expected[index]).abs().max()))
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0 < max(worst) <= 1.01 / 255
+    assert float((expected[0] - expected[1]).abs().max()) > 0.05  # the two results do differ
+
+
+def test_clients_take_turns(server: RunningServer) -> None:
+    """A client with one job does not wait for all of another's."""
+    finished: list[str] = []
+    style = picture_pixels(STYLE, side=64)
+
+    def work(name: str, delay_s: float) -> None:
+        time.sleep(delay_s)
+        with server.client() as own:
+            own.stylize(StylizeRequest(random_pixels(256, 256, 3, seed=hash(name) % 1000), [(style, 1.0)]))
+        finished.append(name)
+
+    with RawPeer(server) as greedy:
+        jobs = [StylizeJob(StylizeRequest(random_pixels(256, 256, 3, seed=s), [(style, 1.0)])) for s in range(4)]
+        for job in jobs:
+            greedy.upload(job)
+        thread = threading.Thread(target=work, args=("modest", 0.0))
+        thread.start()
+        while not all(job.finished for job in jobs):
+            greedy.serve(jobs)
+            finished.extend(
+                f"greedy {i}" for i, job in enumerate(jobs) if job.finished and f"greedy {i}" not in finished
+            )
+        thread.join()
+    assert finished.index("modest") < len(finished) - 1
+
+
+def test_cancel_ends_the_job_and_frees_the_server(client: Client) -> None:
+    """A job that is cancelled while it runs raises CancelledError; the next job works."""
+    stages: list[str] = []
+    big = StylizeRequest(random_pixels(900, 900, 3), [(random_pixels(64, 64, 3, seed=5), 1.0)])
+    started = time.monotonic()
+    with pytest.raises(CancelledError):
+        client.stylize(big, on_progress=lambda p: stages.append(p.stage), cancelled=lambda: "encode" in stages)
+    assert "decode" not in stages
+    assert time.monotonic() - started < 60
+    small = StylizeRequest(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3), 1.0)])
+    assert len(client.stylize(small)) == 16 * 16 * 3
+
+
+def test_cancel_before_the_upload_is_over(server: RunningServer) -> None:
+    """A job is cancelled between open and upload: confirmed once, then unknown."""
+    with RawPeer(server) as peer:
+        job = StylizeJob(StylizeRequest(random_pixels(32, 32, 3), [(random_pixels(32, 32, 3), 1.0)]))
+        assert peer.ask(*job.open())["op"] == "grant"
+        assert peer.ask(*job.cancel())["op"] == "cancelled"
+        assert peer.ask(*job.cancel())["code"] == "ALREADY_DONE"
+        assert peer.ask([protocol.pack("cancel", job=b"?" * 16)])["code"] == "UNKNOWN_JOB"
+
+
+def test_known_style_is_not_asked_for_again(server: RunningServer) -> None:
+    """After one job with a style, the next job's grant needs the content only."""
+    style = random_pixels(40, 50, 3, seed=77)
+    with server.client() as first:
+        first.stylize(StylizeRequest(random_pixels(24, 24, 3, seed=1), [(style, 1.0)]))
+    content = random_pixels(24, 24, 3, seed=2)
+    with RawPeer(server) as peer:
+        grant = peer.ask(*StylizeJob(StylizeRequest(content, [(style, 1.0)])).open())
+    assert grant["need"] == [content.digest]
+
+
+def test_same_picture_as_content_and_style(client: Client) -> None:
+    """One upload serves both; painting a picture in its own style gives nearly what alpha 0 gives."""
+    picture = picture_pixels("coffee.jpg", side=64)
+    own = _array(client.stylize(StylizeRequest(picture, [(picture, 1.0)])), picture)
+    same = _array(client.stylize(StylizeRequest(picture, [(picture, 1.0)], alpha=0.0)), picture)
+    assert np.abs(own.astype(int) - same).max() <= 2
+
+
+def _open(**changes: object) -> list[bytes]:
+    blob = random_pixels(8, 8, 3).blob()
+    fields = {
+        "job": b"j" * 16,
+        "content": blob,
+        "mask": None,
+        "styles": [{"blob": blob, "weight": 1.0}],
+        "alpha": 1.0,
+        **changes,
+    }
+    return [protocol.pack("open", **fields)]
+
+
+_BLOB = random_pixels(8, 8, 3).blob()
+REFUSED = {
+    "no rows": ({"content": {**_BLOB, "height": 0}}, "BAD_SHAPE"),
+    "two channels": ({"content": {**_BLOB, "channels": 2}}, "BAD_SHAPE"),
+    "style with alpha": ({"styles": [{"blob": {**_BLOB, "channels": 4}, "weight": 1.0}]}, "BAD_SHAPE"),
+    "mask with colours": ({"mask": _BLOB}, "BAD_SHAPE"),
+    "mask of another size": ({"mask": {**_BLOB, "channels": 1, "width": 9}}, "MASK_SHAPE"),
+    "beyond every limit": ({"content": {**_BLOB, "height": 2**32, "width": 2**20}}, "TOO_LARGE"),
+    "product overflows 64 bits": ({"content": {**_BLOB, "height": 2**53, "width": 2**53}}, "TOO_LARGE"),
+    "style beyond every limit": ({"styles": [{"blob": {**_BLOB, "height": 2**32}, "weight": 1.0}]}, "TOO_LARGE"),
+    "negative weight": ({"styles": [{"blob": _BLOB, "weight": -1.0}, {"blob": _BLOB, "weight": 2.0}]}, "BAD_FIELD"),
+    "no weight": ({"styles": [{"blob": _BLOB, "weight": 0.0}]}, "BAD_FIELD"),
+    "alpha above 1": ({"alpha": 1.5}, "BAD_FIELD"),
+}
+
+
+@pytest.mark.parametrize(("changes", "code"), REFUSED.values(), ids=REFUSED.keys())
+def test_impossible_job_is_refused_before_its_upload(
+    server: RunningServer, changes: dict[str, object], code: str
+) -> None:
+    """A typed error with a sentence; the server goes on answering."""
+    with RawPeer(server) as peer:
+        answer = peer.ask(_open(**changes))
+        assert (answer["op"], answer["code"]) == ("error", code)
+        assert answer["message"].endswith(".") and answer["retryable"] is protocol.ERRORS[code]
+        assert peer.ask([protocol.pack("hello", client="test")])["op"] == "welcome"
+
+
+def test_job_id_with_other_contents_is_a_conflict(server: RunningServer) -> None:
+    """The same id with the same contents attaches; with others it is refused and the first job lives."""
+    with RawPeer(server) as peer:
+        assert peer.ask(_open())["op"] == "grant"
+        assert peer.ask(_open())["op"] == "grant"
+        assert peer.ask(_open(alpha=0.5))["code"] == "ID_CONFLICT"
+        assert peer.ask([protocol.pack("cancel", job=b"j" * 16)])["op"] == "cancelled"
+
+
+def test_another_clients_job_is_unknown(server: RunningServer) -> None:
+    """A peer cannot cancel what it did not open."""
+    with RawPeer(server) as owner, RawPeer(server) as other:
+        assert owner.ask(_open(job=b"o" * 16))["op"] == "grant"
+        assert other.ask([protocol.pack("cancel", job=b"o" * 16)])["code"] == "UNKNOWN_JOB"
+        assert owner.ask([protocol.pack("cancel", job=b"o" * 16)])["op"] == "cancelled"
+
+
+def test_too_many_jobs_of_one_client_are_busy(server: RunningServer) -> None:
+    """Beyond its share a client is told when to try again; another client is served."""
+    with RawPeer(server) as greedy, RawPeer(server) as modest:
+        answers = [greedy.ask(_open(job=bytes([65 + index]) * 16)) for index in range(9)]
+        assert [answer["op"] for answer in answers[:8]] == ["grant"] * 8
+        assert answers[8]["code"] == "BUSY" and answers[8]["retryable"] and answers[8]["retry_after_s"] > 0
+        assert modest.ask(_open(job=b"m" * 16))["op"] == "grant"
+        for index in range(8):
+            greedy.ask([protocol.pack("cancel", job=bytes([65 + index]) * 16)])
+        modest.ask([protocol.pack("cancel", job=b"m" * 16)])
+
+
+def test_request_error_carries_the_servers_sentence(client: Client) -> None:
+    """What the server says reaches the user of the client."""
+    with pytest.raises(RequestError, match="at least 0") as caught:
+        client.stylize(StylizeRequest(random_pixels(8, 8, 3), [(random_pixels(8, 8, 3), -1.0)]))
+    assert caught.value.code == "BAD_FIELD" and not caught.value.retryable
+
+
+def test_pixels_that_do_not_fit_their_shape_are_refused() -> None:
+    """A caller's mistake is found before anything is sent."""
+    with pytest.raises(ValueError, match="not a picture"):
+        Pixels(b"x" * 11, 2, 2, 3)
+
+
+def test_torch_is_not_in_the_io_process(server: RunningServer) -> None:
+    """Only the worker computes: the I/O process has not mapped torch's library."""
+    assert "libtorch" not in Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "libtorch" in Path(f"/proc/{server.worker_pid()}/maps").read_text()

@@ -1,0 +1,281 @@
+"""Start, ready line, second server, end, access, finding and starting a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from adain_client import launcher, protocol
+from adain_client.client import Client
+from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
+from adain_client.errors import ServerUnavailableError
+from adain_client.jobs import StylizeRequest
+from helpers import RunningServer, random_pixels, server_pid
+from raw_peer import RawPeer
+
+SMALL = StylizeRequest(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3, seed=1), 1.0)])
+SERVER = [sys.executable, "-m", "adain_server"]
+
+
+def _refusal(*options: str) -> str:
+    """Run a server that must refuse to start; its one line."""
+    run = subprocess.run([*SERVER, *options], capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1 and run.stderr.count("\n") == 1, run.stderr
+    return run.stderr
+
+
+def test_ready_line_names_device_model_and_place(server: RunningServer) -> None:
+    """One line says that it is ready, on what, with which model."""
+    lines = [line for line in server.text().splitlines() if "Ready" in line]
+    assert len(lines) == 1
+    assert "cpu" in lines[0] and "adain-first-light" in lines[0] and "ipc://" in lines[0]
+
+
+def test_place_is_private(server: RunningServer) -> None:
+    """Folder 0700, connection file 0600, socket without access for others."""
+    socket_path = Path(read_connection_file(server.connection_file).endpoint.removeprefix("ipc://"))
+    assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(server.connection_file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
+
+
+def test_second_server_refuses(server: RunningServer) -> None:
+    """A second server at the same place says so and leaves the first one alone."""
+    assert "already runs" in _refusal("--connection-file", str(server.connection_file))
+    with server.client() as client:
+        assert client.hello().ready
+
+
+def test_sigterm_ends_cleanly(own_server: RunningServer) -> None:
+    """Exit status 0, socket and connection file gone, no worker left."""
+    worker = own_server.worker_pid()
+    own_server.process.terminate()
+    assert own_server.process.wait(timeout=15) == 0
+    assert not own_server.connection_file.exists()
+    assert not list(own_server.folder.glob("*.sock"))
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_sigterm_tells_waiting_clients(own_server: RunningServer) -> None:
+    """A job that cannot be finished is answered with SHUTTING_DOWN, which is retryable."""
+    with RawPeer(own_server) as peer:
+        blob = random_pixels(8, 8, 3).blob()
+        styles = [{"blob": blob, "weight": 1.0}]
+        header = protocol.pack("open", job=b"j" * 16, content=blob, mask=None, styles=styles, alpha=1.0)
+        assert peer.ask([header])["op"] == "grant"
+        own_server.process.terminate()
+        answer = peer.receive()
+        assert (answer["code"], answer["retryable"]) == ("SHUTTING_DOWN", True)
+
+
+def test_stale_socket_is_replaced(own_server: RunningServer) -> None:
+    """What a killed server left behind does not stop the next one."""
+    own_server.process.send_signal(signal.SIGKILL)
+    own_server.process.wait()
+    assert own_server.connection_file.exists() and list(own_server.folder.glob("*.sock"))
+    again = RunningServer(folder=own_server.folder)
+    try:
+        again.wait_until_ready()
+        with again.client() as client:
+            assert client.hello().ready
+    finally:
+        again.close()
+
+
+def test_file_in_the_sockets_place_is_not_touched(tmp_path: Path) -> None:
+    """A regular file where the socket belongs: refused, and the file stays."""
+    tmp_path.chmod(0o700)
+    (tmp_path / "c.sock").write_text("precious")
+    assert "in the way" in _refusal("--connection-file", str(tmp_path / "c.json"))
+    assert (tmp_path / "c.sock").read_text() == "precious"
+
+
+def test_open_folder_is_refused(tmp_path: Path) -> None:
+    """A folder that others may enter is no place for a socket."""
+    tmp_path.chmod(0o755)
+    assert "chmod 700" in _refusal("--connection-file", str(tmp_path / "c.json"))
+
+
+def test_long_path_is_refused(tmp_path: Path) -> None:
+    """A socket's path has a limit; the sentence says what to do."""
+    assert "too long" in _refusal("--connection-file", str(tmp_path / ("x" * 120) / "c.json"))
+
+
+def test_unknown_model_is_one_line(tmp_path: Path) -> None:
+    """A wrong --model ends the server with the names that exist."""
+    tmp_path.chmod(0o700)
+    assert "adain-first-light" in _refusal("--model", "nonsense", "--connection-file", str(tmp_path / "c.json"))
+
+
+@pytest.mark.parametrize("bind", ["tcp://0.0.0.0:5555", "tcp://192.168.1.2:5555", "tcp://localhost", "nonsense"])
+def test_listening_beyond_loopback_is_refused(tmp_path: Path, bind: str) -> None:
+    """Without a list of clients the server listens to its own machine only."""
+    tmp_path.chmod(0o700)
+    run = subprocess.run(
+        [*SERVER, "--bind", bind, "--connection-file", str(tmp_path / "c.json")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode != 0 and bind in run.stderr
+
+
+@pytest.fixture(scope="module")
+def tcp_server() -> Iterator[RunningServer]:
+    """A server on tcp with CURVE."""
+    running = RunningServer("--bind", "tcp://127.0.0.1:0")
+    try:
+        yield running.wait_until_ready()
+    finally:
+        running.close()
+
+
+def test_tcp_serves_the_holder_of_the_connection_file(tcp_server: RunningServer) -> None:
+    """With the keys of the connection file a job runs over tcp."""
+    with tcp_server.client() as client:
+        assert len(client.stylize(SMALL)) == 16 * 16 * 3
+
+
+def test_tcp_delivers_nothing_without_the_keys(tcp_server: RunningServer) -> None:
+    """No CURVE, an unlisted key, a wrong server key: no answer to any of them; the holder of the keys is served."""
+    info = read_connection_file(tcp_server.connection_file)
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    strangers = {
+        "no CURVE": ConnectionInfo(info.endpoint, info.pid),
+        "unlisted key": ConnectionInfo(info.endpoint, info.pid, info.server_key, public, secret),
+        "wrong server key": ConnectionInfo(info.endpoint, info.pid, public, info.client_key, info.client_secret),
+    }
+    for name, stranger in strangers.items():
+        with Client(stranger) as client, pytest.raises(ServerUnavailableError):
+            client.hello(timeout_s=1.0)
+            raise AssertionError(f"{name} was answered")
+    with tcp_server.client() as client:
+        assert client.hello().ready
+
+
+def test_taken_port_is_a_sentence(tmp_path: Path) -> None:
+    """A port in use is named, and what to do."""
+    tmp_path.chmod(0o700)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        bind = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        assert "another port" in _refusal("--bind", bind, "--connection-file", str(tmp_path / "c.json"))
+
+
+def test_idle_server_ends_by_itself() -> None:
+    """After the idle time-out the process is gone, and was not before."""
+    running = RunningServer("--idle-timeout", "2")
+    try:
+        running.wait_until_ready()
+        assert running.process.wait(timeout=20) == 0
+        assert "without work" in running.text()
+    finally:
+        running.close()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+def test_connection_file_open_to_others_is_not_trusted(tmp_path: Path, mode: int) -> None:
+    """A file that others can read or write could send pixels to a stranger."""
+    path = tmp_path / "connection.json"
+    write_connection_file(path, ConnectionInfo("ipc:///tmp/x", 1))
+    path.chmod(mode)
+    with pytest.raises(ServerUnavailableError, match="not trusted"):
+        read_connection_file(path)
+
+
+def test_connection_file_that_is_a_link_is_not_trusted(tmp_path: Path) -> None:
+    """Nor is a link."""
+    write_connection_file(tmp_path / "real.json", ConnectionInfo("ipc:///tmp/x", 1))
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    with pytest.raises(ServerUnavailableError, match="not a plain file"):
+        read_connection_file(tmp_path / "link.json")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"endpoint": 1, "pid": 1}', '{"endpoint": "file:///x", "pid": 1}'])
+def test_damaged_connection_file_is_a_sentence(tmp_path: Path, text: str) -> None:
+    """Whatever stands in it: one typed error."""
+    path = tmp_path / "connection.json"
+    path.touch(mode=0o600)
+    path.write_text(text)
+    with pytest.raises(ServerUnavailableError, match="remove it"):
+        read_connection_file(path)
+
+
+def test_launcher_starts_a_server_and_finds_it_again() -> None:
+    """The first client starts a server, the second finds it; both do jobs; the server is ended by its id."""
+    with tempfile.TemporaryDirectory(prefix="adain-test-") as folder:
+        path = Path(folder) / "connection.json"
+        said: list[str] = []
+        with launcher.connect(name="first", connection_file=path, command=SERVER, on_start=said.append) as first:
+            pid = server_pid(path)
+            try:
+                assert len(said) == 1 and "ends by itself" in said[0]
+                with launcher.connect(name="second", connection_file=path, command=["/no/such/command"]) as second:
+                    assert second.hello().boot == first.hello().boot
+                    assert len(second.stylize(SMALL)) == 16 * 16 * 3
+            finally:
+                os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 15
+        while path.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not path.exists()
+
+
+def test_launcher_says_why_a_server_cannot_start(tmp_path: Path) -> None:
+    """The server's own last line reaches the user."""
+    tmp_path.chmod(0o700)
+    path = tmp_path / "connection.json"
+    command = [*SERVER, "--model", "nonsense"]
+    with pytest.raises(ServerUnavailableError, match="no model or folder 'nonsense'"):
+        launcher.connect(name="x", connection_file=path, command=command)
+    with pytest.raises(ServerUnavailableError, match="cannot be started"):
+        launcher.connect(name="x", connection_file=path, command=["/no/such/command"])
+    with pytest.raises(ServerUnavailableError, match="No AdaIN server is running"):
+        launcher.connect(name="x", connection_file=path, start=False)
+
+
+def test_debians_python_can_be_a_client(server: RunningServer) -> None:
+    """The client works in the hosts' Python: another interpreter, Debian's own zmq and msgpack."""
+    python = "/usr/bin/python3"
+    probe = "import zmq, msgpack, sys; assert sys.version_info >= (3, 10)"
+    if not Path(python).exists() or subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode:
+        pytest.skip("/usr/bin/python3 with python3-zmq and python3-msgpack is not on this machine")
+    program = (
+        "import sys; from pathlib import Path; from adain_client import launcher; from adain_client.jobs import *\n"
+        "style = Pixels(bytes(range(192)), 8, 8, 3)\n"
+        "client = launcher.connect(name='debian', connection_file=Path(sys.argv[1]), start=False)\n"
+        "with client:\n"
+        "    result = client.stylize(StylizeRequest(Pixels(bytes(30 * 40 * 4), 30, 40, 4), [(style, 1.0)]))\n"
+        "print(len(result), sys.prefix)\n"
+    )
+    plugin = Path(launcher.__file__).parent.parent
+    run = subprocess.run(
+        [python, "-c", program, str(server.connection_file)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PYTHONPATH": str(plugin), "PATH": "/usr/bin:/bin"},
+    )
+    assert run.stdout.split() == [str(30 * 40 * 4), "/usr"], run.stderr
+
+
+def test_connection_file_names_the_process(server: RunningServer) -> None:
+    """Pid and endpoint, and no key for a local socket."""
+    fields = json.loads(server.connection_file.read_text())
+    assert fields["pid"] == server.process.pid
+    assert fields["endpoint"].startswith("ipc://") and not fields["client_secret"]

@@ -1,0 +1,158 @@
+"""adain-stylize, run as a user runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import PICTURES, RunningServer
+
+STYLE = str(PICTURES / "van-gogh-road-to-tarascon.jpg")
+
+
+def _run(server: RunningServer, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "adain_server.stylize_cli", "--connection-file", str(server.connection_file)]
+    return subprocess.run(
+        [*command, "--no-start", *arguments], capture_output=True, text=True, timeout=100, check=False, cwd=cwd
+    )
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A small photograph in a file of its own."""
+    path = tmp_path / "photo.png"
+    with Image.open(PICTURES / "chelsea.jpg") as picture:
+        picture.resize((90, 61)).save(path)
+    return path
+
+
+def test_one_picture_to_one_file(server: RunningServer, photo: Path) -> None:
+    """The result has the content's size and other pixels; the progress bar ends with the file's name."""
+    out = photo.with_name("out.png")
+    run = _run(server, str(photo), "--style", STYLE, "-o", str(out))
+    assert run.returncode == 0, run.stderr
+    with Image.open(out) as result, Image.open(photo) as content:
+        assert result.size == content.size and result.mode == "RGB"
+        difference = np.abs(np.asarray(result, dtype=int) - np.asarray(content, dtype=int)).mean()
+    assert difference > 5
+    assert "100%" in run.stderr and str(out) in run.stderr
+
+
+def test_two_weighted_styles_and_alpha_differ_from_one(server: RunningServer, photo: Path) -> None:
+    """Weights and alpha reach the network: each changes the picture; --style twice with weights 1:0 is one style."""
+    other = str(PICTURES / "coffee.jpg")
+    variants = {
+        "one": ["--style", STYLE],
+        "onehot": ["--style", f"{STYLE}:2", "--style", f"{other}:0"],
+        "mixed": ["--style", f"{STYLE}:1", "--style", f"{other}:3"],
+        "half": ["--style", STYLE, "--alpha", "0.5"],
+    }
+    results = {}
+    for name, options in variants.items():
+        out = photo.with_name(f"{name}.png")
+        assert _run(server, str(photo), *options, "--quiet", "-o", str(out)).returncode == 0
+        with Image.open(out) as picture:
+            results[name] = np.asarray(picture, dtype=int)
+    assert np.array_equal(results["one"], results["onehot"])
+    assert np.abs(results["one"] - results["mixed"]).mean() > 1
+    assert np.abs(results["one"] - results["half"]).mean() > 1
+
+
+def test_folder_of_pictures(server: RunningServer, photo: Path, tmp_path: Path) -> None:
+    """A folder in, a folder out, one result a picture; other files are left alone."""
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "b.jpg"):
+        with Image.open(photo) as picture:
+            picture.convert("RGB").save(tmp_path / "in" / name)
+    (tmp_path / "in" / "notes.txt").write_text("not a picture")
+    run = _run(server, str(tmp_path / "in"), "--style", STYLE, "-o", str(tmp_path / "out"))
+    assert run.returncode == 0, run.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png"]
+
+
+def test_mask_keeps_the_black_part(server: RunningServer, photo: Path) -> None:
+    """Black in the mask stays as it was, bit for bit."""
+    mask, out = photo.with_name("mask.png"), photo.with_name("out.png")
+    half = Image.new("L", (90, 61), 0)
+    half.paste(255, (45, 0, 90, 61))
+    half.save(mask)
+    assert _run(server, str(photo), "--style", STYLE, "--mask", str(mask), "-o", str(out)).returncode == 0
+    with Image.open(out) as result, Image.open(photo) as content:
+        after, before = np.asarray(result, dtype=int), np.asarray(content, dtype=int)
+    assert np.array_equal(after[:, :45], before[:, :45])
+    assert np.abs(after[:, 45:] - before[:, 45:]).mean() > 5
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "P", "CMYK", "I;16", "1"])
+def test_every_kind_of_picture_is_taken(server: RunningServer, photo: Path, mode: str) -> None:
+    """Gray, palette, CMYK, 16 bit, black and white, with and without alpha: a result of the same size; alpha stays."""
+    path, out = photo.with_name("kind.tif"), photo.with_name("out.png")
+    with Image.open(photo) as picture:
+        if mode == "I;16":
+            Image.fromarray(np.asarray(picture.convert("L"), dtype=np.uint16) * 257).save(path)
+        else:
+            converted = picture.convert(mode)
+            if "A" in mode:
+                converted.putalpha(Image.linear_gradient("L").resize(picture.size))
+            converted.save(path)
+    run = _run(server, str(path), "--style", STYLE, "-o", str(out))
+    assert run.returncode == 0, run.stderr
+    with Image.open(out) as result, Image.open(path) as content:
+        assert result.size == content.size
+        assert (result.mode == "RGBA") is ("A" in mode)
+        if "A" in mode:
+            assert np.array_equal(np.asarray(result.getchannel("A")), np.asarray(content.getchannel("A")))
+        # A gray ramp must not come out black or burnt: 16 bit values are scaled, not cut off.
+        assert 20 < np.asarray(result.convert("L")).mean() < 235
+
+
+REFUSED = {
+    "missing content": (["no.png", "--style", STYLE, "-o", "out.png"], "no file no.png"),
+    "missing style": (["photo.png", "--style", "no.jpg", "-o", "out.png"], "no file no.jpg"),
+    "not a picture": (["notes.txt", "--style", STYLE, "-o", "out.png"], "not a picture"),
+    "cut off picture": (["cut.png", "--style", STYLE, "-o", "out.png"], "not a picture"),
+    "weight is a word": (["photo.png", "--style", f"{STYLE}:heavy", "-o", "out.png"], "'heavy'"),
+    "weight is negative": (["photo.png", "--style", f"{STYLE}:-1", "-o", "out.png"], "at least 0"),
+    "weight is not a number": (["photo.png", "--style", f"{STYLE}:nan", "-o", "out.png"], "'nan'"),
+    "all weights zero": (["photo.png", "--style", f"{STYLE}:0", "-o", "out.png"], "not all 0"),
+    "alpha is a word": (["photo.png", "--style", STYLE, "--alpha", "much", "-o", "out.png"], "'much'"),
+    "alpha too large": (["photo.png", "--style", STYLE, "--alpha", "2", "-o", "out.png"], "between 0 and 1"),
+    "mask is not a picture": (["photo.png", "--style", STYLE, "--mask", "notes.txt", "-o", "out.png"], "not a picture"),
+    "output is the input": (["photo.png", "--style", STYLE, "-o", "photo.png"], "overwrite"),
+    "output of no format": (["photo.png", "--style", STYLE, "-o", "out.xyz"], "ending"),
+    "two pictures into one file": (["photo.png", "cut.png", "--style", STYLE, "-o", "out.png"], "folder"),
+    "empty folder": (["empty", "--style", STYLE, "-o", "out"], "no picture in the folder"),
+    "output cannot be written": (["photo.png", "--style", STYLE, "-o", "notes.txt/out.png"], "cannot be made"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED.keys())
+def test_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments: list[str], words: str) -> None:
+    """Exit 1, one line on stderr that says what is wrong; no output file; inputs untouched."""
+    folder = photo.parent
+    (folder / "notes.txt").write_text("not a picture")
+    (folder / "cut.png").write_bytes(photo.read_bytes()[:200])
+    (folder / "empty").mkdir()
+    before = photo.read_bytes()
+    run = _run(server, *arguments, "--quiet", cwd=folder)
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1 and run.stderr.startswith("adain-stylize: ") and words in run.stderr
+    assert not (folder / "out.png").exists() and photo.read_bytes() == before
+
+
+def test_no_server_is_one_sentence(tmp_path: Path, photo: Path) -> None:
+    """With --no-start and no server: exit 1 and a sentence."""
+    command = [sys.executable, "-m", "adain_server.stylize_cli", "--connection-file", str(tmp_path / "none.json")]
+    run = subprocess.run(
+        [*command, "--no-start", str(photo), "--style", STYLE, "-o", str(tmp_path / "out.png")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 1 and run.stderr == "adain-stylize: No AdaIN server is running.\n"

@@ -1,0 +1,31 @@
+"""Imports go one way; each package runs with what it is allowed to need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+OURS = {"adain_client", "adain_net", "adain_server", "adain_trainer", "adain_weights"}
+HEAVY = {"torch", "torchvision", "numpy", "PIL", "safetensors", "huggingface_hub"}
+
+CASES = [
+    ("adain_client.launcher", {"adain_client"}, HEAVY),
+    ("adain_net.network, adain_net.layout", {"adain_net"}, {"zmq", "msgpack", "PIL", "safetensors", "torchvision"}),
+    ("adain_weights.cli", {"adain_weights"}, {"zmq", "msgpack", "PIL", "torchvision"}),
+    ("adain_server.cli", {"adain_server", "adain_client", "adain_weights"}, HEAVY),
+    ("adain_server.worker", {"adain_server", "adain_client", "adain_weights", "adain_net"}, {"torchvision"}),
+    ("adain_trainer.cli", {"adain_trainer", "adain_net", "adain_weights"}, {"zmq", "msgpack"}),
+]
+
+
+@pytest.mark.parametrize(("modules", "allowed", "forbidden"), CASES, ids=[case[0].split(",")[0] for case in CASES])
+def test_package_imports_only_what_it_may(modules: str, allowed: set[str], forbidden: set[str]) -> None:
+    """In a fresh interpreter, importing loads none of the forbidden modules and none of our other packages."""
+    program = f"import {modules}, sys; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    )
+    assert loaded & OURS <= allowed
+    assert not loaded & forbidden

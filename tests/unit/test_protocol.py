@@ -1,0 +1,184 @@
+"""The wire format: the specification, exact bytes, and everything that is not a message."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+import adain_client
+from adain_client import protocol
+from adain_client.errors import ProtocolError
+from adain_client.protocol import FROM_CLIENT, FROM_SERVER, pack, unpack
+
+SPECIFICATION = (Path(adain_client.__file__).parent / "PROTOCOL.md").read_text()
+JOB = bytes(range(16))
+BLOB = {"digest": b"d" * 32, "height": 2, "width": 3, "channels": 3}
+
+MESSAGES: dict[str, dict[str, Any]] = {
+    "hello": {"client": "test"},
+    "open": {"job": JOB, "content": BLOB, "mask": None, "styles": [{"blob": BLOB, "weight": 1.0}], "alpha": 0.5},
+    "chunk": {"job": JOB, "digest": b"d" * 32, "offset": 0},
+    "credit": {"job": JOB, "chunks": 3},
+    "cancel": {"job": JOB},
+    "done": {"job": JOB},
+}
+
+
+def _documented(section: str) -> dict[str, dict[str, str]]:
+    text = SPECIFICATION.split(f"### {section}")[1].split("###")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `(.*)` \|$", text, re.MULTILINE)
+    return {op: dict(field.split(": ") for field in fields.split(", ")) for op, fields in rows}
+
+
+def test_specification_lists_the_messages() -> None:
+    """PROTOCOL.md and protocol.py name the same operations, fields and types, both ways."""
+    assert _documented("From the client") == FROM_CLIENT
+    assert _documented("From the server") == FROM_SERVER
+
+
+def test_specification_lists_the_errors() -> None:
+    """PROTOCOL.md and protocol.py name the same error codes and say the same of retrying."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (yes|no) \|", SPECIFICATION, re.MULTILINE)
+    assert {code: answer == "yes" for code, answer in rows} == protocol.ERRORS
+
+
+def test_specification_states_version_and_limits() -> None:
+    """The numbers in the text are the numbers in the code."""
+    assert f"protocol, version {protocol.VERSION}" in SPECIFICATION
+    assert f"at most {protocol.MAX_HEADER_BYTES:,} bytes" in SPECIFICATION
+    assert f"chunks of {protocol.CHUNK_BYTES:,} bytes" in SPECIFICATION
+    assert f"array of 1 to {protocol.MAX_STYLES} maps" in SPECIFICATION
+
+
+def test_exact_bytes_of_cancel() -> None:
+    """One message written out by hand after the msgpack specification, so that both sides cannot drift together."""
+    expected = b"\x83\xa1v\x01\xa2op\xa6cancel\xa3job\xc4\x10" + JOB
+    assert pack("cancel", job=JOB) == expected
+
+
+@pytest.mark.parametrize("op", FROM_CLIENT)
+def test_round_trip(op: str) -> None:
+    """Every message of a client comes out as it went in."""
+    frames = [pack(op, **MESSAGES[op])] + ([b"pixels"] if op == "chunk" else [])
+    header, payload = unpack(frames, FROM_CLIENT)
+    assert header == {"v": 1, "op": op, **MESSAGES[op]}
+    assert payload == (b"pixels" if op == "chunk" else b"")
+
+
+def _header(**changes: Any) -> bytes:
+    packed: bytes = msgpack.packb({"v": 1, "op": "cancel", "job": JOB, **changes})
+    return packed
+
+
+NOT_HEADERS = {
+    "empty": b"",
+    "never used byte": b"\xc1",
+    "not a map": msgpack.packb([1, 2]),
+    "cut off": _header()[:-1],
+    "trailing byte": _header() + b"\x00",
+    "array32 of 2^32-1": b"\xdd\xff\xff\xff\xff",
+    "map32 of 2^32-1": b"\xdf\xff\xff\xff\xff",
+    "str32 of 2^32-1": b"\xdb\xff\xff\xff\xff",
+    "nested 9 deep": msgpack.packb({"v": [[[[[[[[1]]]]]]]]}),
+    "nested 2000 deep": b"\x81\xa1v" + b"\x91" * 2000 + b"\x01",
+    "duplicate key": b"\x82\xa1v\x01\xa1v\x01",
+    "bytes key": msgpack.packb({b"v": 1}),
+    "int key": msgpack.packb({1: 1}),
+    "extension type": msgpack.packb({"v": msgpack.ExtType(5, b"x")}),
+    "timestamp": b"\x81\xa1v\xd6\xff\x00\x00\x00\x01",
+    "not utf-8": b"\x81\xa1v\xa1\xff",
+    "too large": msgpack.packb({"v": b"x" * protocol.MAX_HEADER_BYTES}),
+}
+
+
+@pytest.mark.parametrize("frame", NOT_HEADERS.values(), ids=NOT_HEADERS.keys())
+def test_what_is_not_a_header_is_refused(frame: bytes) -> None:
+    """BAD_HEADER, whatever msgpack raises."""
+    with pytest.raises(ProtocolError) as caught:
+        unpack([frame], FROM_CLIENT)
+    assert caught.value.code == "BAD_HEADER"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"v": 2}, "UNSUPPORTED_VERSION"),
+        ({"v": True}, "UNSUPPORTED_VERSION"),
+        ({"v": 1.0}, "UNSUPPORTED_VERSION"),
+        ({"op": "no-such-op"}, "UNKNOWN_OP"),
+        ({"op": 7}, "UNKNOWN_OP"),
+        ({"op": "welcome"}, "UNKNOWN_OP"),
+        ({"op": "__init__"}, "UNKNOWN_OP"),
+        ({"job": JOB[:-1]}, "BAD_FIELD"),
+        ({"job": "0123456789abcdef"}, "BAD_FIELD"),
+        ({"job": None}, "BAD_FIELD"),
+        ({"extra": 1}, "BAD_FIELD"),
+    ],
+)
+def test_bad_fields_get_their_code(changes: dict[str, Any], code: str) -> None:
+    """Each kind of wrong field has its code."""
+    with pytest.raises(ProtocolError) as caught:
+        unpack([_header(**changes)], FROM_CLIENT)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("offset", [-1, 1.0, True, "0", None, 2**53 + 1, float("nan")])
+def test_unsigned_integers_are_strict(offset: object) -> None:
+    """Negative, float, bool, text, nil, too large: none is an offset."""
+    with pytest.raises(ProtocolError) as caught:
+        unpack([pack("chunk", job=JOB, digest=b"d" * 32, offset=offset), b"x"], FROM_CLIENT)
+    assert caught.value.code == "BAD_FIELD"
+
+
+@pytest.mark.parametrize("alpha", [1, float("nan"), float("inf"), "1", True, None])
+def test_floats_are_finite_floats(alpha: object) -> None:
+    """An integer, NaN or infinity is not an alpha."""
+    with pytest.raises(ProtocolError) as caught:
+        unpack([pack("open", **{**MESSAGES["open"], "alpha": alpha})], FROM_CLIENT)
+    assert caught.value.code == "BAD_FIELD"
+
+
+@pytest.mark.parametrize("count", [0, 17])
+def test_number_of_styles_is_limited(count: int) -> None:
+    """At least one style, at most 16."""
+    styles = [{"blob": BLOB, "weight": 1.0}] * count
+    with pytest.raises(ProtocolError) as caught:
+        unpack([pack("open", **{**MESSAGES["open"], "styles": styles})], FROM_CLIENT)
+    assert caught.value.code == "BAD_FIELD"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [_header(), b"payload that a cancel has not"],
+        [_header(), b""],
+        [_header(), b"x", b"y"],
+        [pack("chunk", **MESSAGES["chunk"])],
+        [pack("chunk", **MESSAGES["chunk"]), b""],
+        [pack("chunk", **MESSAGES["chunk"]), b"x" * (protocol.CHUNK_BYTES + 1)],
+    ],
+    ids=["none", "payload too many", "empty payload", "three", "chunk without", "chunk empty", "chunk too long"],
+)
+def test_wrong_frames_are_a_bad_envelope(frames: list[bytes]) -> None:
+    """One frame, or two for a chunk, of at most 1 MiB."""
+    with pytest.raises(ProtocolError) as caught:
+        unpack(frames, FROM_CLIENT)
+    assert caught.value.code == "BAD_ENVELOPE"
+
+
+def test_messages_from_outside_are_escaped_and_cut() -> None:
+    """What a peer calls an operation does not reach the log as it is."""
+    with pytest.raises(ProtocolError) as caught:
+        unpack([_header(op="\n\x1b[31m" + "x" * 1000)], FROM_CLIENT)
+    assert len(str(caught.value)) < 100
+    assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
+
+
+def test_digest_covers_shape_and_pixels() -> None:
+    """The same bytes in another shape are another blob."""
+    assert protocol.blob_digest(b"x" * 12, 2, 2, 3) != protocol.blob_digest(b"x" * 12, 4, 1, 3)

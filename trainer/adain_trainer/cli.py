@@ -1,0 +1,194 @@
+"""adain-trainer: train a decoder, look at it, measure it, export it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from adain_net.decoder import Decoder
+from adain_net.encoder import Encoder
+from adain_net.layout import LayoutError, load_decoder, load_encoder
+from adain_net.network import AdainNetwork
+from adain_trainer.checkpoint import Checkpoint, load_checkpoint
+from adain_trainer.config import FitConfig
+from adain_trainer.data import load_pictures
+from adain_trainer.errors import TrainerError
+from adain_trainer.evaluate import evaluate
+from adain_trainer.export import export_state
+from adain_trainer.fit import fit, initialize_decoder
+from adain_trainer.pictures import collect
+from adain_trainer.sheets import sample_sheet
+from adain_weights.errors import WeightsError
+from adain_weights.models import load_embedded_encoder, load_model, write_safetensors
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (TrainerError, WeightsError, LayoutError) as error:
+        print(f"adain-trainer: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("adain-trainer: stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="adain-trainer", description="Trains decoders for AdaIN Style.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    training = commands.add_parser("fit", help="train a decoder, or go on with a run")
+    _add_picture_folders(training)
+    training.add_argument(
+        "--run", type=Path, required=True, dest="folder", help="the run's folder; an old one is resumed"
+    )
+    training.add_argument(
+        "--from", dest="model", metavar="MODEL", help="start from this model's decoder, not from nothing"
+    )
+    training.add_argument(
+        "--sheet-content", type=Path, metavar="DIR", help="contents of the sample sheets (with --sheet-style)"
+    )
+    training.add_argument("--sheet-style", type=Path, metavar="DIR", help="styles of the sample sheets")
+    recipe = training.add_argument_group("recipe (defaults: two CPU cores; see FitConfig)")
+    for field in fields(FitConfig):
+        kind = _boolean if field.type == "bool" else {"int": int, "float": float}[str(field.type)]
+        recipe.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=kind,
+            default=field.default,
+            metavar="N",
+            help="default: %(default)s",
+        )
+    training.set_defaults(run=_fit)
+
+    sheet = commands.add_parser("sheet", help="paint every content in every style on one sheet")
+    _add_picture_folders(sheet)
+    _add_source(sheet)
+    sheet.add_argument("--side", type=int, default=256, help="pixels of each picture (default: %(default)s)")
+    sheet.add_argument("-o", "--output", type=Path, required=True)
+    sheet.set_defaults(run=_sheet)
+
+    measuring = commands.add_parser("evaluate", help="measure style, content and target distance on pairs")
+    _add_picture_folders(measuring)
+    _add_source(measuring)
+    measuring.add_argument("--side", type=int, default=512, help="pixels of each picture (default: %(default)s)")
+    measuring.add_argument("--pairs", type=int, default=40, help="at most this many (default: %(default)s)")
+    measuring.set_defaults(run=_evaluate)
+
+    exporting = commands.add_parser("export", help="write a run's decoder for adain-server --model FOLDER")
+    exporting.add_argument("--run", type=Path, required=True, dest="folder")
+    exporting.add_argument("-o", "--output", type=Path, required=True, help="folder for decoder.safetensors")
+    exporting.set_defaults(run=_export)
+
+    collecting = commands.add_parser("pictures", help="collect the embedded decoder's training pictures from packages")
+    collecting.add_argument("-o", "--output", type=Path, required=True)
+    collecting.add_argument("--downloads", type=Path, required=True, help="folder for the packages")
+    collecting.set_defaults(run=_collect)
+    return parser
+
+
+def _add_picture_folders(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--content", type=Path, action="append", required=True, metavar="DIR", help="repeatable")
+    parser.add_argument("--style", type=Path, action="append", required=True, metavar="DIR", help="repeatable")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", metavar="NAME|FOLDER", help="a model")
+    source.add_argument("--run", type=Path, dest="folder", help="a run's newest checkpoint")
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"yes", "no"}:
+        raise argparse.ArgumentTypeError("is yes or no")
+    return text.lower() == "yes"
+
+
+def _fit(options: argparse.Namespace) -> None:
+    config = FitConfig(**{field.name: getattr(options, field.name) for field in fields(FitConfig)})
+    if (options.sheet_content is None) != (options.sheet_style is None):
+        raise TrainerError("Sample sheets need both --sheet-content and --sheet-style.")
+    decoder = Decoder()
+    if options.model is None:
+        encoder = load_encoder(load_embedded_encoder())
+        initialize_decoder(decoder, seed=config.seed)
+    else:
+        weights = load_model(options.model)
+        encoder, decoder = load_encoder(weights.encoder), load_decoder(weights.decoder)
+    steps = fit(
+        encoder,
+        decoder,
+        config,
+        content_folders=options.content,
+        style_folders=options.style,
+        sheet_folders=(options.sheet_content, options.sheet_style) if options.sheet_content is not None else None,
+        run=options.folder,
+    )
+    print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' writes the decoder.")
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    contents, _ = load_pictures(options.content)
+    styles, _ = load_pictures(options.style)
+    with tqdm(total=len(contents), unit="content") as bar:
+        sheet = sample_sheet(
+            _network(options),
+            contents,
+            styles,
+            side=options.side,
+            progress=lambda done, _total: bar.update(done - bar.n),
+        )
+    sheet.save(options.output)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    contents, _ = load_pictures(options.content)
+    styles, _ = load_pictures(options.style)
+    network = _network(options)
+    figures = evaluate(network, contents, styles, side=options.side, pairs=options.pairs)
+    print(f"{figures.pairs} pairs at {options.side}")
+    print(f"style loss        {figures.style:.3f}")
+    print(f"content distance  {figures.content:.3f}")
+    print(f"target distance   {figures.target:.3f}")
+    print(f"identity error    {figures.identity:.4f}  (alpha 0, MSE of RGB in 0..1)")
+
+
+def _export(options: argparse.Namespace) -> None:
+    checkpoint = _checkpoint(options.folder)
+    path = options.output / "decoder.safetensors"
+    digest = write_safetensors(path, export_state(checkpoint), metadata={"made_by": "adain-trainer export"})
+    print(f"{path}  {checkpoint.step} steps, sha256 {digest}")
+
+
+def _collect(options: argparse.Namespace) -> None:
+    for place, count in collect(options.output, options.downloads).items():
+        print(f"{options.output / place}: {count} pictures")
+
+
+def _network(options: argparse.Namespace) -> AdainNetwork:
+    if options.folder is not None:
+        encoder: Encoder = load_encoder(load_embedded_encoder())
+        return AdainNetwork(encoder, load_decoder(_checkpoint(options.folder).decoder))
+    weights = load_model(options.model)
+    return AdainNetwork(load_encoder(weights.encoder), load_decoder(weights.decoder))
+
+
+def _checkpoint(folder: Path) -> Checkpoint:
+    checkpoint, note = load_checkpoint(folder)
+    if checkpoint is None:
+        raise TrainerError(f"There is no checkpoint in {folder}.")
+    if note:
+        print(note, file=sys.stderr)
+    return checkpoint
+
+
+if __name__ == "__main__":
+    sys.exit(main())
