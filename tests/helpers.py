@@ -27,6 +27,7 @@ from adain_weights.models import load_model
 REPOSITORY = Path(__file__).parent.parent
 PICTURES = REPOSITORY / "docs" / "pictures"
 READY_TIMEOUT_S = 60.0
+SERVER_COMMAND = [sys.executable, "-m", "adain_server"]
 
 
 def embedded_network() -> AdainNetwork:
@@ -73,8 +74,7 @@ class RunningServer:
         self.output = ""
         self._log = (self.folder / "output.txt").open("w+")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "adain_server", "--device", "cpu"]
-            + ["--connection-file", str(self.connection_file), *options],
+            [*SERVER_COMMAND, "--device", "cpu", "--connection-file", str(self.connection_file), *options],
             stdout=self._log,
             stderr=self._log,
             stdin=subprocess.DEVNULL,

@@ -147,6 +147,6 @@ def _check_loopback(bind: str) -> None:
         loopback = False
     if not loopback:
         raise ServerError(
-            f"{bind} is neither ipc nor tcp://127.0.0.1:PORT: this version listens to its own machine only, because it has no list "
-            "of clients yet."
+            f"{bind} is neither ipc nor tcp://127.0.0.1:PORT: this version listens to its own machine only, because it "
+            "has no list of clients yet."
         )

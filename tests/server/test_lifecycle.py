@@ -8,7 +8,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,16 +21,15 @@ from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
 from adain_client.errors import ServerUnavailableError
 from adain_client.jobs import StylizeRequest
-from helpers import RunningServer, random_pixels, server_pid
+from helpers import SERVER_COMMAND, RunningServer, random_pixels, server_pid
 from raw_peer import RawPeer
 
 SMALL = StylizeRequest(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3, seed=1), 1.0)])
-SERVER = [sys.executable, "-m", "adain_server"]
 
 
 def _refusal(*options: str) -> str:
     """Run a server that must refuse to start; its one line."""
-    run = subprocess.run([*SERVER, *options], capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run([*SERVER_COMMAND, *options], capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode == 1 and run.stderr.count("\n") == 1, run.stderr
     return run.stderr
 
@@ -124,7 +122,7 @@ def test_listening_beyond_loopback_is_refused(tmp_path: Path, bind: str) -> None
     """Without a list of clients the server listens to its own machine only."""
     tmp_path.chmod(0o700)
     run = subprocess.run(
-        [*SERVER, "--bind", bind, "--connection-file", str(tmp_path / "c.json")],
+        [*SERVER_COMMAND, "--bind", bind, "--connection-file", str(tmp_path / "c.json")],
         capture_output=True,
         text=True,
         timeout=60,
@@ -220,7 +218,9 @@ def test_launcher_starts_a_server_and_finds_it_again() -> None:
     with tempfile.TemporaryDirectory(prefix="adain-test-") as folder:
         path = Path(folder) / "connection.json"
         said: list[str] = []
-        with launcher.connect(name="first", connection_file=path, command=SERVER, on_start=said.append) as first:
+        with launcher.connect(
+            name="first", connection_file=path, command=SERVER_COMMAND, on_start=said.append
+        ) as first:
             pid = server_pid(path)
             try:
                 assert len(said) == 1 and "ends by itself" in said[0]
@@ -239,7 +239,7 @@ def test_launcher_says_why_a_server_cannot_start(tmp_path: Path) -> None:
     """The server's own last line reaches the user."""
     tmp_path.chmod(0o700)
     path = tmp_path / "connection.json"
-    command = [*SERVER, "--model", "nonsense"]
+    command = [*SERVER_COMMAND, "--model", "nonsense"]
     with pytest.raises(ServerUnavailableError, match="no model or folder 'nonsense'"):
         launcher.connect(name="x", connection_file=path, command=command)
     with pytest.raises(ServerUnavailableError, match="cannot be started"):

@@ -28,7 +28,7 @@ def _conv(inputs: int, outputs: int) -> list[nn.Module]:
 
 def _public_encoder() -> nn.Sequential:
     pool = nn.MaxPool2d(2, 2, ceil_mode=True)
-    plan = [64, 64, pool, 128, 128, pool, *[256] * 4, pool, *[512] * 4, pool, *[512] * 4]
+    plan: list[int | nn.Module] = [64, 64, pool, 128, 128, pool, *[256] * 4, pool, *[512] * 4, pool, *[512] * 4]
     layers: list[nn.Module] = [nn.Conv2d(3, 3, 1)]
     channels = 3
     for step in plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -215,12 +216,11 @@ def test_rcc_files_are_read() -> None:
     second = 2 + 4 + 2 * len("dir")
     packed = len(body).to_bytes(4, "big") + zlib.compress(body)
     payload = len(packed).to_bytes(4, "big") + packed
-    node = lambda offset, flags, a, b: (  # noqa: E731
-        offset.to_bytes(4, "big") + flags.to_bytes(2, "big") + a.to_bytes(4, "big") + b.to_bytes(4, "big") + bytes(8)
-    )
+
+    def node(offset: int, flags: int, first: int, second: int) -> bytes:
+        return struct.pack(">IHII8x", offset, flags, first, second)
+
     tree = node(0, 2, 1, 1) + node(0, 2, 1, 2) + node(second, 1, 1, 0)
     start = 20
-    header = b"qres" + b"".join(
-        n.to_bytes(4, "big") for n in (2, start, start + len(tree), start + len(tree) + len(payload))
-    )
+    header = struct.pack(">4s4I", b"qres", 2, start, start + len(tree), start + len(tree) + len(payload))
     assert dict(read_rcc(header + tree + payload + names)) == {"dir/a.txt": body}

@@ -82,7 +82,7 @@ class _Bomb:
 def test_conversion_runs_no_code(tmp_path: Path) -> None:
     """A pickle that would run something is refused, and nothing runs."""
     path, mark = tmp_path / "decoder.pth", tmp_path / "mark"
-    path.write_bytes(pickle.dumps({"a": _Bomb(mark)}))
+    path.write_bytes(pickle.dumps({"a": _Bomb(mark)}, protocol=2))
     with pytest.raises(WeightsError, match="not opened"):
         read_pickled(path)
     assert not mark.exists()
@@ -97,7 +97,7 @@ def test_build_refuses_another_wheel(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_rescaling_is_exact() -> None:
-    """The rescaled network computes the same features, each channel divided by its mean; and folded colours the same."""
+    """Rescaled, the network computes the same over its channel means; folding the colours changes nothing."""
     generator = torch.Generator().manual_seed(0)
     state = {}
     channels = 3

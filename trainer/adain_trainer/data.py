@@ -23,7 +23,7 @@ PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff",
 STORED_SIDE = 768
 """Pictures are held in memory no larger than this; crops are taken at work_side and below."""
 DEEP_MODES = ("I", "F")
-"""Pillow's modes of more than 8 bit a channel, which it would cut off instead of scaling: such pictures are left out."""
+"""Pillow's modes of more than 8 bit a channel, which it would cut off instead of scaling: such pictures are skipped."""
 ENCODE_BATCH = 8
 
 
