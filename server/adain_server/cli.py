@@ -62,8 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
-        metavar="NAME|FOLDER",
-        help="a model that 'adain-weights list' names, or a folder with decoder.safetensors (default: %(default)s)",
+        metavar="NAME|FOLDER|FILE",
+        help="a model that 'adain-weights list' names, a folder with decoder.safetensors, or such a file "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--bind",

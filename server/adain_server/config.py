@@ -17,7 +17,7 @@ class ServerConfig:
 
     Attributes:
         device: auto, cpu, cuda or mps.
-        model: A manifest name, or a folder with encoder.safetensors and decoder.safetensors.
+        model: As adain_weights.models.load_model() takes it: a name, a folder or a file.
         bind: ipc, or tcp://HOST:PORT on a loopback address; port 0 takes a free one.
         connection_file: Written once the server listens; its folder is the server's private place.
         max_pixels: The largest content, height times width.

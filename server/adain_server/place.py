@@ -32,6 +32,7 @@ class Place:
         self._file = connection_file
         self._bind = bind
         self._socket_path: Path | None = None
+        self._announced = False
 
     def __enter__(self) -> Place:
         """Claim the place. Raises ServerError: taken, not private, or an address that cannot be bound."""
@@ -78,6 +79,7 @@ class Place:
             )
         except OSError as error:
             raise ServerError(f"{self._file} cannot be written: {error.strerror}.") from None
+        self._announced = True
 
     def _bind_tcp(self) -> str:
         try:
@@ -111,7 +113,7 @@ class Place:
         return f"ipc://{path}"
 
     def _close(self) -> None:
-        if hasattr(self, "endpoint"):
+        if self._announced:
             self._file.unlink(missing_ok=True)
         # A second's linger lets the last errors reach their clients.
         self.context.destroy(linger=1000)

@@ -48,6 +48,9 @@ class Server:
         self._router = place.router
         self._boot = os.urandom(16)
         self._worker = WorkerProcess(place.context, device=config.device, model=config.model)
+        self._poller = zmq.Poller()
+        for socket in (self._router, place.gatekeeper.socket, self._worker.inbox):
+            self._poller.register(socket, zmq.POLLIN)
         self._device = config.device
         self._model = config.model
         self._ready = False
@@ -78,14 +81,12 @@ class Server:
             self._worker.stop()
 
     def _turn(self) -> None:
-        poller = zmq.Poller()
-        for socket in (self._router, self._place.gatekeeper.socket, self._worker.inbox):
-            poller.register(socket, zmq.POLLIN)
-        readable = dict(poller.poll(POLL_MS))
+        inbox = self._worker.inbox
+        readable = dict(self._poller.poll(POLL_MS))
         if self._place.gatekeeper.socket in readable:
             self._place.gatekeeper.answer()
-        if self._worker.inbox in readable:
-            self._take_worker_message(self._worker.inbox.recv())
+        if inbox in readable:
+            self._take_worker_message(inbox.recv())
         if self._router in readable:
             self._take_client_message(self._router.recv_multipart())
         if time.monotonic() - self._swept > SWEEP_S:
@@ -281,7 +282,9 @@ class Server:
                 self._turns.appendleft(lost.job_id)
         if self._deaths >= WORKER_STARTS:
             raise ServerError("The worker process dies as soon as it starts; the log says more.")
+        self._poller.unregister(self._worker.inbox)
         self._worker.restart()
+        self._poller.register(self._worker.inbox, zmq.POLLIN)
 
     # Jobs
 

@@ -240,7 +240,7 @@ def test_launcher_says_why_a_server_cannot_start(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     path = tmp_path / "connection.json"
     command = [*SERVER_COMMAND, "--model", "nonsense"]
-    with pytest.raises(ServerUnavailableError, match="no model or folder 'nonsense'"):
+    with pytest.raises(ServerUnavailableError, match="no model, folder or file 'nonsense'"):
         launcher.connect(name="x", connection_file=path, command=command)
     with pytest.raises(ServerUnavailableError, match="cannot be started"):
         launcher.connect(name="x", connection_file=path, command=["/no/such/command"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from adain_net.layout import load_decoder
@@ -150,6 +151,27 @@ def test_exported_run_is_a_model(tmp_path: Path) -> None:
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (5 * 32, 4 * 32)
     assert main(["evaluate", *folders, "--model", str(model), "--side", "32", "--pairs", "3"]) == 0
+
+
+def test_second_trainer_in_a_folder_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder is locked while a run is at work."""
+    with FileLock(tmp_path / "run.lock"):
+        assert main(["fit", *TINY, "--run", str(tmp_path), "--steps", "1"]) == 1
+    assert "Another trainer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--crop=20", "--batch=5", "--steps=0", "--identity-share=0.6", "--learning-rate=0"])
+def test_impossible_recipe_is_a_sentence(tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value that no run can have is refused before anything is loaded or written."""
+    assert main(["fit", *TINY, "--steps", "1", "--run", str(tmp_path / "run"), option]) == 1
+    assert capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "run").exists()
+
+
+def test_run_in_place_of_a_file_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run's folder that cannot be made: one line."""
+    (tmp_path / "file").write_text("")
+    assert main(["fit", *TINY, "--steps", "1", "--run", str(tmp_path / "file" / "run")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_sigterm_saves_and_ends(tmp_path: Path) -> None:

@@ -39,13 +39,13 @@ def test_changed_embedded_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
         load_model(manifest.DEFAULT_MODEL)
 
 
-def test_folder_with_a_decoder_uses_the_embedded_encoder(tmp_path: Path) -> None:
+def test_folder_or_file_of_a_decoder_uses_the_embedded_encoder(tmp_path: Path) -> None:
     """A user's own decoder needs no encoder beside it."""
     embedded = load_model(manifest.DEFAULT_MODEL)
     write_safetensors(tmp_path / "mine" / "decoder.safetensors", embedded.decoder, metadata={})
-    own = load_model(str(tmp_path / "mine"))
-    assert own.name == "mine"
-    assert torch.equal(own.encoder["conv4_1.weight"], embedded.encoder["conv4_1.weight"])
+    for own in (load_model(str(tmp_path / "mine")), load_model(str(tmp_path / "mine" / "decoder.safetensors"))):
+        assert own.name in ("mine", "decoder")
+        assert torch.equal(own.encoder["conv4_1.weight"], embedded.encoder["conv4_1.weight"])
 
 
 def test_unknown_model_names_the_known_ones() -> None:

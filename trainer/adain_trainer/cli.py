@@ -35,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (TrainerError, WeightsError, LayoutError) as error:
         print(f"adain-trainer: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"adain-trainer: {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("adain-trainer: stopped.", file=sys.stderr)
         return 130

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from adain_trainer.errors import TrainerError
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
@@ -53,6 +55,17 @@ class FitConfig:
     checkpoint_every: int = 250
     sheet_every: int = 500
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises TrainerError: a value that no run can have."""
+        if self.crop < 16 or self.crop % 8 or self.style_crop < 16 or self.style_crop % 8:
+            raise TrainerError("Crops are multiples of 8 pixels, 16 at least.")
+        if not 1 <= self.batch <= self.bank:
+            raise TrainerError(f"A batch has at least 1 picture and at most as many as the bank ({self.bank}).")
+        if min(self.steps, self.bank_passes, self.checkpoint_every, self.sheet_every) < 1 or self.learning_rate <= 0:
+            raise TrainerError("Steps, passes, intervals and the learning rate are above 0.")
+        if not 0 <= self.identity_share <= 0.5 or not 0 <= self.mixture_share <= 1:
+            raise TrainerError("The identity share is in 0..0.5 and the mixture share in 0..1.")
 
     def learning_rate_at(self, step: int) -> float:
         """The rate of a step, counted from 0: a trapezium, so that a run can be prolonged and cooled down later."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -109,14 +110,32 @@ def fit(
     Returns:
         The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save.
     Raises:
-        TrainerError: No pictures, a damaged or foreign checkpoint, or a disk that cannot be written.
+        TrainerError: No pictures, a damaged or foreign checkpoint, another trainer in the folder, or a checkpoint that
+            cannot be written.
+        OSError: The folder or the log cannot be written.
     """
+    run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / "run.lock", timeout=0):
+            return _fit(encoder, decoder, config, content_folders, style_folders, sheet_folders, run)
+    except Timeout:
+        raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
+
+
+def _fit(
+    encoder: Encoder,
+    decoder: Decoder,
+    config: FitConfig,
+    content_folders: Sequence[Path],
+    style_folders: Sequence[Path],
+    sheet_folders: tuple[Path, Path] | None,
+    run: Path,
+) -> int:
     contents, unreadable = load_pictures(content_folders)
     styles, also_unreadable = load_pictures(style_folders)
     if skipped := unreadable + also_unreadable:
         tqdm.write(f"{len(skipped)} pictures cannot be read and are left out, the first is {skipped[0]}.")
     tqdm.write(f"{len(contents)} content and {len(styles)} style pictures.")
-    run.mkdir(parents=True, exist_ok=True)
     encoder.requires_grad_(False)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=config.learning_rate)
     start = _resume(run, decoder, optimizer)

@@ -1,4 +1,4 @@
-"""Find a model's weights: a name on the manifest, or a folder of the user's own; check them; read them."""
+"""Find a model's weights: a name on the manifest, or a folder or a file of the user's own; check them; read them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def load_model(model: str) -> ModelWeights:
 
     Args:
         model: A name on the manifest, whose files must have their digests; or a folder with encoder.safetensors and
-            decoder.safetensors; with decoder.safetensors only, the embedded encoder is taken.
+            decoder.safetensors, or with the latter only; or a decoder's file. Without an encoder the embedded one is taken.
     Raises:
         WeightsError: There is no such model, or a file is missing, damaged or not what the manifest says.
     """
@@ -40,12 +40,14 @@ def load_model(model: str) -> ModelWeights:
     if model in manifest:
         entry = manifest[model]
         return ModelWeights(model, load_manifest_file(entry.encoder), load_manifest_file(entry.decoder))
-    folder = Path(model)
-    if folder.is_dir():
-        own_encoder = folder / "encoder.safetensors"
+    path = Path(model)
+    if path.is_dir():
+        own_encoder = path / "encoder.safetensors"
         encoder = read_safetensors(own_encoder) if own_encoder.exists() else load_embedded_encoder()
-        return ModelWeights(folder.resolve().name, encoder, read_safetensors(folder / "decoder.safetensors"))
-    raise WeightsError(f"There is no model or folder '{model}'; known models: {', '.join(manifest)}.")
+        return ModelWeights(path.resolve().name, encoder, read_safetensors(path / "decoder.safetensors"))
+    if path.is_file():
+        return ModelWeights(path.stem, load_embedded_encoder(), read_safetensors(path))
+    raise WeightsError(f"There is no model, folder or file '{model}'; known models: {', '.join(manifest)}.")
 
 
 def load_embedded_encoder() -> dict[str, Tensor]:
