@@ -37,7 +37,7 @@ class AdainNetwork(nn.Module):
         Returns:
             (N, 512, ceil(h/8), ceil(w/8)), at least 2 cells a side.
         """
-        features: Tensor = self.encoder(_continued(picture))
+        features: Tensor = self.encoder(continued(picture))
         return features
 
     def style_statistics(self, picture: Tensor) -> StyleStatistics:
@@ -109,10 +109,11 @@ def region_share(region: Tensor) -> Tensor:
     Returns:
         (N, 1, rows, columns) of encode()'s features.
     """
-    return functional.avg_pool2d(_continued(region), kernel_size=8, ceil_mode=True, count_include_pad=False)
+    return functional.avg_pool2d(continued(region), kernel_size=8, ceil_mode=True, count_include_pad=False)
 
 
-def _continued(picture: Tensor) -> Tensor:
+def continued(picture: Tensor) -> Tensor:
+    """A picture of at least MIN_SIDE pixels a side: a smaller one is continued on the right and below by its edge."""
     height, width = picture.shape[2:]
     padding = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
     return functional.pad(picture, padding, mode="replicate") if any(padding) else picture

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from adain_client.connection import default_connection_file
-from adain_server.config import ServerConfig, default_max_pixels
+from adain_server.config import DEFAULT_MAX_PIXELS, ServerConfig
 from adain_server.errors import ServerError
 from adain_server.place import Place
 from adain_server.server import Server
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model=options.model,
         bind=options.bind,
         connection_file=options.connection_file.absolute(),
-        max_pixels=options.max_megapixels or default_max_pixels(),
+        max_pixels=options.max_megapixels,
         idle_timeout_s=options.idle_timeout,
     )
     try:
@@ -82,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-megapixels",
         type=_megapixels,
+        default=DEFAULT_MAX_PIXELS,
         metavar="N",
-        help="refuse larger pictures (default: what half of this machine's memory is enough for)",
+        help=f"refuse larger pictures (default: {DEFAULT_MAX_PIXELS // 1_000_000})",
     )
     parser.add_argument(
         "--idle-timeout", type=float, metavar="SECONDS", help="end after this long without work (default: never)"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-BYTES_A_PIXEL = 1024
-"""About what the network needs for a pixel when the whole picture is done at once, float32; see benchmarks/."""
-FALLBACK_MAX_PIXELS = 4 * 1024 * 1024
+DEFAULT_MAX_PIXELS = 2**28
+"""16,384 x 16,384: the network works in tiles, so the pixels themselves are what needs memory, 8 bytes each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +28,8 @@ class ServerConfig:
     model: str
     bind: str
     connection_file: Path
-    max_pixels: int
+    max_pixels: int = DEFAULT_MAX_PIXELS
     max_jobs: int = 64
     max_client_jobs: int = 8
     max_bytes: int = 2 * 1024**3
     idle_timeout_s: float | None = None
-
-
-def default_max_pixels() -> int:
-    """The largest picture for which half of this machine's memory is enough."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return FALLBACK_MAX_PIXELS  # Windows has no sysconf
-    return memory // 2 // BYTES_A_PIXEL

@@ -426,7 +426,7 @@ def _check_shapes(header: Header, max_pixels: int) -> None:
         raise JobError(
             "TOO_LARGE",
             f"The picture has {largest / 1e6:.1f} megapixels, this server takes {max_pixels / 1e6:.1f}; scale it down, "
-            "or start the server with a higher --max-megapixels if it has the memory.",
+            "or start the server with a higher --max-megapixels.",
         )
     weights = [style["weight"] for style in header["styles"]]
     if min(weights) < 0 or not 0 < sum(weights) < float("inf"):

@@ -22,7 +22,8 @@ from adain_client import protocol
 from adain_net.layout import LayoutError, load_decoder, load_encoder
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, mix_statistics
-from adain_server.pixels import pixel_array, to_mask, to_picture, write_stylized
+from adain_net.tiling import Box, TiledContent, region_box
+from adain_server.pixels import PixelArray, cut, pixel_array, to_mask, to_picture, write_stylized
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_model
 
@@ -147,18 +148,24 @@ def _stylize(
     mask = _part(buffer, message["mask"]) if message["mask"] is not None else None
     out = _part(buffer, message["result"])
     height, width, channels = content.shape
-    if mask is not None and not mask.any():
-        out[:] = content
-        return protocol.blob_digest(out.data, height, width, channels)
-    styles = _styles(message, buffer, network, device, check, say)
-    style = mix_statistics(styles, message["weights"])
-    check("encode", 0, 1)
-    feat = network.encode(to_picture(content, device))
-    check("decode", 0, 1)
-    region = to_mask(mask, device) if mask is not None else None
-    stylized = network.stylize_features(feat, style, alpha=message["alpha"], height=height, width=width, region=region)
-    write_stylized(stylized, content, mask, out)
-    check("decode", 1, 1)
+    out[:] = content
+    box = region_box(to_mask(mask)) if mask is not None else Box(0, height, 0, width)
+    if box is not None:
+        style = mix_statistics(_styles(message, buffer, network, device, check, say), message["weights"])
+        tiled = TiledContent(
+            network,
+            lambda part: to_picture(cut(content, part), device),
+            height=height,
+            width=width,
+            box=box,
+            region=(lambda part: to_mask(cut(mask, part)).to(device).float() / 255) if mask is not None else None,
+        )
+
+        def write(part: Box, painted: torch.Tensor) -> None:
+            write_stylized(painted, cut(mask, part) if mask is not None else None, cut(out, part))
+
+        own = tiled.statistics(check)
+        tiled.decode(own, style, alpha=message["alpha"], write=write, on_tile=check)
     return protocol.blob_digest(out.data, height, width, channels)
 
 
@@ -182,7 +189,7 @@ def _styles(
     return styles
 
 
-def _part(buffer: memoryview, part: dict[str, int]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _part(buffer: memoryview, part: dict[str, int]) -> PixelArray:
     return pixel_array(buffer[part["offset"] :], part["height"], part["width"], part["channels"])
 
 

@@ -32,7 +32,7 @@ def load_model(model: str) -> ModelWeights:
 
     Args:
         model: A name on the manifest, whose files must have their digests; or a folder with encoder.safetensors and
-            decoder.safetensors, or with the latter only; or a decoder's file. Without an encoder the embedded one is taken.
+            decoder.safetensors, or with the latter only; or a decoder's file. The embedded encoder fills a gap.
     Raises:
         WeightsError: There is no such model, or a file is missing, damaged or not what the manifest says.
     """
