@@ -27,8 +27,7 @@ def main() -> None:
 
     import torch
 
-    from adain_client.jobs import StylizeRequest
-    from helpers import RunningServer, embedded_network, pixels_tensor, random_pixels
+    from helpers import RunningServer, embedded_network, pixels_tensor, random_pixels, request
 
     side = options.side
     content, style = random_pixels(side, side, 3), random_pixels(256, 256, 3, seed=1)
@@ -38,12 +37,12 @@ def main() -> None:
     through_server, bare = [], []
     try:
         with server.client() as client:
-            request = StylizeRequest(content, [(style, 1.0)])
-            client.stylize(request)  # the server learns the style; both sides are warm
+            wanted = request(content, [(style, 1.0)])
+            client.stylize(wanted)  # the server learns the style; both sides are warm
             memory = _peak_bytes(server.worker_pid())
             for run in range(options.runs):
                 started = time.perf_counter()
-                client.stylize(request)
+                client.stylize(wanted)
                 through_server.append(time.perf_counter() - started)
                 started = time.perf_counter()
                 with torch.inference_mode():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
-from adain_client.jobs import Pixels
+from adain_client.jobs import Pixels, Region, StylizeRequest
 from adain_net.layout import load_decoder, load_encoder
 from adain_net.network import AdainNetwork
 from adain_weights.manifest import DEFAULT_MODEL
@@ -61,6 +62,13 @@ def random_pixels(height: int, width: int, channels: int, *, seed: int = 0) -> P
     """Noise."""
     array = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
     return Pixels(array.tobytes(), height, width, channels)
+
+
+def request(
+    content: Pixels, styles: Sequence[tuple[Pixels, float]], *, alpha: float = 1.0, mask: Pixels | None = None
+) -> StylizeRequest:
+    """A request with one region."""
+    return StylizeRequest(content, [Region(styles, alpha=alpha, mask=mask)])
 
 
 class RunningServer:

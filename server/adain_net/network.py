@@ -37,7 +37,7 @@ class AdainNetwork(nn.Module):
         Returns:
             (N, 512, ceil(h/8), ceil(w/8)), at least 2 cells a side.
         """
-        features: Tensor = self.encoder(continued(picture))
+        features: Tensor = self.encoder(_continued(picture))
         return features
 
     def style_statistics(self, picture: Tensor) -> StyleStatistics:
@@ -52,7 +52,6 @@ class AdainNetwork(nn.Module):
         alpha: float,
         height: int,
         width: int,
-        region: Tensor | None = None,
     ) -> Tensor:
         """Transform and decode content features.
 
@@ -61,17 +60,11 @@ class AdainNetwork(nn.Module):
             style: What style_statistics() or mix_statistics() gave.
             alpha: 0 = content, 1 = full style.
             height, width: The content's size in pixels; the result has it exactly.
-            region: (1, 1, height, width), float in 0..1: the content's statistics are taken there, and only its
-                features are changed; None for the whole picture. Not all 0.
         Returns:
             (N, 3, height, width), float, RGB clamped to 0..1.
         """
-        share = None if region is None else region_share(region)
-        transform = adain_transform(channel_statistics(content_feat, region=share), style, alpha=alpha)
-        target_feat = transform.apply(content_feat)
-        if share is not None:
-            target_feat = torch.lerp(content_feat, target_feat, share)
-        stylized: Tensor = self.decoder(target_feat)
+        transform = adain_transform(channel_statistics(content_feat), style, alpha=alpha)
+        stylized: Tensor = self.decoder(transform.apply(content_feat))
         return stylized[:, :, :height, :width].clamp(0.0, 1.0)
 
     @torch.inference_mode()
@@ -101,19 +94,12 @@ class AdainNetwork(nn.Module):
         return self.stylize_features(self.encode(content), style, alpha=alpha, height=height, width=width)
 
 
-def region_share(region: Tensor) -> Tensor:
-    """How much of each feature cell lies in a region: the region's average over the cell's pixels.
-
-    Args:
-        region: (N, 1, h, w), float in 0..1.
-    Returns:
-        (N, 1, rows, columns) of encode()'s features.
-    """
-    return functional.avg_pool2d(continued(region), kernel_size=8, ceil_mode=True, count_include_pad=False)
-
-
-def continued(picture: Tensor) -> Tensor:
-    """A picture of at least MIN_SIDE pixels a side: a smaller one is continued on the right and below by its edge."""
+def _continued(picture: Tensor) -> Tensor:
     height, width = picture.shape[2:]
-    padding = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
+    return continued(picture, max(height, MIN_SIDE), max(width, MIN_SIDE))
+
+
+def continued(picture: Tensor, height: int, width: int) -> Tensor:
+    """A picture made larger on the right and below by repeating its edge; as it is when it has that size."""
+    padding = (0, width - picture.shape[3], 0, height - picture.shape[2])
     return functional.pad(picture, padding, mode="replicate") if any(padding) else picture

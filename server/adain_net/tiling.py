@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from adain_net.network import MIN_SIDE, AdainNetwork, continued, region_share
+from adain_net.network import MIN_SIDE, AdainNetwork, continued
 from adain_net.statistics import EPS, StyleStatistics
-from adain_net.transform import adain_transform
+from adain_net.transform import AffineTransform
 
 CELL = 8
 """Pixels of a relu4_1 cell, in each direction."""
@@ -38,6 +39,11 @@ class Box:
     bottom: int
     left: int
     right: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.bottom - self.top, self.right - self.left
 
     def grown(self, pixels: int, bounds: Box) -> Box:
         """Larger by that much on every side, but within bounds."""
@@ -91,18 +97,28 @@ def region_box(region: Tensor) -> Box | None:
     )
 
 
+def region_share(region: Tensor) -> Tensor:
+    """How much of each feature cell lies in a region: the region's average over the cell's pixels.
+
+    Args:
+        region: (N, 1, h, w), float in 0..1.
+    Returns:
+        (N, 1, ceil(h/8), ceil(w/8)); a cell at a ragged edge counts the pixels that it has.
+    """
+    return functional.avg_pool2d(region, kernel_size=CELL, ceil_mode=True, count_include_pad=False)
+
+
 class TiledContent:
-    """A content picture that is worked on in tiles."""
+    """A content picture that is worked on in tiles, with one or more regions."""
 
     def __init__(
         self,
         network: AdainNetwork,
         content: Callable[[Box], Tensor],
+        regions: Sequence[Tensor | None],
         *,
         height: int,
         width: int,
-        box: Box | None = None,
-        region: Callable[[Box], Tensor] | None = None,
         tile: int = TILE,
         feature_bytes: int = 2**30,
     ) -> None:
@@ -111,86 +127,93 @@ class TiledContent:
         Args:
             network: On the device and in the type that content() gives.
             content: Returns a part of the picture, (1, 3, h, w), float, RGB in 0..1.
+            regions: Masks of the whole picture, (1, 1, height, width), 0..255 as uint8 or 0..1 as float, each not
+                empty; None for everywhere.
             height, width: Of the picture, pixels, at least 1.
-            box: Where pixels are wanted, on the cells' grid: region_box(); None for everywhere.
-            region: Returns a part of the region's mask, (1, 1, h, w), float in 0..1; None for everywhere.
             tile: Side of a tile, pixels, a multiple of 8.
             feature_bytes: Features are kept while they need no more than this.
+        Raises:
+            ValueError: No region, or an empty one.
         """
         self._network = network
         self._content = content
-        self._region = region
+        self._regions = regions
         self._picture = Box(0, height, 0, width)
         # A picture that is too small for the network is continued on the right and below.
         self._bounds = Box(0, max(height, MIN_SIDE), 0, max(width, MIN_SIDE))
-        self._box = self._bounds if box is None or box == self._picture else box
+        self._box = self._wanted()
         self._work = self._box.grown(MARGIN, self._bounds)
         self._tile = tile
         self._feature_bytes = feature_bytes
         self._feat: Tensor | None = None
 
-    def statistics(self, on_tile: OnTile) -> StyleStatistics:
-        """First pass: encode, and take the content's statistics over the region, (1, C) each.
-
-        Sums are made in float64 about a first guess of the mean, so that large pictures lose no digits.
-        """
+    def statistics(self, on_tile: OnTile) -> list[StyleStatistics]:
+        """First pass: encode, and take the content's statistics over each region, (1, C) each."""
         tiles = self._work.tiles(self._tile)
-        count, shift, first, second = 0.0, None, torch.zeros(0), torch.zeros(0)
+        sums = [_WeightedSums() for _ in self._regions]
         for index, tile in enumerate(tiles):
             on_tile("encode", index, len(tiles))
             feat = self._encode(tile)
             self._keep(tile, feat)
-            share = self._share(tile)
-            cells = feat[0].flatten(1).double()
-            weights = torch.ones_like(cells[:1]) if share is None else share.to(feat)[0].flatten(1).double()
-            weights = weights * self._inside_box(tile, feat).flatten()
-            if shift is None:
-                shift = cells.mean(dim=1, keepdim=True)
-                first, second = torch.zeros_like(shift[:, 0]), torch.zeros_like(shift[:, 0])
-            moved = cells - shift
-            count += float(weights.sum())
-            first += (moved * weights).sum(dim=1)
-            second += (moved.square() * weights).sum(dim=1)
-        assert shift is not None
-        offset = first / count
-        variance = (second - count * offset.square()).clamp_min(0) / max(count - 1, count / 2)
-        mean, std = shift[:, 0] + offset, (variance + EPS).sqrt()
-        return StyleStatistics(mean[None].to(feat), std[None].to(feat))
+            for region, region_sums in zip(self._regions, sums, strict=True):
+                share = self._share(region, tile, feat)
+                region_sums.add(feat, torch.ones_like(feat[:, :1]) if share is None else share)
+        return [region_sums.statistics(feat) for region_sums in sums]
 
     def decode(
-        self,
-        own: StyleStatistics,
-        style: StyleStatistics,
-        *,
-        alpha: float,
-        write: Callable[[Box, Tensor], None],
-        on_tile: OnTile,
+        self, transforms: Sequence[AffineTransform], write: Callable[[Box, Tensor], None], on_tile: OnTile
     ) -> None:
-        """Second pass: transform and decode.
+        """Second pass: transform each region's features, blend, and decode.
 
         Args:
-            own: What statistics() gave.
-            style: What the region gets. alpha: 0 = content, 1 = full style.
-            write: Takes a part of the result, (1, 3, h, w), float, RGB clamped to 0..1, and where it belongs.
+            transforms: One a region, in their order.
+            write: Takes where a part of the result belongs and its pixels, (1, 3, h, w), float, RGB clamped to 0..1.
         """
-        transform = adain_transform(own, style, alpha=alpha)
         tiles = self._box.tiles(self._tile)
         for index, tile in enumerate(tiles):
             on_tile("decode", index, len(tiles))
             outer = tile.grown(MARGIN, self._bounds)
-            feat = self._features(outer)
-            target_feat = transform.apply(feat)
-            if (share := self._share(outer)) is not None:
-                target_feat = torch.lerp(feat, target_feat, share)
+            target_feat = self._target(self._features(outer), transforms, outer)
             painted = tile.within(outer).of(self._network.decoder(target_feat))
             visible = tile.grown(0, self._picture)
             write(visible, visible.within(tile).of(painted).clamp(0.0, 1.0))
         on_tile("decode", len(tiles), len(tiles))
 
+    def _wanted(self) -> Box:
+        boxes = [self._bounds if region is None else region_box(region) for region in self._regions]
+        found = [box for box in boxes if box is not None]
+        if not found or len(found) < len(boxes):
+            raise ValueError("There is no region, or one is empty.")
+        wanted = Box(
+            min(box.top for box in found),
+            max(box.bottom for box in found),
+            min(box.left for box in found),
+            max(box.right for box in found),
+        )
+        # A box that reaches the edge of a picture that is continued reaches the edge of the continuation.
+        return Box(
+            wanted.top,
+            self._bounds.bottom if wanted.bottom == self._picture.bottom else wanted.bottom,
+            wanted.left,
+            self._bounds.right if wanted.right == self._picture.right else wanted.right,
+        )
+
+    def _target(self, feat: Tensor, transforms: Sequence[AffineTransform], outer: Box) -> Tensor:
+        """sum_r m_r (a_r f + b_r) + (1 - sum_r m_r) f; shares that sum above 1 are normalised."""
+        shares = [self._share(region, outer, feat) for region in self._regions]
+        if shares == [None]:
+            return transforms[0].apply(feat)
+        known = [feat.new_ones(1, 1, 1, 1) if share is None else share for share in shares]
+        total = torch.stack([share.expand(1, 1, *feat.shape[2:]) for share in known]).sum(dim=0).clamp_min(1)
+        target_feat = feat.clone()
+        for share, transform in zip(known, transforms, strict=True):
+            target_feat += share / total * (transform.apply(feat) - feat)
+        return target_feat
+
     def _encode(self, tile: Box) -> Tensor:
         """relu4_1 of a tile's cells, exactly as in the whole picture."""
         outer = tile.grown(MARGIN, self._bounds)
-        picture = continued(self._content(outer.grown(0, self._picture)))
+        picture = continued(self._content(outer.grown(0, self._picture)), *outer.size)
         return tile.within(outer, CELL).of(self._network.encoder(picture))
 
     def _keep(self, tile: Box, feat: Tensor) -> None:
@@ -207,18 +230,41 @@ class TiledContent:
             return outer.within(self._work, CELL).of(self._feat)
         return self._encode(outer)
 
-    def _share(self, tile: Box) -> Tensor | None:
-        if self._region is None:
+    def _share(self, region: Tensor | None, tile: Box, feat: Tensor) -> Tensor | None:
+        if region is None:
             return None
-        return region_share(self._region(tile.grown(0, self._picture)))
+        part = tile.grown(0, self._picture).of(region)
+        values = part.to(feat) if part.is_floating_point() else part.to(feat) / 255
+        return region_share(continued(values, *tile.size))
 
-    def _inside_box(self, tile: Box, feat: Tensor) -> Tensor:
-        """1 for the cells of a tile that lie in the box, 0 for those that only serve as a margin."""
-        inside = torch.zeros(1, 1, *feat.shape[2:], dtype=torch.float64, device=feat.device)
-        overlap = self._box.grown(0, tile)
-        if overlap.top < overlap.bottom and overlap.left < overlap.right:
-            overlap.within(tile, CELL).of(inside).fill_(1)
-        return inside
+
+class _WeightedSums:
+    """A region's statistics, summed tile by tile in float64 about a first guess of the mean.
+
+    Without the guess a large picture would lose digits in the difference of two large sums.
+    """
+
+    def __init__(self) -> None:
+        self._guess: Tensor | None = None
+
+    def add(self, feat: Tensor, share: Tensor) -> None:
+        """Add a tile's features, (1, C, h, w), each cell counted by its share, (1, 1, h, w)."""
+        cells, weights = feat[0].flatten(1).double(), share[0].flatten(1).double()
+        if self._guess is None:
+            self._guess = cells.mean(dim=1, keepdim=True)
+            self._count, self._first, self._second = weights.new_zeros(()), 0 * cells[:, 0], 0 * cells[:, 0]
+        moved = cells - self._guess
+        self._count += weights.sum()
+        self._first += (moved * weights).sum(dim=1)
+        self._second += (moved.square() * weights).sum(dim=1)
+
+    def statistics(self, like: Tensor) -> StyleStatistics:
+        """As channel_statistics() over all that was added, (1, C) in like's type and device."""
+        assert self._guess is not None
+        n = self._count
+        offset = self._first / n
+        variance = (self._second - n * offset.square()).clamp_min(0) / torch.maximum(n - 1, n / 2)
+        return StyleStatistics((self._guess[:, 0] + offset)[None].to(like), (variance + EPS).sqrt()[None].to(like))
 
 
 def _cuts(start: int, end: int, side: int) -> list[int]:

@@ -25,6 +25,16 @@ class JobState(enum.Enum):
     READY = "ready"
 
 
+def style_blobs(header: Header) -> list[dict[str, Any]]:
+    """The blobs of every style of an `open`."""
+    return [style["blob"] for region in header["regions"] for style in region["styles"]]
+
+
+def mask_blobs(header: Header) -> list[dict[str, Any]]:
+    """The blobs of every mask of an `open`."""
+    return [region["mask"] for region in header["regions"] if region["mask"] is not None]
+
+
 @dataclass(frozen=True)
 class Part:
     """A blob's place in the job's memory."""
@@ -53,12 +63,12 @@ class Job:
         """
         self.client = client
         self.job_id: bytes = header["job"]
-        self.spec = {name: header[name] for name in ("content", "mask", "styles", "alpha")}
+        self.spec = {name: header[name] for name in ("content", "regions")}
         self.state = JobState.UPLOADING
-        self.statistics = {digest: known_styles[digest] for digest in self.style_digests if digest in known_styles}
-        wanted = [self.spec["content"]]
-        wanted += [self.spec["mask"]] if self.spec["mask"] is not None else []
-        wanted += [style["blob"] for style in self.spec["styles"] if style["blob"]["digest"] not in self.statistics]
+        styles = style_blobs(header)
+        self.statistics = {b["digest"]: known_styles[b["digest"]] for b in styles if b["digest"] in known_styles}
+        wanted = [header["content"], *mask_blobs(header)]
+        wanted += [blob for blob in styles if blob["digest"] not in self.statistics]
         blobs = list({blob["digest"]: blob for blob in wanted}.values())
         self.result_size = protocol.blob_bytes(self.spec["content"])
         self.segment = Segment([*map(protocol.blob_bytes, blobs), self.result_size])
@@ -68,11 +78,6 @@ class Job:
         self._sent = 0
         self.touched = time.monotonic()
         self.restart_upload()
-
-    @property
-    def style_digests(self) -> list[bytes]:
-        """The styles' digests, in the order of the weights."""
-        return [style["blob"]["digest"] for style in self.spec["styles"]]
 
     def restart_upload(self) -> None:
         """Begin the upload again, for a client that has a new connection."""

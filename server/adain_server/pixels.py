@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -32,6 +33,14 @@ def to_picture(array: PixelArray, device: torch.device) -> Tensor:
 def to_mask(array: PixelArray) -> Tensor:
     """A mask as (1, 1, h, w), 8 bit; no copy."""
     return torch.from_numpy(array).permute(2, 0, 1)[None]
+
+
+def union_mask(masks: Sequence[PixelArray | None], box: Box) -> PixelArray | None:
+    """What at least one mask selects in a box, their sum up to 255; None when one of them is everything."""
+    parts = [cut(mask, box) for mask in masks if mask is not None]
+    if len(parts) < len(masks):
+        return None
+    return np.minimum(np.sum(parts, axis=0, dtype=np.uint32), 255).astype(np.uint8)
 
 
 def write_stylized(stylized: Tensor, mask: PixelArray | None, out: PixelArray) -> None:

@@ -18,7 +18,7 @@ from adain_client.errors import ProtocolError
 from adain_client.protocol import Header
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
-from adain_server.job import Job, JobState
+from adain_server.job import Job, JobState, mask_blobs, style_blobs
 from adain_server.place import Place
 from adain_server.worker_process import WorkerProcess
 
@@ -139,6 +139,7 @@ class Server:
             ready=self._ready,
             max_pixels=self._config.max_pixels,
             max_styles=protocol.MAX_STYLES,
+            max_regions=protocol.MAX_REGIONS,
         )
 
     def _on_open(self, client: bytes, header: Header, _payload: bytes) -> None:
@@ -159,7 +160,7 @@ class Server:
             raise JobError("SHUTTING_DOWN", "The server is ending; start it again and retry.")
         _check_shapes(header, self._config.max_pixels)
         pixels = 2 * protocol.blob_bytes(header["content"])
-        pixels += sum(protocol.blob_bytes(style["blob"]) for style in header["styles"])
+        pixels += sum(map(protocol.blob_bytes, (*style_blobs(header), *mask_blobs(header))))
         held = sum(job.segment.size for job in self._jobs.values())
         of_client = sum(job.client == client for job in self._jobs.values())
         too_many = len(self._jobs) >= self._config.max_jobs or of_client >= self._config.max_client_jobs
@@ -305,14 +306,20 @@ class Server:
             job=job.job_id,
             segment=job.segment.name,
             content=content,
-            mask=blob_parts[job.spec["mask"]["digest"]] if job.spec["mask"] is not None else None,
             result={**content, "offset": job.result_offset},
-            styles=[
-                {"digest": digest, "part": blob_parts.get(digest), "statistics": job.statistics.get(digest)}
-                for digest in job.style_digests
+            regions=[
+                {
+                    "mask": blob_parts[region["mask"]["digest"]] if region["mask"] is not None else None,
+                    "styles": [style["blob"]["digest"] for style in region["styles"]],
+                    "weights": [style["weight"] for style in region["styles"]],
+                    "alpha": region["alpha"],
+                }
+                for region in job.spec["regions"]
             ],
-            weights=[style["weight"] for style in job.spec["styles"]],
-            alpha=job.spec["alpha"],
+            styles={
+                digest: {"part": blob_parts.get(digest), "statistics": job.statistics.get(digest)}
+                for digest in {blob["digest"] for blob in style_blobs(job.spec)}
+            },
         )
 
     def _next_turn(self) -> bytes:
@@ -412,27 +419,27 @@ RESULT_CREDIT_LIMIT = 64
 
 
 def _check_shapes(header: Header, max_pixels: int) -> None:
-    content, mask = header["content"], header["mask"]
-    blobs = [content, *(style["blob"] for style in header["styles"]), *([mask] if mask is not None else [])]
-    if any(min(blob["height"], blob["width"]) < 1 for blob in blobs):
+    content, styles, masks = header["content"], style_blobs(header), mask_blobs(header)
+    if any(min(blob["height"], blob["width"]) < 1 for blob in (content, *styles, *masks)):
         raise JobError("BAD_SHAPE", "A picture has no rows or no columns.")
-    styles_ok = all(style["blob"]["channels"] == 3 for style in header["styles"])
-    if content["channels"] not in (3, 4) or not styles_ok or (mask is not None and mask["channels"] != 1):
+    colours_fit = content["channels"] in (3, 4) and all(blob["channels"] == 3 for blob in styles)
+    if not colours_fit or any(blob["channels"] != 1 for blob in masks):
         raise JobError("BAD_SHAPE", "A layer has 3 or 4 channels, a style 3 and a mask 1.")
-    if mask is not None and (mask["height"], mask["width"]) != (content["height"], content["width"]):
-        raise JobError("MASK_SHAPE", "The mask has another size than the layer.")
-    largest = max(blob["height"] * blob["width"] for blob in blobs)
+    if any((mask["height"], mask["width"]) != (content["height"], content["width"]) for mask in masks):
+        raise JobError("MASK_SHAPE", "A mask has another size than the layer.")
+    largest = max(blob["height"] * blob["width"] for blob in (content, *styles))
     if largest > max_pixels:
         raise JobError(
             "TOO_LARGE",
             f"The picture has {largest / 1e6:.1f} megapixels, this server takes {max_pixels / 1e6:.1f}; scale it down, "
             "or start the server with a higher --max-megapixels.",
         )
-    weights = [style["weight"] for style in header["styles"]]
-    if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise JobError("BAD_FIELD", "Style weights are at least 0 and not all 0.")
-    if not 0 <= header["alpha"] <= 1:
-        raise JobError("BAD_FIELD", "Alpha is between 0 and 1.")
+    for region in header["regions"]:
+        weights = [style["weight"] for style in region["styles"]]
+        if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
+            raise JobError("BAD_FIELD", "Style weights are at least 0 and not all 0.")
+        if not 0 <= region["alpha"] <= 1:
+            raise JobError("BAD_FIELD", "Alpha is between 0 and 1.")
 
 
 def _forget_oldest(known: OrderedDict[bytes, Any], most: int) -> None:

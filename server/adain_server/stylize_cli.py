@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from adain_client.client import Client
 from adain_client.errors import AdainError
-from adain_client.jobs import Pixels, Progress, StylizeRequest
+from adain_client.jobs import Pixels, Progress, Region, StylizeRequest
 from adain_client.launcher import connect
 
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
@@ -117,7 +117,7 @@ def _stylize_one(
     with tqdm(
         total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}"
     ) as bar:
-        request = StylizeRequest(content, styles, alpha=alpha, mask=mask)
+        request = StylizeRequest(content, [Region(styles, alpha=alpha, mask=mask)])
         result = client.stylize(request, on_progress=lambda progress: _show(bar, progress))
         bar.n = 1.0
         bar.set_postfix_str(str(target))

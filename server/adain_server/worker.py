@@ -22,8 +22,9 @@ from adain_client import protocol
 from adain_net.layout import LayoutError, load_decoder, load_encoder
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, mix_statistics
-from adain_net.tiling import Box, TiledContent, region_box
-from adain_server.pixels import PixelArray, cut, pixel_array, to_mask, to_picture, write_stylized
+from adain_net.tiling import Box, TiledContent
+from adain_net.transform import adain_transform
+from adain_server.pixels import PixelArray, cut, pixel_array, to_mask, to_picture, union_mask, write_stylized
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_model
 
@@ -89,7 +90,7 @@ def run_worker(connection: Connection, *, device: str, model: str) -> None:
     say("ready", device=chosen.name, model=weights.name, notice=chosen.notice)
     try:
         while True:
-            message = msgpack.unpackb(connection.recv_bytes())
+            message = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
             if message["op"] == "stop":
                 return
             if message["op"] == "run":
@@ -103,7 +104,7 @@ def _do(message: dict[str, Any], network: AdainNetwork, device: torch.device, co
 
     def check(stage: str, step: int, steps: int) -> None:
         while connection.poll():
-            other = msgpack.unpackb(connection.recv_bytes())
+            other = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
             if other["op"] == "cancel" and other["job"] == job:
                 raise Cancelled
         say("progress", job=job, stage=stage, step=step, steps=steps)
@@ -144,49 +145,57 @@ def _stylize(
     say: Say,
 ) -> bytes:
     """Do a job in its memory and return the result's digest."""
-    content = _part(buffer, message["content"])
-    mask = _part(buffer, message["mask"]) if message["mask"] is not None else None
-    out = _part(buffer, message["result"])
+    content, out = _part(buffer, message["content"]), _part(buffer, message["result"])
     height, width, channels = content.shape
     out[:] = content
-    box = region_box(to_mask(mask)) if mask is not None else Box(0, height, 0, width)
-    if box is not None:
-        style = mix_statistics(_styles(message, buffer, network, device, check, say), message["weights"])
+    regions = [region for region in message["regions"] if region["mask"] is None or _part(buffer, region["mask"]).any()]
+    if regions:
+        masks = [_part(buffer, region["mask"]) if region["mask"] is not None else None for region in regions]
+        styles = _styles(message["styles"], regions, buffer, network, device, check, say)
         tiled = TiledContent(
             network,
             lambda part: to_picture(cut(content, part), device),
+            [None if mask is None else to_mask(mask) for mask in masks],
             height=height,
             width=width,
-            box=box,
-            region=(lambda part: to_mask(cut(mask, part)).to(device).float() / 255) if mask is not None else None,
         )
 
         def write(part: Box, painted: torch.Tensor) -> None:
-            write_stylized(painted, cut(mask, part) if mask is not None else None, cut(out, part))
+            write_stylized(painted, union_mask(masks, part), cut(out, part))
 
         own = tiled.statistics(check)
-        tiled.decode(own, style, alpha=message["alpha"], write=write, on_tile=check)
+        transforms = [
+            adain_transform(
+                region_own,
+                mix_statistics([styles[digest] for digest in region["styles"]], region["weights"]),
+                alpha=region["alpha"],
+            )
+            for region_own, region in zip(own, regions, strict=True)
+        ]
+        tiled.decode(transforms, write, check)
     return protocol.blob_digest(out.data, height, width, channels)
 
 
 def _styles(
-    message: dict[str, Any],
+    styles: dict[bytes, dict[str, Any]],
+    regions: list[dict[str, Any]],
     buffer: memoryview,
     network: AdainNetwork,
     device: torch.device,
     check: Check,
     say: Say,
-) -> list[StyleStatistics]:
-    styles = []
-    for index, style in enumerate(message["styles"]):
-        check("style", index, len(message["styles"]))
-        if style["statistics"] is None:
-            statistics = network.style_statistics(to_picture(_part(buffer, style["part"]), device))
-            say("style", digest=style["digest"], statistics=pack_statistics(statistics))
+) -> dict[bytes, StyleStatistics]:
+    """Statistics of the styles that the regions need, by digest; new ones are told to the parent."""
+    wanted = list(dict.fromkeys(digest for region in regions for digest in region["styles"]))
+    result = {}
+    for index, digest in enumerate(wanted):
+        check("style", index, len(wanted))
+        if (packed := styles[digest]["statistics"]) is None:
+            result[digest] = network.style_statistics(to_picture(_part(buffer, styles[digest]["part"]), device))
+            say("style", digest=digest, statistics=pack_statistics(result[digest]))
         else:
-            statistics = unpack_statistics(style["statistics"], device)
-        styles.append(statistics)
-    return styles
+            result[digest] = unpack_statistics(packed, device)
+    return result
 
 
 def _part(buffer: memoryview, part: dict[str, int]) -> PixelArray:

@@ -19,11 +19,11 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_client.errors import RequestError, ServerUnavailableError
-from adain_client.jobs import Progress, StylizeJob, StylizeRequest
-from helpers import RunningServer, random_pixels, shared_memory_names
+from adain_client.jobs import Progress, StylizeJob
+from helpers import RunningServer, random_pixels, request, shared_memory_names
 from raw_peer import RawPeer
 
-SMALL = StylizeRequest(random_pixels(24, 24, 3), [(random_pixels(24, 24, 3, seed=1), 1.0)])
+SMALL = request(random_pixels(24, 24, 3), [(random_pixels(24, 24, 3, seed=1), 1.0)])
 
 
 def _works(server: RunningServer) -> bool:
@@ -79,7 +79,7 @@ def _granted_job(peer: RawPeer, side: int = 24) -> tuple[StylizeJob, list[bytes]
         random_pixels(side, side, 3, seed=3),
         random_pixels(side, side, 3, seed=time.monotonic_ns() % 2**32),
     )
-    job = StylizeJob(StylizeRequest(content, [(style, 1.0)]))
+    job = StylizeJob(request(content, [(style, 1.0)]))
     grant = peer.ask(*job.open())
     assert grant["op"] == "grant"
     return job, grant["need"]
@@ -120,7 +120,7 @@ def test_chunk_that_lies_ends_the_job(
 def test_chunk_after_the_upload_is_refused(server: RunningServer) -> None:
     """A chunk that nobody asked for ends the job, also while the worker has it; the server goes on."""
     with RawPeer(server) as peer:
-        job = StylizeJob(StylizeRequest(random_pixels(300, 300, 3), SMALL.styles))
+        job = StylizeJob(request(random_pixels(300, 300, 3), SMALL.regions[0].styles))
         peer.upload(job)
         answer = peer.ask(_chunk(job, b"d" * 32, 0, b"x"))
         assert (answer["op"], answer["code"], answer["job"]) == ("error", "BAD_CHUNK", job.job_id)
@@ -144,7 +144,7 @@ def test_vanished_client_gives_its_memory_back(server: RunningServer) -> None:
     """A client that disappears while its job runs: the job ends and its memory is free."""
     before = shared_memory_names()
     with RawPeer(server) as peer:
-        job = StylizeJob(StylizeRequest(random_pixels(400, 400, 3), [(random_pixels(64, 64, 3), 1.0)]))
+        job = StylizeJob(request(random_pixels(400, 400, 3), [(random_pixels(64, 64, 3), 1.0)]))
         peer.upload(job)
     deadline = time.monotonic() + 60
     while shared_memory_names() - before and time.monotonic() < deadline:
@@ -162,10 +162,10 @@ def test_killed_worker_costs_one_job(own_server: RunningServer) -> None:
             killed.append(own_server.worker_pid())
             os.kill(killed[0], signal.SIGKILL)
 
-    request = StylizeRequest(random_pixels(500, 500, 3), SMALL.styles)
+    wanted = request(random_pixels(500, 500, 3), SMALL.regions[0].styles)
     with own_server.client() as client:
         with pytest.raises(RequestError) as caught:
-            client.stylize(request, on_progress=kill_once)
+            client.stylize(wanted, on_progress=kill_once)
         assert caught.value.code == "WORKER_LOST" and caught.value.retryable
         assert client.hello().boot  # the I/O process answers while the worker starts
         assert len(client.stylize(SMALL)) == 24 * 24 * 3
@@ -180,9 +180,9 @@ def test_idle_worker_killed_is_replaced(own_server: RunningServer) -> None:
 
 def test_killed_server_is_taken_up_again_by_the_client(own_server: RunningServer) -> None:
     """Kill -9 in mid-job and a restart at the same place: the client sends its job again and gets the right pixels."""
-    request = StylizeRequest(random_pixels(300, 300, 3), SMALL.styles)
+    wanted = request(random_pixels(300, 300, 3), SMALL.regions[0].styles)
     with own_server.client() as client:
-        expected = client.stylize(request)
+        expected = client.stylize(wanted)
     restarted: list[RunningServer] = []
 
     def restart() -> None:
@@ -197,7 +197,7 @@ def test_killed_server_is_taken_up_again_by_the_client(own_server: RunningServer
     threads = [threading.Thread(target=restart)]
     try:
         with own_server.client() as client:
-            result = client.stylize(request, on_progress=kill_once, timeout_s=90)
+            result = client.stylize(wanted, on_progress=kill_once, timeout_s=90)
         threads[0].join()
         assert restarted and np.array_equal(np.frombuffer(result, np.uint8), np.frombuffer(expected, np.uint8))
     finally:
@@ -222,7 +222,7 @@ def test_killed_server_leaves_nothing_running(own_server: RunningServer) -> None
 
 def test_dead_server_is_a_sentence_in_time(own_server: RunningServer) -> None:
     """A server that dies for good in mid-job: the client gives up by itself and says so."""
-    request = StylizeRequest(random_pixels(700, 700, 3), SMALL.styles)
+    wanted = request(random_pixels(700, 700, 3), SMALL.regions[0].styles)
 
     def kill(progress: Progress) -> None:
         if progress.stage == "encode":
@@ -230,7 +230,7 @@ def test_dead_server_is_a_sentence_in_time(own_server: RunningServer) -> None:
 
     started = time.monotonic()
     with own_server.client() as client, pytest.raises(ServerUnavailableError, match="stopped answering"):
-        client.stylize(request, on_progress=kill)
+        client.stylize(wanted, on_progress=kill)
     assert time.monotonic() - started < 40
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ import pytest
 from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import CancelledError, RequestError
-from adain_client.jobs import Pixels, Progress, StylizeJob, StylizeRequest
+from adain_client.jobs import Pixels, Progress, Region, StylizeJob, StylizeRequest
 from adain_net.network import AdainNetwork
-from helpers import RunningServer, picture_pixels, pixels_tensor, random_pixels
+from helpers import RunningServer, picture_pixels, pixels_tensor, random_pixels, request
 from raw_peer import RawPeer
 
 STYLE = "van-gogh-road-to-tarascon.jpg"
@@ -36,7 +37,7 @@ def test_result_is_the_networks(client: Client, network: AdainNetwork) -> None:
     """What comes over the wire is what the network paints in this process, to one level."""
     content, first = picture_pixels("chelsea.jpg", side=96), picture_pixels(STYLE, side=96)
     second = picture_pixels("coffee.jpg", side=96)
-    result = client.stylize(StylizeRequest(content, [(first, 3.0), (second, 1.0)], alpha=0.8))
+    result = client.stylize(request(content, [(first, 3.0), (second, 1.0)], alpha=0.8))
     expected = network.stylize(
         pixels_tensor(content), [pixels_tensor(first), pixels_tensor(second)], style_weights=[3, 1], alpha=0.8
     )
@@ -48,7 +49,7 @@ def test_progress_ends_with_the_download(client: Client) -> None:
     """Stages come in order, each step at most the steps, the last one complete."""
     seen: list[Progress] = []
     client.stylize(
-        StylizeRequest(random_pixels(40, 40, 3), [(random_pixels(40, 40, 3, seed=1), 1.0)]), on_progress=seen.append
+        request(random_pixels(40, 40, 3), [(random_pixels(40, 40, 3, seed=1), 1.0)]), on_progress=seen.append
     )
     order = ["upload", "loading", "queued", "style", "encode", "decode", "download"]
     positions = [order.index(progress.stage) for progress in seen]
@@ -61,22 +62,22 @@ def test_several_chunks_arrive_whole(client: Client) -> None:
     """A picture of more chunks than the window: with an empty mask it comes back bit for bit."""
     content = random_pixels(2500, 2500, 3)
     nothing = Pixels(bytes(2500 * 2500), 2500, 2500, 1)
-    request = StylizeRequest(content, [(random_pixels(16, 16, 3), 1.0)], mask=nothing)
-    assert client.stylize(request) == content.data
+    wanted = request(content, [(random_pixels(16, 16, 3), 1.0)], mask=nothing)
+    assert client.stylize(wanted) == content.data
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 13), (17, 1), (31, 47)])
 def test_odd_sizes_come_back_exactly(client: Client, height: int, width: int) -> None:
     """One pixel, one row, one column, primes."""
     content = random_pixels(height, width, 3)
-    result = client.stylize(StylizeRequest(content, [(random_pixels(20, 20, 3), 1.0)]))
+    result = client.stylize(request(content, [(random_pixels(20, 20, 3), 1.0)]))
     assert len(result) == height * width * 3
 
 
 def test_alpha_channel_comes_back_unchanged(client: Client) -> None:
     """RGBA in, RGBA out, with the very alpha; the colours are painted."""
     content = random_pixels(48, 56, 4)
-    result = _array(client.stylize(StylizeRequest(content, [(picture_pixels(STYLE, side=64), 1.0)])), content)
+    result = _array(client.stylize(request(content, [(picture_pixels(STYLE, side=64), 1.0)])), content)
     before = _array(content, content)
     assert np.array_equal(result[:, :, 3], before[:, :, 3])
     assert not np.array_equal(result[:, :, :3], before[:, :, :3])
@@ -88,13 +89,32 @@ def test_mask_keeps_the_outside_bit_for_bit(client: Client) -> None:
     mask = np.zeros((content.height, content.width, 1), dtype=np.uint8)
     mask[20:60, 30:90], mask[60:64, 30:90] = 255, 128
     selection = Pixels(mask.tobytes(), content.height, content.width, 1)
-    request = StylizeRequest(content, [(picture_pixels(STYLE, side=96), 1.0)], mask=selection)
-    result, before = _array(client.stylize(request), content), _array(content, content)
+    wanted = request(content, [(picture_pixels(STYLE, side=96), 1.0)], mask=selection)
+    result, before = _array(client.stylize(wanted), content), _array(content, content)
     outside = mask[:, :, 0] == 0
     assert np.array_equal(result[outside], before[outside])
     assert np.abs(result[20:60, 30:90].astype(int) - before[20:60, 30:90]).mean() > 5
     soft = np.abs(result[60:64, 30:90].astype(int) - before[60:64, 30:90]).mean()
     assert 0 < soft < np.abs(result[56:60, 30:90].astype(int) - before[56:60, 30:90]).mean() * 1.5
+
+
+def test_two_regions_get_their_own_styles_in_one_job(client: Client) -> None:
+    """Each half as if it were selected alone; a third, empty region changes nothing; the rest stays bit for bit."""
+    content, style, other = (picture_pixels(name, side=96) for name in ("chelsea.jpg", STYLE, "coffee.jpg"))
+    masks = [np.zeros((content.height, content.width, 1), dtype=np.uint8) for _ in range(3)]
+    masks[0][:, :32], masks[1][:, 72:] = 255, 255
+    pixels = [Pixels(mask.tobytes(), content.height, content.width, 1) for mask in masks]
+    regions = [Region([(style, 1.0)], mask=pixels[0]), Region([(other, 1.0)], alpha=0.7, mask=pixels[1])]
+    together = _array(
+        client.stylize(StylizeRequest(content, [*regions, Region([(style, 1.0)], mask=pixels[2])])), content
+    )
+    for region, mask in zip(regions, masks, strict=False):
+        alone = _array(client.stylize(StylizeRequest(content, [region])), content)
+        inside = mask[:, :, 0] == 255
+        # 40 columns lie between the two, so neither reaches the other through the decoder's margin.
+        assert np.abs(together[inside].astype(int) - alone[inside]).max() <= 1
+    outside = (masks[0] + masks[1])[:, :, 0] == 0
+    assert np.array_equal(together[outside], _array(content, content)[outside])
 
 
 def test_two_clients_at_once_get_their_own_results(server: RunningServer, network: AdainNetwork) -> None:
@@ -108,7 +128,7 @@ def test_two_clients_at_once_get_their_own_results(server: RunningServer, networ
         content = contents[index]
         with server.client() as own:
             for _ in range(3):
-                result = own.stylize(StylizeRequest(content, [(style, 1.0)]))
+                result = own.stylize(request(content, [(style, 1.0)]))
                 painted = pixels_tensor(Pixels(result, 64, 64, 3))
                 worst[index] = max(worst[index], float((painted - expected[index]).abs().max()))
 
@@ -129,11 +149,11 @@ def test_clients_take_turns(server: RunningServer) -> None:
     def work(name: str, delay_s: float) -> None:
         time.sleep(delay_s)
         with server.client() as own:
-            own.stylize(StylizeRequest(random_pixels(256, 256, 3, seed=hash(name) % 1000), [(style, 1.0)]))
+            own.stylize(request(random_pixels(256, 256, 3, seed=hash(name) % 1000), [(style, 1.0)]))
         finished.append(name)
 
     with RawPeer(server) as greedy:
-        jobs = [StylizeJob(StylizeRequest(random_pixels(256, 256, 3, seed=s), [(style, 1.0)])) for s in range(4)]
+        jobs = [StylizeJob(request(random_pixels(256, 256, 3, seed=s), [(style, 1.0)])) for s in range(4)]
         for job in jobs:
             greedy.upload(job)
         thread = threading.Thread(target=work, args=("modest", 0.0))
@@ -150,20 +170,20 @@ def test_clients_take_turns(server: RunningServer) -> None:
 def test_cancel_ends_the_job_and_frees_the_server(client: Client) -> None:
     """A job that is cancelled while it runs raises CancelledError; the next job works."""
     stages: list[str] = []
-    big = StylizeRequest(random_pixels(900, 900, 3), [(random_pixels(64, 64, 3, seed=5), 1.0)])
+    big = request(random_pixels(900, 900, 3), [(random_pixels(64, 64, 3, seed=5), 1.0)])
     started = time.monotonic()
     with pytest.raises(CancelledError):
         client.stylize(big, on_progress=lambda p: stages.append(p.stage), cancelled=lambda: "encode" in stages)
     assert "decode" not in stages
     assert time.monotonic() - started < 60
-    small = StylizeRequest(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3), 1.0)])
+    small = request(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3), 1.0)])
     assert len(client.stylize(small)) == 16 * 16 * 3
 
 
 def test_cancel_before_the_upload_is_over(server: RunningServer) -> None:
     """A job is cancelled between open and upload: confirmed once, then unknown."""
     with RawPeer(server) as peer:
-        job = StylizeJob(StylizeRequest(random_pixels(32, 32, 3), [(random_pixels(32, 32, 3), 1.0)]))
+        job = StylizeJob(request(random_pixels(32, 32, 3), [(random_pixels(32, 32, 3), 1.0)]))
         assert peer.ask(*job.open())["op"] == "grant"
         assert peer.ask(*job.cancel())["op"] == "cancelled"
         assert peer.ask(*job.cancel())["code"] == "ALREADY_DONE"
@@ -174,32 +194,26 @@ def test_known_style_is_not_asked_for_again(server: RunningServer) -> None:
     """After one job with a style, the next job's grant needs the content only."""
     style = random_pixels(40, 50, 3, seed=77)
     with server.client() as first:
-        first.stylize(StylizeRequest(random_pixels(24, 24, 3, seed=1), [(style, 1.0)]))
+        first.stylize(request(random_pixels(24, 24, 3, seed=1), [(style, 1.0)]))
     content = random_pixels(24, 24, 3, seed=2)
     with RawPeer(server) as peer:
-        grant = peer.ask(*StylizeJob(StylizeRequest(content, [(style, 1.0)])).open())
+        grant = peer.ask(*StylizeJob(request(content, [(style, 1.0)])).open())
     assert grant["need"] == [content.digest]
 
 
 def test_same_picture_as_content_and_style(client: Client) -> None:
     """One upload serves both; painting a picture in its own style gives nearly what alpha 0 gives."""
     picture = picture_pixels("coffee.jpg", side=64)
-    own = _array(client.stylize(StylizeRequest(picture, [(picture, 1.0)])), picture)
-    same = _array(client.stylize(StylizeRequest(picture, [(picture, 1.0)], alpha=0.0)), picture)
+    own = _array(client.stylize(request(picture, [(picture, 1.0)])), picture)
+    same = _array(client.stylize(request(picture, [(picture, 1.0)], alpha=0.0)), picture)
     assert np.abs(own.astype(int) - same).max() <= 2
 
 
-def _open(**changes: object) -> list[bytes]:
+def _open(*, job: bytes = b"j" * 16, content: dict[str, object] | None = None, **changes: object) -> list[bytes]:
+    """An `open` of one region; changes are the region's."""
     blob = random_pixels(8, 8, 3).blob()
-    fields = {
-        "job": b"j" * 16,
-        "content": blob,
-        "mask": None,
-        "styles": [{"blob": blob, "weight": 1.0}],
-        "alpha": 1.0,
-        **changes,
-    }
-    return [protocol.pack("open", **fields)]
+    region = {"mask": None, "styles": [{"blob": blob, "weight": 1.0}], "alpha": 1.0, **changes}
+    return [protocol.pack("open", job=job, content=content or blob, regions=[region])]
 
 
 _BLOB = random_pixels(8, 8, 3).blob()
@@ -219,9 +233,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "code"), REFUSED.values(), ids=REFUSED.keys())
-def test_impossible_job_is_refused_before_its_upload(
-    server: RunningServer, changes: dict[str, object], code: str
-) -> None:
+def test_impossible_job_is_refused_before_its_upload(server: RunningServer, changes: dict[str, Any], code: str) -> None:
     """A typed error with a sentence; the server goes on answering."""
     with RawPeer(server) as peer:
         answer = peer.ask(_open(**changes))
@@ -262,7 +274,7 @@ def test_too_many_jobs_of_one_client_are_busy(server: RunningServer) -> None:
 def test_request_error_carries_the_servers_sentence(client: Client) -> None:
     """What the server says reaches the user of the client."""
     with pytest.raises(RequestError, match="at least 0") as caught:
-        client.stylize(StylizeRequest(random_pixels(8, 8, 3), [(random_pixels(8, 8, 3), -1.0)]))
+        client.stylize(request(random_pixels(8, 8, 3), [(random_pixels(8, 8, 3), -1.0)]))
     assert caught.value.code == "BAD_FIELD" and not caught.value.retryable
 
 

@@ -20,11 +20,10 @@ from adain_client import launcher, protocol
 from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
 from adain_client.errors import ServerUnavailableError
-from adain_client.jobs import StylizeRequest
-from helpers import SERVER_COMMAND, RunningServer, random_pixels, server_pid
+from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid
 from raw_peer import RawPeer
 
-SMALL = StylizeRequest(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3, seed=1), 1.0)])
+SMALL = request(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3, seed=1), 1.0)])
 
 
 def _refusal(*options: str) -> str:
@@ -70,8 +69,8 @@ def test_sigterm_tells_waiting_clients(own_server: RunningServer) -> None:
     """A job that cannot be finished is answered with SHUTTING_DOWN, which is retryable."""
     with RawPeer(own_server) as peer:
         blob = random_pixels(8, 8, 3).blob()
-        styles = [{"blob": blob, "weight": 1.0}]
-        header = protocol.pack("open", job=b"j" * 16, content=blob, mask=None, styles=styles, alpha=1.0)
+        regions = [{"mask": None, "styles": [{"blob": blob, "weight": 1.0}], "alpha": 1.0}]
+        header = protocol.pack("open", job=b"j" * 16, content=blob, regions=regions)
         assert peer.ask([header])["op"] == "grant"
         own_server.process.terminate()
         answer = peer.receive()
@@ -259,7 +258,7 @@ def test_debians_python_can_be_a_client(server: RunningServer) -> None:
         "style = Pixels(bytes(range(192)), 8, 8, 3)\n"
         "client = launcher.connect(name='debian', connection_file=Path(sys.argv[1]), start=False)\n"
         "with client:\n"
-        "    result = client.stylize(StylizeRequest(Pixels(bytes(30 * 40 * 4), 30, 40, 4), [(style, 1.0)]))\n"
+        "    result = client.stylize(StylizeRequest(Pixels(bytes(30 * 40 * 4), 30, 40, 4), [Region([(style, 1.0)])]))\n"
         "print(len(result), sys.prefix)\n"
     )
     plugin = Path(launcher.__file__).parent.parent

@@ -17,10 +17,11 @@ from adain_client.protocol import FROM_CLIENT, FROM_SERVER, pack, unpack
 SPECIFICATION = (Path(adain_client.__file__).parent / "PROTOCOL.md").read_text()
 JOB = bytes(range(16))
 BLOB = {"digest": b"d" * 32, "height": 2, "width": 3, "channels": 3}
+REGION = {"mask": None, "styles": [{"blob": BLOB, "weight": 1.0}], "alpha": 0.5}
 
 MESSAGES: dict[str, dict[str, Any]] = {
     "hello": {"client": "test"},
-    "open": {"job": JOB, "content": BLOB, "mask": None, "styles": [{"blob": BLOB, "weight": 1.0}], "alpha": 0.5},
+    "open": {"job": JOB, "content": BLOB, "regions": [REGION]},
     "chunk": {"job": JOB, "digest": b"d" * 32, "offset": 0},
     "credit": {"job": JOB, "chunks": 3},
     "cancel": {"job": JOB},
@@ -51,7 +52,9 @@ def test_specification_states_version_and_limits() -> None:
     assert f"protocol, version {protocol.VERSION}" in SPECIFICATION
     assert f"at most {protocol.MAX_HEADER_BYTES:,} bytes" in SPECIFICATION
     assert f"chunks of {protocol.CHUNK_BYTES:,} bytes" in SPECIFICATION
-    assert f"array of 1 to {protocol.MAX_STYLES} maps" in SPECIFICATION
+    assert f"array of 1 to {protocol.MAX_STYLES} maps `{{blob" in SPECIFICATION
+    assert f"array of 1 to {protocol.MAX_REGIONS} maps `{{mask" in SPECIFICATION
+    assert f"at most {protocol.MAX_BLOBS} bytes32" in SPECIFICATION
 
 
 def test_exact_bytes_of_cancel() -> None:
@@ -138,17 +141,27 @@ def test_unsigned_integers_are_strict(offset: object) -> None:
 def test_floats_are_finite_floats(alpha: object) -> None:
     """An integer, NaN or infinity is not an alpha."""
     with pytest.raises(ProtocolError) as caught:
-        unpack([pack("open", **{**MESSAGES["open"], "alpha": alpha})], FROM_CLIENT)
+        unpack([pack("open", **{**MESSAGES["open"], "regions": [{**REGION, "alpha": alpha}]})], FROM_CLIENT)
     assert caught.value.code == "BAD_FIELD"
 
 
-@pytest.mark.parametrize("count", [0, 17])
-def test_number_of_styles_is_limited(count: int) -> None:
-    """At least one style, at most 16."""
-    styles = [{"blob": BLOB, "weight": 1.0}] * count
+def _regions(count: int, styles: int) -> list[dict[str, Any]]:
+    return [{**REGION, "styles": [{"blob": BLOB, "weight": 1.0}] * styles}] * count
+
+
+@pytest.mark.parametrize(("count", "styles"), [(0, 1), (17, 1), (1, 0), (1, 17)])
+def test_numbers_of_regions_and_styles_are_limited(count: int, styles: int) -> None:
+    """At least one region with one style, at most 16 with 16 each."""
     with pytest.raises(ProtocolError) as caught:
-        unpack([pack("open", **{**MESSAGES["open"], "styles": styles})], FROM_CLIENT)
+        unpack([pack("open", **{**MESSAGES["open"], "regions": _regions(count, styles)})], FROM_CLIENT)
     assert caught.value.code == "BAD_FIELD"
+
+
+def test_largest_open_and_grant_fit_a_header() -> None:
+    """16 regions of 16 styles with masks, and the grant that needs all of them, are valid messages."""
+    regions = [{**region, "mask": BLOB} for region in _regions(protocol.MAX_REGIONS, protocol.MAX_STYLES)]
+    unpack([pack("open", **{**MESSAGES["open"], "regions": regions})], FROM_CLIENT)
+    unpack([pack("grant", job=JOB, need=[b"d" * 32] * protocol.MAX_BLOBS, chunks=16)], FROM_SERVER)
 
 
 @pytest.mark.parametrize(

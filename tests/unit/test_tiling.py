@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, channel_statistics
-from adain_net.tiling import Box, TiledContent, region_box
+from adain_net.tiling import Box, TiledContent, region_box, region_share
+from adain_net.transform import adain_transform
 
 
 @pytest.fixture(scope="module")
@@ -31,24 +35,20 @@ def random_network() -> AdainNetwork:
 def _tiled(
     network: AdainNetwork,
     content: Tensor,
-    style: StyleStatistics,
+    regions: Sequence[tuple[Tensor | None, StyleStatistics, float]],
     *,
-    alpha: float = 1.0,
-    region: Tensor | None = None,
     tile: int = 64,
     feature_bytes: int = 2**30,
 ) -> Tensor:
-    """Through TiledContent; where nothing is written the result is NaN."""
+    """Through TiledContent; regions are (mask, style, alpha). Where nothing is written the result is NaN."""
     result = torch.full_like(content, float("nan"))
-    box = region_box(region) if region is not None else None
     height, width = content.shape[2:]
     tiled = TiledContent(
         network,
         lambda part: part.of(content),
+        [mask for mask, _, _ in regions],
         height=height,
         width=width,
-        box=box,
-        region=(lambda part: part.of(region)) if region is not None else None,
         tile=tile,
         feature_bytes=feature_bytes,
     )
@@ -57,22 +57,38 @@ def _tiled(
         assert bool(part.of(result).isnan().all()), "a pixel was written twice"
         part.of(result).copy_(painted)
 
-    own = tiled.statistics(lambda *_: None)
-    tiled.decode(own, style, alpha=alpha, write=write, on_tile=lambda *_: None)
+    own = tiled.statistics(_ignore)
+    transforms = [adain_transform(o, style, alpha=alpha) for o, (_, style, alpha) in zip(own, regions, strict=True)]
+    tiled.decode(transforms, write, _ignore)
     return result
 
 
-def _style() -> StyleStatistics:
-    generator = torch.Generator().manual_seed(5)
-    return channel_statistics(torch.rand(1, 512, 6, 6, generator=generator, dtype=torch.float64) * 4)
-
-
 def _whole(
-    network: AdainNetwork, content: Tensor, style: StyleStatistics, alpha: float, region: Tensor | None
+    network: AdainNetwork, content: Tensor, regions: Sequence[tuple[Tensor | None, StyleStatistics, float]]
 ) -> Tensor:
+    """The same by the formula of the design, on the whole picture at once."""
     height, width = content.shape[2:]
     feat = network.encode(content)
-    return network.stylize_features(feat, style, alpha=alpha, height=height, width=width, region=region)
+    shares = []
+    for mask, _, _ in regions:
+        full = torch.ones_like(content[:, :1]) if mask is None else mask
+        grown = functional.pad(full, (0, max(0, 16 - width), 0, max(0, 16 - height)), mode="replicate")
+        shares.append(region_share(grown))
+    total = sum(shares).clamp_min(1)  # type: ignore[union-attr]
+    target_feat = feat.clone()
+    for share, (_, style, alpha) in zip(shares, regions, strict=True):
+        transform = adain_transform(channel_statistics(feat, region=share), style, alpha=alpha)
+        target_feat += share / total * (transform.apply(feat) - feat)
+    return network.decoder(target_feat)[:, :, :height, :width].clamp(0, 1)
+
+
+def _ignore(_stage: str, _done: int, _total: int) -> None:
+    return
+
+
+def _style(seed: int = 5) -> StyleStatistics:
+    generator = torch.Generator().manual_seed(seed)
+    return channel_statistics(torch.rand(1, 512, 6, 6, generator=generator, dtype=torch.float64) * 4)
 
 
 def _content(height: int, width: int) -> Tensor:
@@ -84,18 +100,20 @@ def _content(height: int, width: int) -> Tensor:
     [(160, 160, 64), (131, 203, 64), (97, 250, 48), (64, 65, 64), (9, 300, 64), (3, 150, 32), (1, 1, 64), (200, 17, 8)],
 )
 def test_tiled_equals_whole(random_network: AdainNetwork, height: int, width: int, tile: int) -> None:
-    """Odd sizes, strips, tiles of one cell: equal to 1e-10 in float64."""
+    """Odd sizes, strips, tiles of one cell: equal to 1e-10 in float64, and to the network's plain path."""
     content, style = _content(height, width), _style()
-    expected = _whole(random_network, content, style, 0.7, None)
-    result = _tiled(random_network, content, style, alpha=0.7, tile=tile)
-    assert float((result - expected).abs().max()) < 1e-10
+    result = _tiled(random_network, content, [(None, style, 0.7)], tile=tile)
+    assert float((result - _whole(random_network, content, [(None, style, 0.7)])).abs().max()) < 1e-10
+    feat = random_network.encode(content)
+    plain = random_network.stylize_features(feat, style, alpha=0.7, height=height, width=width)
+    assert float((result - plain).abs().max()) < 1e-10
 
 
 def test_encoding_again_equals_keeping(random_network: AdainNetwork) -> None:
     """With no room for features the tiles are encoded twice, to the same result."""
-    content, style = _content(150, 170), _style()
-    kept = _tiled(random_network, content, style)
-    again = _tiled(random_network, content, style, feature_bytes=0)
+    content, region = _content(150, 170), (None, _style(), 1.0)
+    kept = _tiled(random_network, content, [region])
+    again = _tiled(random_network, content, [region], feature_bytes=0)
     assert float((kept - again).abs().max()) < 1e-10
 
 
@@ -114,24 +132,58 @@ def test_region_equals_whole_inside_its_box(
     random_network: AdainNetwork, where: tuple[slice, slice], feature_bytes: int
 ) -> None:
     """Inside the region's box the pixels are those of the whole picture's run; outside nothing is computed."""
-    content, style = _content(171, 203), _style()
-    region = torch.zeros(1, 1, 171, 203, dtype=torch.float64)
-    region[0, 0][where] = 0.8
-    expected = _whole(random_network, content, style, 1.0, region)
-    result = _tiled(random_network, content, style, region=region, tile=48, feature_bytes=feature_bytes)
-    box = region_box(region)
+    content = _content(171, 203)
+    mask = torch.zeros(1, 1, 171, 203, dtype=torch.float64)
+    mask[0, 0][where] = 0.8
+    regions = [(mask, _style(), 1.0)]
+    expected = _whole(random_network, content, regions)
+    result = _tiled(random_network, content, regions, tile=48, feature_bytes=feature_bytes)
+    box = region_box(mask)
     assert box is not None
     assert float((box.of(result) - box.of(expected)).abs().max()) < 1e-10
     box.of(result).fill_(float("nan"))
     assert bool(result.isnan().all())
 
 
+def test_overlapping_regions_equal_whole(random_network: AdainNetwork) -> None:
+    """Three regions, soft, overlapping beyond 1 and one of everything, each with its own style and alpha."""
+    content = _content(120, 140)
+    soft, hard = torch.zeros(1, 1, 120, 140, dtype=torch.float64), torch.zeros(1, 1, 120, 140, dtype=torch.float64)
+    soft[:, :, 10:90, 20:100] = torch.linspace(0, 1, 80, dtype=torch.float64)
+    hard[:, :, 50:110, 60:137] = 1
+    regions = [(soft, _style(1), 1.0), (hard, _style(2), 0.5)]
+    everywhere: tuple[None, StyleStatistics, float] = (None, _style(3), 0.8)
+    for chosen in (regions, [*regions, everywhere]):
+        result, expected = _tiled(random_network, content, chosen, tile=48), _whole(random_network, content, chosen)
+        inside = ~result.isnan()
+        assert float((result - expected)[inside].abs().max()) < 1e-10
+        assert bool(inside[:, :, 10:110, 20:137].all())
+
+
+def test_region_of_narrow_tiles(random_network: AdainNetwork) -> None:
+    """Masks in tiles of a single cell, in a picture that is continued below."""
+    content, mask = _content(9, 60), torch.zeros(1, 1, 9, 60, dtype=torch.float64)
+    mask[:, :, 2:9, 13:44] = 1
+    regions = [(mask, _style(), 1.0)]
+    result, expected = _tiled(random_network, content, regions, tile=8), _whole(random_network, content, regions)
+    inside = ~result.isnan()
+    assert float((result - expected)[inside].abs().max()) < 1e-10
+
+
+def test_no_region_is_refused(random_network: AdainNetwork) -> None:
+    """Nothing to do, or a region without a pixel, is the caller's mistake."""
+    no_regions: list[list[Tensor | None]] = [[], [torch.zeros(1, 1, 20, 20)]]
+    for regions in no_regions:
+        with pytest.raises(ValueError, match="region"):
+            TiledContent(random_network, lambda part: part.of(_content(20, 20)), regions, height=20, width=20)
+
+
 def test_float32_error_is_small(network: AdainNetwork) -> None:
     """The real weights in float32: within 1e-4."""
     content = _content(200, 264).float()
     style = channel_statistics(network.encode(_content(96, 96).float().flip(1)))
-    expected = _whole(network, content, style, 1.0, None)
-    assert float((_tiled(network, content, style, tile=64) - expected).abs().max()) < 1e-4
+    expected = _whole(network, content, [(None, style, 1.0)])
+    assert float((_tiled(network, content, [(None, style, 1.0)], tile=64) - expected).abs().max()) < 1e-4
 
 
 def test_region_box_is_on_the_grid() -> None:
@@ -164,10 +216,10 @@ def test_stopping_between_tiles(random_network: AdainNetwork) -> None:
             raise KeyboardInterrupt
 
     content = _content(128, 128)
-    tiled = TiledContent(random_network, lambda part: part.of(content), height=128, width=128, tile=64)
-    own = tiled.statistics(on_tile)
+    tiled = TiledContent(random_network, lambda part: part.of(content), [None], height=128, width=128, tile=64)
+    transform = adain_transform(tiled.statistics(on_tile)[0], _style())
     written: list[Box] = []
     with pytest.raises(KeyboardInterrupt):
-        tiled.decode(own, _style(), alpha=1.0, write=lambda part, _: written.append(part), on_tile=on_tile)
+        tiled.decode([transform], lambda part, _: written.append(part), on_tile)
     assert seen == [("encode", i, 4) for i in range(4)] + [("decode", i, 4) for i in range(3)]
     assert len(written) == 2

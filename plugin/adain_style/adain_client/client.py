@@ -33,7 +33,7 @@ class ServerInfo:
         server: Its version. device, model: what computes, with which weights.
         ready: The model is loaded.
         max_pixels: The largest content, height times width.
-        max_styles: The most styles of a job.
+        max_styles: The most styles of a region. max_regions: The most regions of a job.
     """
 
     boot: bytes
@@ -43,6 +43,7 @@ class ServerInfo:
     ready: bool
     max_pixels: int
     max_styles: int
+    max_regions: int
 
 
 class Client:

@@ -52,20 +52,31 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Region:
+    """A part of the layer and what it gets.
+
+    Attributes:
+        styles: Pictures of 3 channels with relative weights, at least 0 and not all 0.
+        alpha: 0 = content, 1 = full style.
+        mask: Where, 1 channel, the content's size; None for everywhere.
+    """
+
+    styles: Sequence[tuple[Pixels, float]]
+    alpha: float = 1.0
+    mask: Pixels | None = None
+
+
+@dataclass(frozen=True)
 class StylizeRequest:
     """What a user asks for.
 
     Attributes:
         content: The layer, 3 or 4 channels.
-        styles: Pictures of 3 channels with relative weights, at least 0 and not all 0.
-        alpha: 0 = content, 1 = full style.
-        mask: What to stylize, 1 channel, the content's size; None for everything.
+        regions: At least one. What no mask reaches stays as it is; where masks overlap their effects are blended.
     """
 
     content: Pixels
-    styles: Sequence[tuple[Pixels, float]]
-    alpha: float = 1.0
-    mask: Pixels | None = None
+    regions: Sequence[Region]
 
 
 @dataclass(frozen=True)
@@ -98,8 +109,10 @@ class StylizeJob:
         self.result: bytearray | None = None
         self.error: AdainError | None = None
         self._request = request
-        pictures = [request.content, *(picture for picture, _ in request.styles)]
-        pictures += [request.mask] if request.mask is not None else []
+        pictures = [request.content]
+        for region in request.regions:
+            pictures += [picture for picture, _ in region.styles]
+            pictures += [region.mask] if region.mask is not None else []
         self._blobs = {picture.digest: picture for picture in pictures}
         self._to_send: list[tuple[bytes, int]] = []
         self._sent = 0
@@ -114,16 +127,15 @@ class StylizeJob:
 
     def open(self) -> list[Message]:
         """The messages that start the job, or take it up again on a new connection."""
-        request = self._request
-        styles = [{"blob": picture.blob(), "weight": float(weight)} for picture, weight in request.styles]
-        header = protocol.pack(
-            "open",
-            job=self.job_id,
-            content=request.content.blob(),
-            mask=request.mask.blob() if request.mask is not None else None,
-            styles=styles,
-            alpha=float(request.alpha),
-        )
+        regions = [
+            {
+                "mask": region.mask.blob() if region.mask is not None else None,
+                "styles": [{"blob": picture.blob(), "weight": float(weight)} for picture, weight in region.styles],
+                "alpha": float(region.alpha),
+            }
+            for region in self._request.regions
+        ]
+        header = protocol.pack("open", job=self.job_id, content=self._request.content.blob(), regions=regions)
         self._to_send, self._sent, self._received = [], 0, 0
         return [[header]]
 

@@ -20,6 +20,9 @@ MAX_DEPTH = 8
 CHUNK_BYTES = 1024 * 1024
 MAX_TEXT = 256
 MAX_STYLES = 16
+"""Of a region."""
+MAX_REGIONS = 16
+MAX_BLOBS = 1 + MAX_REGIONS * (1 + MAX_STYLES)
 MAX_UINT = 2**53
 
 Header = dict[str, Any]
@@ -75,6 +78,12 @@ def _is_map(fields: Mapping[str, Rule]) -> Rule:
 
 
 _is_blob = _is_map({"digest": _is_bytes(32), "height": _is_uint, "width": _is_uint, "channels": _is_uint})
+_is_styles = _is_list(_is_map({"blob": _is_blob, "weight": _is_float}), 1, MAX_STYLES)
+
+
+def _is_mask(value: Any) -> bool:
+    return value is None or _is_blob(value)
+
 
 TYPES: dict[str, Rule] = {
     "str": lambda value: type(value) is str and len(value) <= MAX_TEXT,
@@ -84,16 +93,15 @@ TYPES: dict[str, Rule] = {
     "float": _is_float,
     "bool": lambda value: type(value) is bool,
     "blob": _is_blob,
-    "mask": lambda value: value is None or _is_blob(value),
-    "styles": _is_list(_is_map({"blob": _is_blob, "weight": _is_float}), 1, MAX_STYLES),
-    "digests": _is_list(_is_bytes(32), 0, MAX_STYLES + 2),
+    "regions": _is_list(_is_map({"mask": _is_mask, "styles": _is_styles, "alpha": _is_float}), 1, MAX_REGIONS),
+    "digests": _is_list(_is_bytes(32), 0, MAX_BLOBS),
     "versions": _is_list(_is_uint, 2, 2),
 }
 """The types of PROTOCOL.md section 2."""
 
 FROM_CLIENT: dict[str, dict[str, str]] = {
     "hello": {"client": "str"},
-    "open": {"job": "bytes16", "content": "blob", "mask": "mask", "styles": "styles", "alpha": "float"},
+    "open": {"job": "bytes16", "content": "blob", "regions": "regions"},
     "chunk": {"job": "bytes16", "digest": "bytes32", "offset": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
     "cancel": {"job": "bytes16"},
@@ -108,6 +116,7 @@ FROM_SERVER: dict[str, dict[str, str]] = {
         "ready": "bool",
         "max_pixels": "uint",
         "max_styles": "uint",
+        "max_regions": "uint",
     },
     "grant": {"job": "bytes16", "need": "digests", "chunks": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
