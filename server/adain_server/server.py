@@ -33,6 +33,8 @@ KNOWN_STYLES = 4096
 """Styles' statistics that are kept, 4 KB each."""
 REMEMBERED_JOBS = 1024
 BAD_ENVELOPES = 3
+RESULT_CREDIT_LIMIT = 64
+"""Chunks of a result that are sent for one message, whatever credit it gives."""
 WORKER_STARTS = 3
 """A worker that dies this often before it was ready once is not started again."""
 
@@ -188,8 +190,7 @@ class Server:
             self._drop(job)
             raise
         if not job.needs():
-            job.state = JobState.QUEUED
-            self._turns.append(job.job_id)
+            self._queue(job)
             self._tell_waiting(job)
         elif more := job.grant():
             self._send(client, "credit", job=job.job_id, chunks=more)
@@ -263,7 +264,10 @@ class Server:
     def _worker_cancelled(self, job: bytes) -> None:
         stopped, self._running = self._running, None
         assert stopped is not None and stopped.job_id == job
-        self._forget(stopped)
+        if stopped.client:
+            self._queue(stopped, first=True)  # its client came back while the worker was stopping
+        else:
+            self._forget(stopped)
 
     def _worker_failed(self, job: bytes, code: str, message: str) -> None:
         failed, self._running = self._running, None
@@ -273,14 +277,13 @@ class Server:
     def _replace_worker(self) -> None:
         self._ready = False
         self._deaths += 1
-        log.error("the worker died")
+        log.error("the worker died, exit status %s", self._worker.exit_status)
         if self._running is not None:
             lost, self._running = self._running, None
             if self._taken or not lost.client:
                 self._fail(lost, "WORKER_LOST", "The process that was painting died; it is started again, so retry.")
             else:
-                lost.state = JobState.QUEUED
-                self._turns.appendleft(lost.job_id)
+                self._queue(lost, first=True)
         if self._deaths >= WORKER_STARTS:
             raise ServerError("The worker process dies as soon as it starts; the log says more.")
         self._poller.unregister(self._worker.inbox)
@@ -321,6 +324,13 @@ class Server:
                 for digest in {blob["digest"] for blob in style_blobs(job.spec)}
             },
         )
+
+    def _queue(self, job: Job, *, first: bool = False) -> None:
+        job.state = JobState.QUEUED
+        if first:
+            self._turns.appendleft(job.job_id)
+        else:
+            self._turns.append(job.job_id)
 
     def _next_turn(self) -> bytes:
         """The oldest job of another client than the one served last; else the oldest."""
@@ -412,10 +422,6 @@ class Server:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
             self._forget_client(client)
-
-
-RESULT_CREDIT_LIMIT = 64
-"""Chunks of a result that a client may have on their way, whatever credit it gives."""
 
 
 def _check_shapes(header: Header, max_pixels: int) -> None:

@@ -34,9 +34,10 @@ class WorkerProcess:
         self._start()
 
     @property
-    def pid(self) -> int | None:
-        """Of the process that runs now."""
-        return self._process.pid
+    def exit_status(self) -> int | None:
+        """Of the process, once it has ended; a signal's number is negative."""
+        self._process.join(timeout=STOP_S)
+        return self._process.exitcode
 
     def send(self, op: str, **fields: Any) -> None:
         """Say something to the worker. A worker that is dead is reported by inbox, not here."""

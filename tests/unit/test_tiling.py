@@ -79,7 +79,8 @@ def _whole(
     for share, (_, style, alpha) in zip(shares, regions, strict=True):
         transform = adain_transform(channel_statistics(feat, region=share), style, alpha=alpha)
         target_feat += share / total * (transform.apply(feat) - feat)
-    return network.decoder(target_feat)[:, :, :height, :width].clamp(0, 1)
+    result: Tensor = network.decoder(target_feat)[:, :, :height, :width].clamp(0, 1)
+    return result
 
 
 def _ignore(_stage: str, _done: int, _total: int) -> None:
