@@ -17,6 +17,8 @@ from adain_client.protocol import Header
 
 HELLO_TIMEOUT_S = 3.0
 SEND_TIMEOUT_MS = 1000
+CLOSE_MS = 100
+"""Lets the last message out, which tells the server to forget the job; nothing is queued for a server that is gone."""
 SILENCE_TIMEOUT_S = 10.0
 """A server that says nothing to a hello for this long is taken for dead."""
 HELLO_EVERY_S = 2.0
@@ -74,8 +76,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Drop the connection and whatever is queued on it."""
-        self._socket.close(linger=0)
+        """Drop the connection, after CLOSE_MS at most."""
+        self._socket.close(linger=CLOSE_MS)
         self._context.term()
 
     def hello(self, *, timeout_s: float = HELLO_TIMEOUT_S) -> ServerInfo:
@@ -86,7 +88,8 @@ class Client:
             ProtocolError: The other side is not an AdaIN server of this version.
         """
         deadline = time.monotonic() + timeout_s
-        self._send([protocol.pack("hello", client=self._name)])
+        if not self._send([protocol.pack("hello", client=self._name)]):
+            raise ServerUnavailableError("No AdaIN server is running.")
         while (message := self._receive(deadline - time.monotonic())) is not None:
             header, _ = message
             if header["op"] == "welcome":
