@@ -27,15 +27,20 @@ bench: setup
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || $(call apt_install,python3-venv)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[trainer,dev]'
 	@touch $@
 
-# Only root may install packages, and only Debian has them; without them the tests say what they skipped.
 debian:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(DEBIAN_PACKAGES) >/dev/null 2>&1; then \
-		apt-get update -qq && apt-get install -qq -y --no-install-recommends $(DEBIAN_PACKAGES) >/dev/null; \
-	fi
+	@$(call apt_install,$(DEBIAN_PACKAGES))
+
+# Only root may install packages, and only Debian has them; without them the tests say what they skipped.
+define apt_install
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! dpkg -s $(1) >/dev/null 2>&1; then \
+	apt-get update -qq && apt-get install -qq -y --no-install-recommends $(1) >/dev/null; \
+fi
+endef
 
 clean:
 	rm -rf $(VENV) demo build dist
