@@ -25,7 +25,7 @@ from adain_trainer.config import FitConfig
 from adain_trainer.data import augment_style, load_pictures, random_crop
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import pair_indices
-from adain_trainer.losses import content_loss, style_loss
+from adain_trainer.losses import content_loss, style_loss, total_variation
 from adain_trainer.pictures import read_rcc
 from adain_weights.models import load_model
 from helpers import PICTURES
@@ -62,6 +62,13 @@ def test_balanced_style_loss_does_not_favour_extreme_styles() -> None:
     assert 0.9 < float(ratio) < 1.2
     plain = style_loss(missed_strong, strong, balanced=False) / style_loss(missed_weak, weak, balanced=False)
     assert float(plain) > 50
+
+
+def test_total_variation_by_hand() -> None:
+    """A single bright pixel among four: two differences of 1 in two pairs each way; a flat picture has none."""
+    picture = torch.zeros(2, 3, 2, 2)
+    picture[0, :, 0, 0] = 1
+    torch.testing.assert_close(total_variation(picture), torch.tensor([1.0, 0.0]))
 
 
 def test_rate_rises_and_falls() -> None:

@@ -28,6 +28,7 @@ class FitConfig:
         identity_share: Share of a batch that gets the content's own statistics and a pixel loss, so that alpha 0 gives
             the content back.
         pixel_loss_weight: Factor of the pixel loss, in the reconstruction steps and the identity share.
+        variation_loss_weight: Factor of the total variation, which the paper does not have; a little removes dots.
         mixture_share: Share of a batch whose style is a random mixture of two.
         bank: Content crops, and as many styles, that are encoded at a time.
         bank_passes: How often a bank is gone through before the next one is encoded.
@@ -49,6 +50,7 @@ class FitConfig:
     balanced: bool = True
     identity_share: float = 0.125
     pixel_loss_weight: float = 100.0
+    variation_loss_weight: float = 0.0
     mixture_share: float = 0.25
     bank: int = 1024
     bank_passes: int = 4

@@ -6,7 +6,7 @@ import csv
 import json
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 
@@ -24,11 +24,11 @@ from adain_trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from adain_trainer.config import FitConfig
 from adain_trainer.data import Banks, Batch, load_pictures
 from adain_trainer.errors import TrainerError
-from adain_trainer.losses import content_loss, style_loss
+from adain_trainer.losses import content_loss, style_loss, total_variation
 from adain_trainer.sheets import sample_sheet
 
 SHEET_SIDE = 256
-LOG_COLUMNS = ("step", "learning_rate", "content_loss", "style_loss", "pixel_loss")
+LOG_COLUMNS = ("step", "learning_rate", "content_loss", "style_loss", "pixel_loss", "variation_loss")
 
 
 def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
@@ -58,6 +58,7 @@ class Losses:
     content: Tensor
     style: Tensor
     pixel: Tensor
+    variation: Tensor
 
     def total(self, config: FitConfig) -> Tensor:
         """The sum that is minimised."""
@@ -65,13 +66,14 @@ class Losses:
             config.content_loss_weight * self.content
             + config.style_loss_weight * self.style
             + config.pixel_loss_weight * self.pixel
+            + config.variation_loss_weight * self.variation
         )
 
 
 def reconstruction_losses(decoder: Decoder, batch: Batch) -> Losses:
     """The decoder against the pictures themselves."""
     zero = torch.zeros(())
-    return Losses(zero, zero, (decoder(batch.content_feat) - batch.pictures).square().mean())
+    return Losses(zero, zero, (decoder(batch.content_feat) - batch.pictures).square().mean(), zero)
 
 
 def stylization_losses(encoder: Encoder, decoder: Decoder, batch: Batch, *, balanced: bool) -> Losses:
@@ -87,7 +89,8 @@ def stylization_losses(encoder: Encoder, decoder: Decoder, batch: Batch, *, bala
         balanced=balanced,
     )
     pixel = (result[:own] - batch.pictures[:own]).square().mean() if own else result.new_zeros(())
-    return Losses(content_loss(feats.relu4_1, target_feat).mean(), style.mean(), pixel)
+    variation = total_variation(result[own:]).mean()
+    return Losses(content_loss(feats.relu4_1, target_feat).mean(), style.mean(), pixel, variation)
 
 
 def fit(
@@ -186,7 +189,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     total.backward()  # type: ignore[no-untyped-call]  # torch annotates only its argument
     optimizer.step()
-    return Losses(losses.content.detach(), losses.style.detach(), losses.pixel.detach())
+    return Losses(*(getattr(losses, field.name).detach() for field in fields(Losses)))
 
 
 def _resume(run: Path, decoder: Decoder, optimizer: torch.optim.Adam) -> int:
@@ -214,7 +217,7 @@ def _log(path: Path, step: int, config: FitConfig, losses: Losses) -> None:
         writer = csv.writer(file)
         if fresh:
             writer.writerow(LOG_COLUMNS)
-        values = (losses.content, losses.style, losses.pixel)
+        values = (losses.content, losses.style, losses.pixel, losses.variation)
         writer.writerow([step, f"{config.learning_rate_at(step):.3g}", *(f"{float(value):.5f}" for value in values)])
 
 
