@@ -156,3 +156,14 @@ def test_no_server_is_one_sentence(tmp_path: Path, photo: Path) -> None:
         check=False,
     )
     assert run.returncode == 1 and run.stderr == "adain-stylize: No AdaIN server is running.\n"
+
+
+def test_demo_makes_its_picture(tmp_path: Path) -> None:
+    """What `make demo` runs: a server of its own, a picture, the place of the result, and no server left."""
+    command = [sys.executable, str(PICTURES.parent / "demo.py")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    result = tmp_path / "demo" / "stylized.png"
+    assert "Ready on" in run.stdout and str(result) in run.stdout
+    with Image.open(result) as picture, Image.open(PICTURES / "chelsea.jpg") as content:
+        assert picture.size == content.size

@@ -57,10 +57,25 @@ def test_specification_states_version_and_limits() -> None:
     assert f"at most {protocol.MAX_BLOBS} bytes32" in SPECIFICATION
 
 
-def test_exact_bytes_of_cancel() -> None:
-    """One message written out by hand after the msgpack specification, so that both sides cannot drift together."""
-    expected = b"\x83\xa1v\x01\xa2op\xa6cancel\xa3job\xc4\x10" + JOB
-    assert pack("cancel", job=JOB) == expected
+_JOB_FIELD = b"\xa3job\xc4\x10" + JOB
+_BLOB_MAP = b"\x84\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6height\x02\xa5width\x03\xa8channels\x03"
+# Written out by hand after the msgpack specification, so that packing and unpacking cannot drift together.
+EXACT_BYTES = {
+    "hello": b"\x83\xa1v\x01\xa2op\xa5hello\xa6client\xa4test",
+    "open": b"\x85\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa7content" + _BLOB_MAP
+    + b"\xa7regions\x91\x83\xa4mask\xc0\xa6styles\x91\x82\xa4blob" + _BLOB_MAP
+    + b"\xa6weight\xcb\x3f\xf0\0\0\0\0\0\0" + b"\xa5alpha\xcb\x3f\xe0\0\0\0\0\0\0",
+    "chunk": b"\x85\xa1v\x01\xa2op\xa5chunk" + _JOB_FIELD + b"\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6offset\x00",
+    "credit": b"\x84\xa1v\x01\xa2op\xa6credit" + _JOB_FIELD + b"\xa6chunks\x03",
+    "cancel": b"\x83\xa1v\x01\xa2op\xa6cancel" + _JOB_FIELD,
+    "done": b"\x83\xa1v\x01\xa2op\xa4done" + _JOB_FIELD,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("op", FROM_CLIENT)
+def test_exact_bytes(op: str) -> None:
+    """Every message of a client, byte for byte."""
+    assert pack(op, **MESSAGES[op]) == EXACT_BYTES[op]
 
 
 @pytest.mark.parametrize("op", FROM_CLIENT)

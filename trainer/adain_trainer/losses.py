@@ -53,7 +53,7 @@ def total_variation(picture: Tensor) -> Tensor:
     Returns:
         (N,).
     Source:
-        Mahendran and Vedaldi, CVPR 2015, with exponent 1; as a guard against dots and grids in Johnson et al., ECCV 2016.
+        Mahendran and Vedaldi, CVPR 2015, with exponent 1; against dots and grids in Johnson et al., ECCV 2016.
     """
     down = (picture[:, :, 1:] - picture[:, :, :-1]).abs().flatten(1).mean(dim=1)
     across = (picture[:, :, :, 1:] - picture[:, :, :, :-1]).abs().flatten(1).mean(dim=1)
