@@ -39,18 +39,41 @@ class StyleChoice:
     weight: float
 
 
+@dataclass(frozen=True)
+class RegionChoice:
+    """A region as it was typed."""
+
+    styles: list[StyleChoice]
+    alpha: float
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class LoadedRegion:
+    """A region with its pictures opened; the mask takes each content's size."""
+
+    styles: list[tuple[Pixels, float]]
+    alpha: float
+    mask: Image.Image | None
+
+    def fitted_to(self, size: tuple[int, int]) -> Region:
+        """For a content of this width and height."""
+        mask = None if self.mask is None else _pixels(self.mask.resize(size, Image.Resampling.BILINEAR))
+        return Region(self.styles, alpha=self.alpha, mask=mask)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        _stylize_all(options)
+        failures = _stylize_all(options)
     except (UsageError, AdainError) as error:
         print(f"adain-stylize: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("adain-stylize: cancelled; pictures that were finished are kept.", file=sys.stderr)
         return 130
-    return 0
+    return 1 if failures else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,12 +84,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--style",
         action="append",
-        required=True,
+        default=[],
         metavar="IMAGE[:WEIGHT]",
         help="a style picture; several are mixed by their relative weights (default weight: 1)",
     )
     parser.add_argument("--alpha", default="1", metavar="A", help="0 = content, 1 = full style (default: %(default)s)")
     parser.add_argument("--mask", type=Path, metavar="MASK", help="stylize only where this picture is white")
+    parser.add_argument(
+        "--region",
+        action="append",
+        default=[],
+        metavar="MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA]",
+        help="styles of its own for the white part of a mask, instead of --style, --alpha and --mask; repeatable",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT|FOLDER", help="the result's file, or a folder for many"
     )
@@ -76,48 +106,46 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _stylize_all(options: argparse.Namespace) -> None:
-    alpha = _number(options.alpha, "--alpha")
-    if not 0 <= alpha <= 1:
-        raise UsageError(f"--alpha is between 0 and 1, not {options.alpha}.")
-    choices = [_parse_style(text) for text in options.style]
+def _stylize_all(options: argparse.Namespace) -> int:
+    """Do every picture; returns how many could not be read or written."""
+    # Everything that can be wrong with the request is found before a server is started.
+    choices = _region_choices(options)
     contents = _content_paths(options.content)
     targets = _targets(contents, options.output)
-    # Everything that can be wrong with the files is found before a server is started.
-    styles = [(_style_pixels(choice.path), choice.weight) for choice in choices]
-    mask_picture = _open(options.mask).convert("L") if options.mask is not None else None
-    command = [sys.executable, "-m", "adain_server"]
+    regions = [
+        LoadedRegion(
+            styles=[(_style_pixels(style.path), style.weight) for style in choice.styles],
+            alpha=choice.alpha,
+            mask=_open(choice.mask).convert("L") if choice.mask is not None else None,
+        )
+        for choice in choices
+    ]
+    failures = 0
     with connect(
         name="adain-stylize",
         connection_file=options.connection_file,
-        command=command,
+        command=[sys.executable, "-m", "adain_server"],
         start=not options.no_start,
         on_start=lambda message: tqdm.write(message, file=sys.stderr),
     ) as client:
         for content, target in zip(contents, targets, strict=True):
-            _stylize_one(client, content, target, styles, alpha, mask_picture, quiet=options.quiet)
+            try:
+                _stylize_one(client, content, target, regions, quiet=options.quiet)
+            except UsageError as error:
+                # One bad file among many does not cost the others.
+                print(f"adain-stylize: {error}", file=sys.stderr)
+                failures += 1
+    return failures
 
 
-def _stylize_one(
-    client: Client,
-    path: Path,
-    target: Path,
-    styles: list[tuple[Pixels, float]],
-    alpha: float,
-    mask_picture: Image.Image | None,
-    *,
-    quiet: bool,
-) -> None:
+def _stylize_one(client: Client, path: Path, target: Path, regions: list[LoadedRegion], *, quiet: bool) -> None:
     picture = _open(path)
     has_alpha = picture.has_transparency_data
     content = _pixels(picture.convert("RGBA" if has_alpha else "RGB"))
-    mask = None
-    if mask_picture is not None:
-        mask = _pixels(mask_picture.resize(picture.size, Image.Resampling.BILINEAR))
+    request = StylizeRequest(content, [region.fitted_to(picture.size) for region in regions])
     with tqdm(
-        total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {postfix}"
+        total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
     ) as bar:
-        request = StylizeRequest(content, [Region(styles, alpha=alpha, mask=mask)])
         result = client.stylize(request, on_progress=lambda progress: _show(bar, progress))
         bar.n = 1.0
         bar.set_postfix_str(str(target))
@@ -150,6 +178,37 @@ def _number(text: str, what: str) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise UsageError(f"{what} is a number, not '{text}'.")
+    return value
+
+
+def _region_choices(options: argparse.Namespace) -> list[RegionChoice]:
+    if options.region:
+        if options.style or options.mask is not None:
+            raise UsageError("--region names its own styles and mask; leave --style and --mask away.")
+        return [_parse_region(text) for text in options.region]
+    if not options.style:
+        raise UsageError("At least one --style or --region is needed.")
+    styles = [_parse_style(text) for text in options.style]
+    return [RegionChoice(styles, _alpha(options.alpha, "--alpha"), options.mask)]
+
+
+def _parse_region(text: str) -> RegionChoice:
+    """MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA]."""
+    mask, separator, rest = text.partition("=")
+    if not separator or not mask or not rest:
+        raise UsageError(f"A region is MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA], not '{text}'.")
+    alpha = 1.0
+    if "@" in rest and not Path(rest).exists():
+        rest, _, alpha_text = rest.rpartition("@")
+        alpha = _alpha(alpha_text, f"the alpha of region {mask}")
+    names = [rest] if Path(rest).exists() else rest.split("+")
+    return RegionChoice([_parse_style(name) for name in names], alpha, Path(mask))
+
+
+def _alpha(text: str, what: str) -> float:
+    value = _number(text, what)
+    if not 0 <= value <= 1:
+        raise UsageError(f"{what} is between 0 and 1, not {text}.")
     return value
 
 

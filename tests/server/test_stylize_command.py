@@ -88,6 +88,38 @@ def test_mask_keeps_the_black_part(server: RunningServer, photo: Path) -> None:
     assert np.abs(after[:, 45:] - before[:, 45:]).mean() > 5
 
 
+def test_regions_have_their_own_styles(server: RunningServer, photo: Path) -> None:
+    """Two masks, two styles, one run: each half is painted as alone, what no mask reaches stays."""
+    for name, box in (("left", (0, 0, 24, 61)), ("right", (66, 0, 90, 61))):
+        mask = Image.new("L", (90, 61), 0)
+        mask.paste(255, box)
+        mask.save(photo.with_name(f"{name}.png"))
+    left, right = f"left.png={STYLE}:2@0.8", f"right.png={PICTURES / 'coffee.jpg'}:1+{STYLE}:3"
+    results = {}
+    for name, regions in (("both", [left, right]), ("first", [left]), ("second", [right])):
+        options = [part for region in regions for part in ("--region", region)]
+        run = _run(server, "photo.png", *options, "--quiet", "-o", f"{name}.png", cwd=photo.parent)
+        assert run.returncode == 0, run.stderr
+        with Image.open(photo.with_name(f"{name}.png")) as picture:
+            results[name] = np.asarray(picture, dtype=int)
+    with Image.open(photo) as picture:
+        before = np.asarray(picture, dtype=int)
+    assert np.abs(results["both"][:, :24] - results["first"][:, :24]).max() <= 1
+    assert np.abs(results["both"][:, 66:] - results["second"][:, 66:]).max() <= 1
+    assert np.array_equal(results["both"][:, 24:66], before[:, 24:66])
+
+
+def test_one_bad_file_does_not_cost_the_others(server: RunningServer, photo: Path) -> None:
+    """In a folder a file that is no picture is named; the rest is done; the exit status says that something failed."""
+    folder = photo.parent / "in"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(photo.read_bytes()[:300])
+    (folder / "b.png").write_bytes(photo.read_bytes())
+    run = _run(server, "in", "--style", STYLE, "--quiet", "-o", "out", cwd=photo.parent)
+    assert run.returncode == 1 and run.stderr.count("\n") == 1 and "a.png is not a picture" in run.stderr
+    assert [path.name for path in (photo.parent / "out").iterdir()] == ["b.png"]
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "P", "CMYK", "I;16", "1"])
 def test_every_kind_of_picture_is_taken(server: RunningServer, photo: Path, mode: str) -> None:
     """Gray, palette, CMYK, 16 bit, black and white, with and without alpha: a result of the same size; alpha stays."""
@@ -126,6 +158,14 @@ REFUSED = {
     "output is the input": (["photo.png", "--style", STYLE, "-o", "photo.png"], "overwrite"),
     "output of no format": (["photo.png", "--style", STYLE, "-o", "out.xyz"], "ending"),
     "two pictures into one file": (["photo.png", "cut.png", "--style", STYLE, "-o", "out.png"], "folder"),
+    "no style": (["photo.png", "-o", "out.png"], "--style or --region"),
+    "region and style": (
+        ["photo.png", "--style", STYLE, "--region", f"m.png={STYLE}", "-o", "out.png"],
+        "leave --style",
+    ),
+    "region without a style": (["photo.png", "--region", "m.png", "-o", "out.png"], "MASK=STYLE"),
+    "region's mask is missing": (["photo.png", "--region", f"m.png={STYLE}", "-o", "out.png"], "no file m.png"),
+    "region's alpha is a word": (["photo.png", "--region", f"m.png={STYLE}@much", "-o", "out.png"], "'much'"),
     "empty folder": (["empty", "--style", STYLE, "-o", "out"], "no picture in the folder"),
     "output cannot be written": (["photo.png", "--style", STYLE, "-o", "notes.txt/out.png"], "cannot be made"),
 }
