@@ -247,12 +247,51 @@ def test_launcher_says_why_a_server_cannot_start(tmp_path: Path) -> None:
         launcher.connect(name="x", connection_file=path, start=False)
 
 
-def test_debians_python_can_be_a_client(server: RunningServer) -> None:
-    """The client works in the hosts' Python: another interpreter, Debian's own zmq and msgpack."""
+def _debians_python() -> str:
+    """Debian's own interpreter, when it has what a host has; otherwise the test is skipped."""
     python = "/usr/bin/python3"
     probe = "import zmq, msgpack, sys; assert sys.version_info >= (3, 10)"
     if not Path(python).exists() or subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode:
         pytest.skip("/usr/bin/python3 with python3-zmq and python3-msgpack is not on this machine")
+    return python
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_peer_of_another_user_is_refused(own_server: RunningServer) -> None:
+    """Even with folder and socket wide open, the kernel's word on the uid decides: root is answered, nobody is not."""
+    python = _debians_python()
+    endpoint = read_connection_file(own_server.connection_file).endpoint
+    own_server.folder.chmod(0o755)
+    Path(endpoint.removeprefix("ipc://")).chmod(0o777)
+    program = (
+        "import sys, zmq\n"
+        "socket = zmq.Context().socket(zmq.DEALER)\n"
+        "socket.setsockopt(zmq.LINGER, 0)\n"
+        "socket.connect(sys.argv[1])\n"
+        "socket.send(bytes.fromhex(sys.argv[2]))\n"
+        "print('answered' if socket.poll(2000) else 'silence')\n"
+        "socket.close()\n"
+    )
+    hello = protocol.pack("hello", client="stranger").hex()
+    answers = []
+    for uid in (0, 65534):
+        run = subprocess.run(
+            [python, "-c", program, endpoint, hello],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+            user=uid,
+            cwd="/",
+            env={"PATH": "/usr/bin:/bin"},
+        )
+        answers.append(run.stdout.strip())
+    assert answers == ["answered", "silence"]
+
+
+def test_debians_python_can_be_a_client(server: RunningServer) -> None:
+    """The client works in the hosts' Python: another interpreter, Debian's own zmq and msgpack."""
+    python = _debians_python()
     program = (
         "import sys; from pathlib import Path; from adain_client import launcher; from adain_client.jobs import *\n"
         "style = Pixels(bytes(range(192)), 8, 8, 3)\n"
