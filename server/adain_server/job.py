@@ -47,6 +47,10 @@ class Part:
         """Bytes."""
         return protocol.blob_bytes(self.blob)
 
+    def place(self) -> dict[str, int]:
+        """Offset, height, width and channels, for the worker."""
+        return {"offset": self.offset, **{name: self.blob[name] for name in ("height", "width", "channels")}}
+
 
 class Job:
     """One stylization: its memory, its upload under credit, its result under credit."""
@@ -128,6 +132,33 @@ class Job:
             del self._missing[0]
             self._received = 0
             self._begin_blob()
+
+    def work(self) -> dict[str, Any]:
+        """What the worker is told: where in the memory everything is, and what to do with it."""
+        places = {digest: part.place() for digest, part in self.parts.items()}
+        content = places[self.spec["content"]["digest"]]
+        return {
+            "job": self.job_id,
+            "segment": self.segment.name,
+            "content": content,
+            "result": {**content, "offset": self.result_offset},
+            "regions": [
+                {
+                    "mask": places[region["mask"]["digest"]] if region["mask"] is not None else None,
+                    "styles": [style["blob"]["digest"] for style in region["styles"]],
+                    "weights": [style["weight"] for style in region["styles"]],
+                    "alpha": region["alpha"],
+                }
+                for region in self.spec["regions"]
+            ],
+            "styles": {
+                blob["digest"]: {
+                    "part": places.get(blob["digest"]),
+                    "statistics": self.statistics.get(blob["digest"]),
+                }
+                for blob in style_blobs(self.spec)
+            },
+        }
 
     def announce(self) -> dict[str, Any]:
         """The fields of `result`; the download begins at its start."""

@@ -16,9 +16,10 @@ import zmq
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.protocol import Header
+from adain_server.admission import check_request, check_room
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
-from adain_server.job import Job, JobState, mask_blobs, style_blobs
+from adain_server.job import Job, JobState
 from adain_server.place import Place
 from adain_server.worker_process import WorkerProcess
 
@@ -149,25 +150,15 @@ class Server:
         if job is not None:
             self._attach(job, client, header)
             return
-        self._check_open(client, header)
+        if self._stop_at is not None:
+            raise JobError("SHUTTING_DOWN", "The server is ending; start it again and retry.")
+        check_request(header, max_pixels=self._config.max_pixels)
+        check_room(header, client, self._jobs.values(), self._config)
         job = Job(client, header, self._styles)
         self._jobs[job.job_id] = job
         for digest in job.statistics:
             self._styles.move_to_end(digest)
         self._grant(job)
-
-    def _check_open(self, client: bytes, header: Header) -> None:
-        """Everything that can be refused before a byte is allocated. Raises JobError."""
-        if self._stop_at is not None:
-            raise JobError("SHUTTING_DOWN", "The server is ending; start it again and retry.")
-        _check_shapes(header, self._config.max_pixels)
-        pixels = 2 * protocol.blob_bytes(header["content"])
-        pixels += sum(map(protocol.blob_bytes, (*style_blobs(header), *mask_blobs(header))))
-        held = sum(job.segment.size for job in self._jobs.values())
-        of_client = sum(job.client == client for job in self._jobs.values())
-        too_many = len(self._jobs) >= self._config.max_jobs or of_client >= self._config.max_client_jobs
-        if too_many or (held and held + pixels > self._config.max_bytes):
-            raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
 
     def _attach(self, job: Job, client: bytes, header: Header) -> None:
         if any(header[name] != value for name, value in job.spec.items()):
@@ -299,31 +290,7 @@ class Server:
         job = self._jobs[self._next_turn()]
         job.state = JobState.RUNNING
         self._running, self._taken = job, False
-        blob_parts = {
-            digest: {"offset": part.offset, **{k: part.blob[k] for k in ("height", "width", "channels")}}
-            for digest, part in job.parts.items()
-        }
-        content = blob_parts[job.spec["content"]["digest"]]
-        self._worker.send(
-            "run",
-            job=job.job_id,
-            segment=job.segment.name,
-            content=content,
-            result={**content, "offset": job.result_offset},
-            regions=[
-                {
-                    "mask": blob_parts[region["mask"]["digest"]] if region["mask"] is not None else None,
-                    "styles": [style["blob"]["digest"] for style in region["styles"]],
-                    "weights": [style["weight"] for style in region["styles"]],
-                    "alpha": region["alpha"],
-                }
-                for region in job.spec["regions"]
-            ],
-            styles={
-                digest: {"part": blob_parts.get(digest), "statistics": job.statistics.get(digest)}
-                for digest in {blob["digest"] for blob in style_blobs(job.spec)}
-            },
-        )
+        self._worker.send("run", **job.work())
 
     def _queue(self, job: Job, *, first: bool = False) -> None:
         job.state = JobState.QUEUED
@@ -422,30 +389,6 @@ class Server:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
             self._forget_client(client)
-
-
-def _check_shapes(header: Header, max_pixels: int) -> None:
-    content, styles, masks = header["content"], style_blobs(header), mask_blobs(header)
-    if any(min(blob["height"], blob["width"]) < 1 for blob in (content, *styles, *masks)):
-        raise JobError("BAD_SHAPE", "A picture has no rows or no columns.")
-    colours_fit = content["channels"] in (3, 4) and all(blob["channels"] == 3 for blob in styles)
-    if not colours_fit or any(blob["channels"] != 1 for blob in masks):
-        raise JobError("BAD_SHAPE", "A layer has 3 or 4 channels, a style 3 and a mask 1.")
-    if any((mask["height"], mask["width"]) != (content["height"], content["width"]) for mask in masks):
-        raise JobError("MASK_SHAPE", "A mask has another size than the layer.")
-    largest = max(blob["height"] * blob["width"] for blob in (content, *styles))
-    if largest > max_pixels:
-        raise JobError(
-            "TOO_LARGE",
-            f"The picture has {largest / 1e6:.1f} megapixels, this server takes {max_pixels / 1e6:.1f}; scale it down, "
-            "or start the server with a higher --max-megapixels.",
-        )
-    for region in header["regions"]:
-        weights = [style["weight"] for style in region["styles"]]
-        if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-            raise JobError("BAD_FIELD", "Style weights are at least 0 and not all 0.")
-        if not 0 <= region["alpha"] <= 1:
-            raise JobError("BAD_FIELD", "Alpha is between 0 and 1.")
 
 
 def _forget_oldest(known: OrderedDict[bytes, Any], most: int) -> None:

@@ -5,26 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from adain_client.client import Client
 from adain_client.errors import AdainError
 from adain_client.jobs import Pixels, Progress, Region, StylizeRequest
 from adain_client.launcher import connect
-
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-"""What is opened; a format outside this list is refused before its decoder runs."""
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"})
-LOSSY_SUFFIXES = frozenset({".jpg", ".jpeg", ".webp"})
-STYLE_SIDE = 512
-"""Pixels of a style's shorter side; the size decides how broad the strokes are."""
+from adain_server.picture_files import SUFFIXES, PictureError, open_picture, save_picture, style_pixels, to_pixels
 
 
 class UsageError(Exception):
@@ -58,7 +50,7 @@ class LoadedRegion:
 
     def fitted_to(self, size: tuple[int, int]) -> Region:
         """For a content of this width and height."""
-        mask = None if self.mask is None else _pixels(self.mask.resize(size, Image.Resampling.BILINEAR))
+        mask = None if self.mask is None else to_pixels(self.mask.resize(size, Image.Resampling.BILINEAR))
         return Region(self.styles, alpha=self.alpha, mask=mask)
 
 
@@ -67,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         failures = _stylize_all(options)
-    except (UsageError, AdainError) as error:
+    except (UsageError, PictureError, AdainError) as error:
         print(f"adain-stylize: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -114,9 +106,9 @@ def _stylize_all(options: argparse.Namespace) -> int:
     targets = _targets(contents, options.output)
     regions = [
         LoadedRegion(
-            styles=[(_style_pixels(style.path), style.weight) for style in choice.styles],
+            styles=[(style_pixels(style.path), style.weight) for style in choice.styles],
             alpha=choice.alpha,
-            mask=_open(choice.mask).convert("L") if choice.mask is not None else None,
+            mask=open_picture(choice.mask).convert("L") if choice.mask is not None else None,
         )
         for choice in choices
     ]
@@ -131,7 +123,7 @@ def _stylize_all(options: argparse.Namespace) -> int:
         for content, target in zip(contents, targets, strict=True):
             try:
                 _stylize_one(client, content, target, regions, quiet=options.quiet)
-            except UsageError as error:
+            except PictureError as error:
                 # One bad file among many does not cost the others.
                 print(f"adain-stylize: {error}", file=sys.stderr)
                 failures += 1
@@ -139,9 +131,9 @@ def _stylize_all(options: argparse.Namespace) -> int:
 
 
 def _stylize_one(client: Client, path: Path, target: Path, regions: list[LoadedRegion], *, quiet: bool) -> None:
-    picture = _open(path)
+    picture = open_picture(path)
     has_alpha = picture.has_transparency_data
-    content = _pixels(picture.convert("RGBA" if has_alpha else "RGB"))
+    content = to_pixels(picture.convert("RGBA" if has_alpha else "RGB"))
     request = StylizeRequest(content, [region.fitted_to(picture.size) for region in regions])
     with tqdm(
         total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
@@ -150,7 +142,7 @@ def _stylize_one(client: Client, path: Path, target: Path, regions: list[LoadedR
         bar.n = 1.0
         bar.set_postfix_str(str(target))
     stylized = Image.frombytes("RGBA" if has_alpha else "RGB", picture.size, bytes(result))
-    _save(stylized, target)
+    save_picture(stylized, target)
 
 
 # Where each stage begins and ends on the progress bar.
@@ -258,57 +250,6 @@ def _targets(contents: Sequence[Path], output: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.") from None
     return targets
-
-
-def _open(path: Path) -> Image.Image:
-    """A picture, turned as its camera says, or a sentence."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
-                return ImageOps.exif_transpose(_eight_bit(opened))
-    except FileNotFoundError:
-        raise UsageError(f"There is no file {path}.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise UsageError(f"{path} has more pixels than can be opened safely.") from None
-    except (OSError, ValueError, SyntaxError):
-        raise UsageError(f"{path} is not a picture that can be read.") from None
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """A 16-bit gray picture scaled to 8 bit, which Pillow's own conversion would cut off; any other as it is."""
-    if not picture.mode.startswith("I"):
-        return picture
-    values = np.asarray(picture, dtype=np.int64).clip(0, 65535)
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
-
-
-def _style_pixels(path: Path) -> Pixels:
-    picture = _open(path).convert("RGB")
-    scale = STYLE_SIDE / min(picture.size)
-    if scale < 1:
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return _pixels(picture)
-
-
-def _pixels(picture: Image.Image) -> Pixels:
-    return Pixels(picture.tobytes(), picture.height, picture.width, len(picture.getbands()))
-
-
-def _save(picture: Image.Image, target: Path) -> None:
-    if target.suffix.lower() in {".jpg", ".jpeg", ".bmp", ".ppm"}:
-        picture = picture.convert("RGB")
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
-    try:
-        if target.suffix.lower() in LOSSY_SUFFIXES:
-            picture.save(temporary, quality=95)
-        else:
-            picture.save(temporary)
-        temporary.replace(target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{target} cannot be written: {error.strerror or error}.") from None
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from adain_trainer.data import load_pictures
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import evaluate
 from adain_trainer.export import export_state
-from adain_trainer.fit import fit, initialize_decoder
+from adain_trainer.fit import PictureFolders, fit, initialize_decoder
 from adain_trainer.pictures import collect
 from adain_trainer.sheets import sample_sheet
 from adain_weights.errors import WeightsError
@@ -126,15 +126,9 @@ def _fit(options: argparse.Namespace) -> None:
     else:
         weights = load_model(options.model)
         encoder, decoder = load_encoder(weights.encoder), load_decoder(weights.decoder)
-    steps = fit(
-        encoder,
-        decoder,
-        config,
-        content_folders=options.content,
-        style_folders=options.style,
-        sheet_folders=(options.sheet_content, options.sheet_style) if options.sheet_content is not None else None,
-        run=options.folder,
-    )
+    samples = (options.sheet_content, options.sheet_style) if options.sheet_content is not None else None
+    folders = PictureFolders(options.content, options.style, samples)
+    steps = fit(encoder, decoder, config, folders, options.folder)
     print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' writes the decoder.")
 
 

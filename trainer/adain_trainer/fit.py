@@ -93,22 +93,26 @@ def stylization_losses(encoder: Encoder, decoder: Decoder, batch: Batch, *, bala
     return Losses(content_loss(feats.relu4_1, target_feat).mean(), style.mean(), pixel, variation)
 
 
-def fit(
-    encoder: Encoder,
-    decoder: Decoder,
-    config: FitConfig,
-    *,
-    content_folders: Sequence[Path],
-    style_folders: Sequence[Path],
-    sheet_folders: tuple[Path, Path] | None,
-    run: Path,
-) -> int:
+@dataclass(frozen=True)
+class PictureFolders:
+    """Where a run's pictures are.
+
+    Attributes:
+        content, style: Folders that are trained on, at least one each.
+        samples: Contents and styles of the sample sheets; None for no sheets.
+    """
+
+    content: Sequence[Path]
+    style: Sequence[Path]
+    samples: tuple[Path, Path] | None = None
+
+
+def fit(encoder: Encoder, decoder: Decoder, config: FitConfig, folders: PictureFolders, run: Path) -> int:
     """Train a decoder, going on from the run's newest checkpoint when it has one.
 
     Args:
         encoder: Stays as it is.
         decoder: Trained in place; its weights are where a run without a checkpoint starts.
-        sheet_folders: Contents and styles of the sample sheets; None for no sheets.
         run: The run's folder: checkpoints, configuration, losses.csv, sheets.
     Returns:
         The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save.
@@ -120,22 +124,14 @@ def fit(
     run.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run / "run.lock", timeout=0):
-            return _fit(encoder, decoder, config, content_folders, style_folders, sheet_folders, run)
+            return _fit(encoder, decoder, config, folders, run)
     except Timeout:
         raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
 
 
-def _fit(
-    encoder: Encoder,
-    decoder: Decoder,
-    config: FitConfig,
-    content_folders: Sequence[Path],
-    style_folders: Sequence[Path],
-    sheet_folders: tuple[Path, Path] | None,
-    run: Path,
-) -> int:
-    contents, unreadable = load_pictures(content_folders)
-    styles, also_unreadable = load_pictures(style_folders)
+def _fit(encoder: Encoder, decoder: Decoder, config: FitConfig, folders: PictureFolders, run: Path) -> int:
+    contents, unreadable = load_pictures(folders.content)
+    styles, also_unreadable = load_pictures(folders.style)
     if skipped := unreadable + also_unreadable:
         tqdm.write(f"{len(skipped)} pictures cannot be read and are left out, the first is {skipped[0]}.")
     tqdm.write(f"{len(contents)} content and {len(styles)} style pictures.")
@@ -143,7 +139,7 @@ def _fit(
     optimizer = torch.optim.Adam(decoder.parameters(), lr=config.learning_rate)
     start = _resume(run, decoder, optimizer)
     (run / "config.json").write_text(json.dumps(config.as_dict(), indent=2) + "\n")
-    samples = [load_pictures([folder])[0] for folder in sheet_folders] if sheet_folders else []
+    samples = [load_pictures([folder])[0] for folder in folders.samples or ()]
     with _StopOnSignal() as stop, tqdm(total=config.steps, initial=start, unit="step") as bar:
 
         def show_encoding(what: str, done: int, total: int) -> None:
