@@ -22,10 +22,10 @@ from adain_net.statistics import channel_statistics
 from adain_trainer.checkpoint import LATEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
 from adain_trainer.cli import main
 from adain_trainer.config import FitConfig
-from adain_trainer.data import augment_style, load_pictures, random_crop
+from adain_trainer.data import augment_style, load_pictures, random_crop, to_tensor
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import pair_indices
-from adain_trainer.losses import content_loss, style_loss, total_variation
+from adain_trainer.losses import content_loss, grid_loss, style_loss, total_variation
 from adain_trainer.pictures import read_rcc
 from adain_weights.models import load_model
 from helpers import PICTURES
@@ -69,6 +69,18 @@ def test_total_variation_by_hand() -> None:
     picture = torch.zeros(2, 3, 2, 2)
     picture[0, :, 0, 0] = 1
     torch.testing.assert_close(total_variation(picture), torch.tensor([1.0, 0.0]))
+
+
+def test_grid_loss_sees_the_lattice_only() -> None:
+    """Noise and a photograph have next to none, a dot in every cell much; brightness and contrast change nothing."""
+    noise = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    with Image.open(PICTURES / "chelsea.jpg") as opened:
+        photo = to_tensor(opened)[None, :, :256, :256]
+    dotted = photo.clone()
+    dotted[:, :, 3::8, 5::8] += 0.3
+    assert float(grid_loss(noise)) < 0.02 and float(grid_loss(photo)) < 0.02
+    assert float(grid_loss(dotted)) > 10 * float(grid_loss(photo))
+    torch.testing.assert_close(grid_loss(dotted * 0.5 + 0.1), grid_loss(dotted), rtol=1e-3, atol=1e-4)
 
 
 def test_rate_rises_and_falls() -> None:

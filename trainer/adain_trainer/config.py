@@ -28,7 +28,8 @@ class FitConfig:
         identity_share: Share of a batch that gets the content's own statistics and a pixel loss, so that alpha 0 gives
             the content back.
         pixel_loss_weight: Factor of the pixel loss, in the reconstruction steps and the identity share.
-        variation_loss_weight: Factor of the total variation, which the paper does not have; a little removes dots.
+        variation_loss_weight: Factor of the total variation, which the paper does not have.
+        grid_loss_weight: Factor of grid_loss(), which the paper does not have either: it keeps texture off the lattice.
         mixture_share: Share of a batch whose style is a random mixture of two.
         bank: Content crops, and as many styles, that are encoded at a time.
         bank_passes: How often a bank is gone through before the next one is encoded.
@@ -51,6 +52,7 @@ class FitConfig:
     identity_share: float = 0.125
     pixel_loss_weight: float = 100.0
     variation_loss_weight: float = 0.0
+    grid_loss_weight: float = 10.0
     mixture_share: float = 0.25
     bank: int = 1024
     bank_passes: int = 4

@@ -24,11 +24,11 @@ from adain_trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoin
 from adain_trainer.config import FitConfig
 from adain_trainer.data import Banks, Batch, load_pictures
 from adain_trainer.errors import TrainerError
-from adain_trainer.losses import content_loss, style_loss, total_variation
+from adain_trainer.losses import content_loss, grid_loss, style_loss, total_variation
 from adain_trainer.sheets import sample_sheet
 
 SHEET_SIDE = 256
-LOG_COLUMNS = ("step", "learning_rate", "content_loss", "style_loss", "pixel_loss", "variation_loss")
+LOG_COLUMNS = ("step", "learning_rate", "content_loss", "style_loss", "pixel_loss", "variation_loss", "grid_loss")
 
 
 def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
@@ -59,6 +59,7 @@ class Losses:
     style: Tensor
     pixel: Tensor
     variation: Tensor
+    grid: Tensor
 
     def total(self, config: FitConfig) -> Tensor:
         """The sum that is minimised."""
@@ -67,13 +68,14 @@ class Losses:
             + config.style_loss_weight * self.style
             + config.pixel_loss_weight * self.pixel
             + config.variation_loss_weight * self.variation
+            + config.grid_loss_weight * self.grid
         )
 
 
 def reconstruction_losses(decoder: Decoder, batch: Batch) -> Losses:
     """The decoder against the pictures themselves."""
     zero = torch.zeros(())
-    return Losses(zero, zero, (decoder(batch.content_feat) - batch.pictures).square().mean(), zero)
+    return Losses(zero, zero, (decoder(batch.content_feat) - batch.pictures).square().mean(), zero, zero)
 
 
 def stylization_losses(encoder: Encoder, decoder: Decoder, batch: Batch, *, balanced: bool) -> Losses:
@@ -90,7 +92,8 @@ def stylization_losses(encoder: Encoder, decoder: Decoder, batch: Batch, *, bala
     )
     pixel = (result[:own] - batch.pictures[:own]).square().mean() if own else result.new_zeros(())
     variation = total_variation(result[own:]).mean()
-    return Losses(content_loss(feats.relu4_1, target_feat).mean(), style.mean(), pixel, variation)
+    content = content_loss(feats.relu4_1, target_feat).mean()
+    return Losses(content, style.mean(), pixel, variation, grid_loss(result).mean())
 
 
 @dataclass(frozen=True)
@@ -213,8 +216,8 @@ def _log(path: Path, step: int, config: FitConfig, losses: Losses) -> None:
         writer = csv.writer(file)
         if fresh:
             writer.writerow(LOG_COLUMNS)
-        values = (losses.content, losses.style, losses.pixel, losses.variation)
-        writer.writerow([step, f"{config.learning_rate_at(step):.3g}", *(f"{float(value):.5f}" for value in values)])
+        values = [f"{float(getattr(losses, field.name)):.5f}" for field in fields(Losses)]
+        writer.writerow([step, f"{config.learning_rate_at(step):.3g}", *values])
 
 
 class _StoppedError(Exception):

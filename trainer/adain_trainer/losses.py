@@ -60,5 +60,33 @@ def total_variation(picture: Tensor) -> Tensor:
     return down + across
 
 
+def grid_loss(picture: Tensor, *, cell: int = 8) -> Tensor:
+    """How far the differences of neighbouring pixels depend on where in a feature cell the pixels lie.
+
+    A young decoder puts texture on the upsampling lattice: dots and a grid of 2, 4 or 8 pixels. In a photograph neither
+    the mean difference nor the mean absolute difference knows the lattice (0.002 to 0.005 at 256 x 256), however much
+    texture there is; in a gridded picture they do (0.05 to 0.2).
+
+    Args:
+        picture: (N, 3, h, w), float, decoded from whole cells; h and w at least two cells.
+        cell: Pixels of a cell, in each direction.
+    Returns:
+        (N,), 0 or more: variance over the cell's positions, relative to the mean absolute difference's square, of both
+        measures, across and down.
+    Source:
+        This project.
+    """
+    total = picture.new_zeros(picture.shape[0])
+    for axis in (2, 3):
+        steps = picture.diff(dim=axis)
+        height, width = (size // cell * cell for size in steps.shape[2:])
+        steps = steps[:, :, :height, :width]
+        scale = steps.abs().mean(dim=(1, 2, 3)).clamp_min(1e-3)
+        for measure in (steps, steps.abs()):
+            positions = measure.reshape(-1, 3, height // cell, cell, width // cell, cell).mean(dim=(1, 2, 4))
+            total = total + positions.flatten(1).var(dim=1, unbiased=False) / scale.square()
+    return total
+
+
 BALANCE_FLOOR = 0.1
 """Keeps a nearly black style from being weighed without bound; activations are near 1."""
