@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -60,15 +60,15 @@ def _parser() -> argparse.ArgumentParser:
         "--sheet-content", type=Path, metavar="DIR", help="contents of the sample sheets (with --sheet-style)"
     )
     training.add_argument("--sheet-style", type=Path, metavar="DIR", help="styles of the sample sheets")
-    recipe = training.add_argument_group("recipe (defaults: two CPU cores; see FitConfig)")
+    recipe = training.add_argument_group("recipe")
     for field in fields(FitConfig):
-        kind = _boolean if field.type == "bool" else {"int": int, "float": float}[str(field.type)]
+        boolean = field.type == "bool"
         recipe.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=kind,
+            type=_boolean if boolean else {"int": int, "float": float}[str(field.type)],
             default=field.default,
-            metavar="N",
-            help="default: %(default)s",
+            metavar="yes|no" if boolean else "N",
+            help=f"{field.metadata['meaning']} (default: {'yes' if field.default is True else field.default})",
         )
     training.set_defaults(run=_fit)
 
@@ -126,6 +126,7 @@ def _fit(options: argparse.Namespace) -> None:
     else:
         weights = load_model(options.model)
         encoder, decoder = load_encoder(weights.encoder), load_decoder(weights.decoder)
+        config = replace(config, reconstruction_steps=0)  # a trained decoder inverts the encoder already
     samples = (options.sheet_content, options.sheet_style) if options.sheet_content is not None else None
     folders = PictureFolders(options.content, options.style, samples)
     steps = fit(encoder, decoder, config, folders, options.folder)

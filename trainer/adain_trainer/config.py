@@ -2,63 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from adain_trainer.errors import TrainerError
 
 
+def _option(default: Any, meaning: str) -> Any:
+    """A field of FitConfig; what it means is shown by adain-trainer fit --help."""
+    return field(default=default, metadata={"meaning": meaning})
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """A training run; the defaults are the recipe for two CPU cores.
+    """A training run; the defaults are the recipe for two CPU cores. Each field says what it means."""
 
-    Attributes:
-        steps: Steps in all; a resumed run goes on to this number.
-        reconstruction_steps: The first steps, in which the decoder only learns to invert the encoder (cheap: no loss
-            network runs).
-        warmup_steps, cooldown_steps: The rate rises over the first and falls to zero over the last, linearly.
-        learning_rate: Adam's rate between warm-up and cool-down.
-        batch: Pictures a step.
-        crop: Side of the content crops, pixels, a multiple of 8.
-        style_crop: Side of the style crops, pixels.
-        work_side: Pictures are thought of with their shorter side at this many pixels; crops are taken at about that
-            scale.
-        content_loss_weight, style_loss_weight: Factors of the paper's two losses.
-        balanced: Divide each pair's style loss by its target's own magnitude.
-        identity_share: Share of a batch that gets the content's own statistics and a pixel loss, so that alpha 0 gives
-            the content back.
-        pixel_loss_weight: Factor of the pixel loss, in the reconstruction steps and the identity share.
-        variation_loss_weight: Factor of the total variation, which the paper does not have.
-        grid_loss_weight: Factor of grid_loss(), which the paper does not have either: it keeps texture off the lattice.
-        mixture_share: Share of a batch whose style is a random mixture of two.
-        bank: Content crops, and as many styles, that are encoded at a time.
-        bank_passes: How often a bank is gone through before the next one is encoded.
-        checkpoint_every, sheet_every: Steps between checkpoints and sample sheets.
-        seed: Decides crops, order and mixtures.
-    """
-
-    steps: int = 8000
-    reconstruction_steps: int = 600
-    warmup_steps: int = 100
-    cooldown_steps: int = 1500
-    learning_rate: float = 1e-3
-    batch: int = 8
-    crop: int = 64
-    style_crop: int = 160
-    work_side: int = 512
-    content_loss_weight: float = 1.0
-    style_loss_weight: float = 10.0
-    balanced: bool = True
-    identity_share: float = 0.125
-    pixel_loss_weight: float = 100.0
-    variation_loss_weight: float = 0.0
-    grid_loss_weight: float = 10.0
-    mixture_share: float = 0.25
-    bank: int = 1024
-    bank_passes: int = 4
-    checkpoint_every: int = 250
-    sheet_every: int = 500
-    seed: int = 0
+    steps: int = _option(8000, "steps in all; a resumed run goes on to this number")
+    reconstruction_steps: int = _option(300, "first steps, in which the decoder only learns to invert the encoder")
+    warmup_steps: int = _option(100, "steps over which the rate rises, linearly")
+    cooldown_steps: int = _option(1500, "last steps, over which the rate falls to zero, linearly")
+    learning_rate: float = _option(4e-4, "Adam's rate between warm-up and cool-down")
+    batch: int = _option(8, "pictures a step")
+    crop: int = _option(64, "side of the content crops, pixels, a multiple of 8")
+    style_crop: int = _option(160, "side of the style crops, pixels, a multiple of 8")
+    work_side: int = _option(512, "crops are taken at about the scale where a picture's shorter side has these pixels")
+    content_loss_weight: float = _option(1.0, "factor of the paper's content loss")
+    style_loss_weight: float = _option(10.0, "factor of the paper's style loss")
+    balanced: bool = _option(True, "divide each pair's style loss by its target's own magnitude")
+    identity_share: float = _option(
+        0.125, "share of a batch that keeps its own statistics, with a pixel loss (alpha 0)"
+    )
+    pixel_loss_weight: float = _option(100.0, "factor of the pixel loss, in the first steps and the identity share")
+    variation_loss_weight: float = _option(0.0, "factor of the total variation, which the paper does not have")
+    grid_loss_weight: float = _option(10.0, "factor of the grid loss against texture on the lattice; not in the paper")
+    mixture_share: float = _option(0.25, "share of a batch whose style is a random mixture of two")
+    bank: int = _option(1024, "content crops, and as many styles, that are encoded at a time")
+    bank_passes: int = _option(10, "how often a bank is gone through before the next one is encoded")
+    checkpoint_every: int = _option(250, "steps between checkpoints")
+    sheet_every: int = _option(500, "steps between sample sheets")
+    seed: int = _option(0, "decides crops, order and mixtures")
 
     def __post_init__(self) -> None:
         """Raises TrainerError: a value that no run can have."""
@@ -80,7 +62,3 @@ class FitConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
-
-    def changed(self, **values: Any) -> FitConfig:
-        """A copy with some values replaced."""
-        return replace(self, **values)
