@@ -119,6 +119,7 @@ class TiledContent:
         *,
         height: int,
         width: int,
+        opacity: Tensor | None = None,
         tile: int = TILE,
         feature_bytes: int = 2**30,
     ) -> None:
@@ -130,6 +131,7 @@ class TiledContent:
             regions: Masks of the whole picture, (1, 1, height, width), 0..255 as uint8 or 0..1 as float, each not
                 empty; None for everywhere.
             height, width: Of the picture, pixels, at least 1.
+            opacity: How much each pixel counts in the statistics, as a mask, not 0 all over a region; None for 1.
             tile: Side of a tile, pixels, a multiple of 8.
             feature_bytes: Features are kept while they need no more than this.
         Raises:
@@ -143,6 +145,7 @@ class TiledContent:
         self._bounds = Box(0, max(height, MIN_SIDE), 0, max(width, MIN_SIDE))
         self._box = self._wanted()
         self._work = self._box.grown(MARGIN, self._bounds)
+        self._opacity = opacity
         self._tile = tile
         self._feature_bytes = feature_bytes
         self._feat: Tensor | None = None
@@ -156,7 +159,7 @@ class TiledContent:
             feat = self._encode(tile)
             self._keep(tile, feat)
             for region, region_sums in zip(self._regions, sums, strict=True):
-                share = self._share(region, tile, feat)
+                share = self._share([region, self._opacity], tile, feat)
                 region_sums.add(feat, torch.ones_like(feat[:, :1]) if share is None else share)
         return [region_sums.statistics(feat) for region_sums in sums]
 
@@ -200,7 +203,7 @@ class TiledContent:
 
     def _target(self, feat: Tensor, transforms: Sequence[AffineTransform], outer: Box) -> Tensor:
         """sum_r m_r (a_r f + b_r) + (1 - sum_r m_r) f; shares that sum above 1 are normalised."""
-        shares = [self._share(region, outer, feat) for region in self._regions]
+        shares = [self._share([region], outer, feat) for region in self._regions]
         if shares == [None]:
             return transforms[0].apply(feat)
         known = [feat.new_ones(1, 1, 1, 1) if share is None else share for share in shares]
@@ -230,12 +233,16 @@ class TiledContent:
             return outer.within(self._work, CELL).of(self._feat)
         return self._encode(outer)
 
-    def _share(self, region: Tensor | None, tile: Box, feat: Tensor) -> Tensor | None:
-        if region is None:
-            return None
-        part = tile.grown(0, self._picture).of(region)
-        values = part.to(feat) if part.is_floating_point() else part.to(feat) / 255
-        return region_share(continued(values, *tile.size))
+    def _share(self, masks: Sequence[Tensor | None], tile: Box, feat: Tensor) -> Tensor | None:
+        """The product of masks over a tile's cells; None when all of them are everything."""
+        product = None
+        for mask in masks:
+            if mask is None:
+                continue
+            part = tile.grown(0, self._picture).of(mask)
+            values = part.to(feat) if part.is_floating_point() else part.to(feat) / 255
+            product = values if product is None else product * values
+        return None if product is None else region_share(continued(product, *tile.size))
 
 
 class _WeightedSums:

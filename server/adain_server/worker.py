@@ -25,6 +25,7 @@ from adain_net.statistics import StyleStatistics, mix_statistics
 from adain_net.tiling import Box, TiledContent
 from adain_net.transform import adain_transform
 from adain_server.pixels import PixelArray, cut, pixel_array, to_mask, to_picture, union_mask, write_stylized
+from adain_server.transparency import VisibleColours
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_model
 
@@ -148,16 +149,20 @@ def _stylize(
     content, out = _part(buffer, message["content"]), _part(buffer, message["result"])
     height, width, channels = content.shape
     out[:] = content
-    regions = [region for region in message["regions"] if region["mask"] is None or _part(buffer, region["mask"]).any()]
+    opacity = content[:, :, 3:] if channels == 4 and content[:, :, 3].min() < 255 else None
+    regions = [region for region in message["regions"] if _selects(region, buffer, opacity)]
     if regions:
         masks = [_part(buffer, region["mask"]) if region["mask"] is not None else None for region in regions]
         styles = _styles(message["styles"], regions, buffer, network, device, check, say)
         tiled = TiledContent(
             network,
-            lambda part: to_picture(cut(content, part), device),
+            (lambda part: to_picture(cut(content, part), device))
+            if opacity is None
+            else VisibleColours(content, device),
             [None if mask is None else to_mask(mask) for mask in masks],
             height=height,
             width=width,
+            opacity=None if opacity is None else to_mask(opacity),
         )
 
         def write(part: Box, painted: torch.Tensor) -> None:
@@ -174,6 +179,14 @@ def _stylize(
         ]
         tiled.decode(transforms, write, check)
     return protocol.blob_digest(out.data, height, width, channels)
+
+
+def _selects(region: dict[str, Any], buffer: memoryview, opacity: PixelArray | None) -> bool:
+    """A region has at least one pixel that is seen."""
+    if region["mask"] is None:
+        return opacity is None or bool(opacity.any())
+    mask = _part(buffer, region["mask"])
+    return bool(mask.any() if opacity is None else (mask.astype(bool) & opacity.astype(bool)).any())
 
 
 def _styles(

@@ -83,6 +83,32 @@ def test_alpha_channel_comes_back_unchanged(client: Client) -> None:
     assert not np.array_equal(result[:, :, :3], before[:, :, :3])
 
 
+def test_hidden_colours_have_no_influence(client: Client) -> None:
+    """What lies under transparent pixels changes no visible one, neither through statistics nor as a neighbour."""
+    photo = picture_pixels("chelsea.jpg", side=96)
+    layer = np.dstack([_array(photo, photo), np.zeros((photo.height, photo.width), dtype=np.uint8)])
+    layer[10:80, 20:110, 3] = 255
+    layer[80:84, 20:110, 3] = 90
+    hidden = layer[:, :, 3] == 0
+    results = []
+    for colour in ((0, 0, 0), (255, 0, 255)):
+        layer[hidden, :3] = colour
+        content = Pixels(layer.tobytes(), photo.height, photo.width, 4)
+        result = _array(client.stylize(request(content, [(picture_pixels(STYLE, side=64), 1.0)])), content)
+        assert np.array_equal(result[:, :, 3], layer[:, :, 3])
+        results.append(result[~hidden].astype(int))
+    assert np.abs(results[0] - results[1]).max() <= 1
+
+
+def test_fully_transparent_layer_comes_back(client: Client) -> None:
+    """Nothing is seen, so nothing is painted: bit for bit."""
+    layer = random_pixels(30, 20, 4)
+    pixels = np.array(_array(layer, layer))
+    pixels[:, :, 3] = 0
+    content = Pixels(pixels.tobytes(), 30, 20, 4)
+    assert client.stylize(request(content, [(random_pixels(20, 20, 3), 1.0)])) == content.data
+
+
 def test_mask_keeps_the_outside_bit_for_bit(client: Client) -> None:
     """Where the mask is 0 nothing changes; where it is 255 the picture is painted; in between it is between."""
     content = picture_pixels("chelsea.jpg", side=96)

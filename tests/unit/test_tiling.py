@@ -161,6 +161,22 @@ def test_overlapping_regions_equal_whole(random_network: AdainNetwork) -> None:
         assert bool(inside[:, :, 10:110, 20:137].all())
 
 
+def test_opacity_weighs_the_statistics_only(random_network: AdainNetwork) -> None:
+    """Statistics as over a mask of the opacity, while everything is painted; with a region, over their product."""
+    content = _content(60, 70)
+    opacity, mask = torch.zeros(1, 1, 60, 70, dtype=torch.float64), torch.ones(1, 1, 60, 70, dtype=torch.float64)
+    opacity[:, :, 8:50, 5:40], mask[:, :, 30:] = 0.7, 0
+    for region in (None, mask):
+        wanted = opacity if region is None else opacity * region
+        tiled = TiledContent(
+            random_network, lambda part: part.of(content), [region], height=60, width=70, opacity=opacity, tile=32
+        )
+        own = tiled.statistics(_ignore)[0]
+        expected = channel_statistics(random_network.encode(content), region=region_share(wanted))
+        torch.testing.assert_close(own.mean, expected.mean)
+        torch.testing.assert_close(own.std, expected.std)
+
+
 def test_region_of_narrow_tiles(random_network: AdainNetwork) -> None:
     """Masks in tiles of a single cell, in a picture that is continued below."""
     content, mask = _content(9, 60), torch.zeros(1, 1, 9, 60, dtype=torch.float64)
