@@ -1,7 +1,7 @@
-"""Layers with transparent pixels: what the network sees under them is their surroundings' colour, never what is hidden.
+"""Layers with transparent pixels: the network sees their surroundings' colour there, never what is hidden.
 
-Programs leave anything under a transparent pixel: black, white, what was erased. So the colours that go into the network
-are the visible ones, continued smoothly into the transparent parts.
+Programs leave anything under a transparent pixel: black, white, what was erased. So the colours that go into the
+network are the visible ones, continued smoothly into the transparent parts.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch.nn import functional
 
 from adain_net.tiling import CELL, Box
 from adain_server.pixels import PixelArray, cut, to_picture
+
+ORIGIN = Box(0, 0, 0, 0)
 
 
 class VisibleColours:
@@ -46,7 +48,7 @@ class VisibleColours:
     def _surroundings(self, box: Box) -> Tensor:
         # A cell more on every side, so that the interpolation is the same in every tile.
         rows, columns = self._cells.shape[2:]
-        cells = box.within(Box(0, 0, 0, 0), CELL)
+        cells = box.within(ORIGIN, CELL)
         wider = cells.grown(1, Box(0, rows, 0, columns))
         smooth = functional.interpolate(wider.of(self._cells), scale_factor=CELL, mode="bilinear")
         inside = cells.within(wider)
@@ -70,7 +72,6 @@ def fill_empty(colour_sums: Tensor, weights: Tensor) -> Tensor:
         return means
     coarse = [functional.avg_pool2d(grid, 2, ceil_mode=True, divisor_override=1) for grid in (colour_sums, weights)]
     filled = fill_empty(coarse[0], coarse[1])
-    smooth = functional.interpolate(filled, scale_factor=2, mode="bilinear")[
-        :, :, : weights.shape[2], : weights.shape[3]
-    ]
+    height, width = weights.shape[2:]
+    smooth = functional.interpolate(filled, scale_factor=2, mode="bilinear")[:, :, :height, :width]
     return torch.where(known, means, smooth)

@@ -31,11 +31,6 @@ from adain_weights.models import load_model
 
 log = logging.getLogger(__name__)
 
-Say = Callable[..., None]
-"""Sends a message to the parent: the op and its fields."""
-Check = Callable[[str, int, int], None]
-"""Reports a stage, its step and its steps; raises Cancelled when the job is no longer wanted."""
-
 
 class Cancelled(Exception):  # noqa: N818  # not an error: what was asked for
     """The parent no longer wants the job."""
@@ -77,108 +72,131 @@ def run_worker(connection: Connection, *, device: str, model: str) -> None:
     # The parent decides when to end: Ctrl-C in the terminal reaches the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-    def say(op: str, **fields: Any) -> None:
-        connection.send_bytes(msgpack.packb({"op": op, **fields}))
-
     try:
         chosen = choose_device(device)
         weights = load_model(model)
         network = AdainNetwork(load_encoder(weights.encoder), load_decoder(weights.decoder)).eval()
         network.to(chosen.torch_device)
     except (WeightsError, LayoutError) as error:
-        say("unusable", message=str(error))
+        _say(connection, "unusable", message=str(error))
         return
-    say("ready", device=chosen.name, model=weights.name, notice=chosen.notice)
+    _say(connection, "ready", device=chosen.name, model=weights.name, notice=chosen.notice)
+    worker = Worker(connection, network, chosen.torch_device)
     try:
-        while True:
-            message = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
-            if message["op"] == "stop":
-                return
-            if message["op"] == "run":
-                _do(message, network, chosen.torch_device, connection, say)
+        while (message := _hear(connection))["op"] != "stop":
+            if message["op"] == "run":  # a cancel may come for a job that is over
+                worker.do(message)
     except (EOFError, OSError):
         return  # the parent has gone
 
 
-def _do(message: dict[str, Any], network: AdainNetwork, device: torch.device, connection: Connection, say: Say) -> None:
-    job = message["job"]
+class Worker:
+    """Does jobs, one at a time."""
 
-    def check(stage: str, step: int, steps: int) -> None:
-        while connection.poll():
-            other = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
-            if other["op"] == "cancel" and other["job"] == job:
-                raise Cancelled
-        say("progress", job=job, stage=stage, step=step, steps=steps)
+    def __init__(self, connection: Connection, network: AdainNetwork, device: torch.device) -> None:
+        self._connection = connection
+        self._network = network
+        self._device = device
+        self._job = b""
 
-    memory = SharedMemory(name=message["segment"])
-    assert memory.buf is not None
-    reply = _attempt(message, memory.buf, network, device, check, say)
-    # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.
-    memory.close()
-    say(job=job, **reply)
+    def do(self, message: dict[str, Any]) -> None:
+        """Do the job of a `run` message and say how it ended."""
+        self._job = message["job"]
+        memory = SharedMemory(name=message["segment"])
+        assert memory.buf is not None
+        reply = self._attempt(message, memory.buf)
+        # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.
+        memory.close()
+        _say(self._connection, job=self._job, **reply)
 
+    def _attempt(self, message: dict[str, Any], buffer: memoryview) -> dict[str, Any]:
+        """Do a job and turn whatever happens into the reply."""
+        try:
+            return {"op": "finished", "digest": self._stylize(message, buffer)}
+        except Cancelled:
+            return {"op": "cancelled"}
+        except (torch.OutOfMemoryError, MemoryError):
+            sentence = "The picture does not fit the device's memory; scale it down."
+            return {"op": "failed", "code": "OUT_OF_MEMORY", "message": sentence}
+        except (EOFError, OSError):
+            raise
+        except Exception:
+            log.exception("job failed")
+            return {"op": "failed", "code": "INTERNAL", "message": "The server made a mistake; its log says more."}
 
-def _attempt(
-    message: dict[str, Any], buffer: memoryview, network: AdainNetwork, device: torch.device, check: Check, say: Say
-) -> dict[str, Any]:
-    """Do a job and turn whatever happens into the reply."""
-    try:
-        return {"op": "finished", "digest": _stylize(message, buffer, network, device, check, say)}
-    except Cancelled:
-        return {"op": "cancelled"}
-    except (torch.OutOfMemoryError, MemoryError):
-        sentence = "The picture does not fit the device's memory; scale it down."
-        return {"op": "failed", "code": "OUT_OF_MEMORY", "message": sentence}
-    except (EOFError, OSError):
-        raise
-    except Exception:
-        log.exception("job failed")
-        return {"op": "failed", "code": "INTERNAL", "message": "The server made a mistake; its log says more."}
-
-
-@torch.inference_mode()
-def _stylize(
-    message: dict[str, Any],
-    buffer: memoryview,
-    network: AdainNetwork,
-    device: torch.device,
-    check: Check,
-    say: Say,
-) -> bytes:
-    """Do a job in its memory and return the result's digest."""
-    content, out = _part(buffer, message["content"]), _part(buffer, message["result"])
-    height, width, channels = content.shape
-    out[:] = content
-    opacity = content[:, :, 3:] if channels == 4 and content[:, :, 3].min() < 255 else None
-    regions = [region for region in message["regions"] if _selects(region, buffer, opacity)]
-    if regions:
-        masks = [_part(buffer, region["mask"]) if region["mask"] is not None else None for region in regions]
-        styles = _styles(message["styles"], regions, buffer, network, device, check, say)
-        tiled = TiledContent(
-            network,
-            (lambda part: to_picture(cut(content, part), device))
-            if opacity is None
-            else VisibleColours(content, device),
-            [None if mask is None else to_mask(mask) for mask in masks],
-            height=height,
-            width=width,
-            opacity=None if opacity is None else to_mask(opacity),
-        )
-
-        def write(part: Box, painted: torch.Tensor) -> None:
-            write_stylized(painted, union_mask(masks, part), cut(out, part))
-
-        own = tiled.statistics(check)
-        transforms = [
-            adain_transform(
-                region_own,
-                mix_statistics([styles[digest] for digest in region["styles"]], region["weights"]),
-                alpha=region["alpha"],
+    @torch.inference_mode()
+    def _stylize(self, message: dict[str, Any], buffer: memoryview) -> bytes:
+        """Do a job in its memory and return the result's digest."""
+        content, out = _part(buffer, message["content"]), _part(buffer, message["result"])
+        height, width, channels = content.shape
+        out[:] = content
+        opacity = content[:, :, 3:] if channels == 4 and content[:, :, 3].min() < 255 else None
+        regions = [region for region in message["regions"] if _selects(region, buffer, opacity)]
+        if regions:
+            masks = [_part(buffer, region["mask"]) if region["mask"] is not None else None for region in regions]
+            tiled = TiledContent(
+                self._network,
+                self._colours(content) if opacity is None else VisibleColours(content, self._device),
+                [None if mask is None else to_mask(mask) for mask in masks],
+                height=height,
+                width=width,
+                opacity=None if opacity is None else to_mask(opacity),
             )
-            for region_own, region in zip(own, regions, strict=True)
-        ]
-        tiled.decode(transforms, write, check)
-    return protocol.blob_digest(out.data, height, width, channels)
+            styles = [self._style(region, message["styles"], buffer) for region in regions]
+            transforms = [
+                adain_transform(own, style, alpha=region["alpha"])
+                for own, style, region in zip(tiled.statistics(self._check), styles, regions, strict=True)
+            ]
+
+            def write(part: Box, painted: torch.Tensor) -> None:
+                write_stylized(painted, union_mask(masks, part), cut(out, part))
+
+            tiled.decode(transforms, write, self._check)
+        return protocol.blob_digest(out.data, height, width, channels)
+
+    def _style(
+        self, region: dict[str, Any], styles: dict[bytes, dict[str, Any]], buffer: memoryview
+    ) -> StyleStatistics:
+        """A region's mixed style; statistics that are new are told to the parent, and kept for the next region."""
+        parts = []
+        for digest in region["styles"]:
+            style = styles[digest]
+            if style["statistics"] is None:
+                picture = _part(buffer, style["part"])
+                # In tiles as well: a style may be as large as a content.
+                tiled = TiledContent(
+                    self._network,
+                    self._colours(picture),
+                    [None],
+                    height=picture.shape[0],
+                    width=picture.shape[1],
+                    feature_bytes=0,
+                )
+                (statistics,) = tiled.statistics(lambda _stage, step, steps: self._check("style", step, steps))
+                style["statistics"] = pack_statistics(statistics)
+                _say(self._connection, "style", digest=digest, statistics=style["statistics"])
+            parts.append(unpack_statistics(style["statistics"], self._device))
+        return mix_statistics(parts, region["weights"])
+
+    def _colours(self, picture: PixelArray) -> Callable[[Box], torch.Tensor]:
+        return lambda box: to_picture(cut(picture, box), self._device)
+
+    def _check(self, stage: str, step: int, steps: int) -> None:
+        """Report a stage; raises Cancelled when the job is no longer wanted."""
+        while self._connection.poll():
+            message = _hear(self._connection)
+            if message["op"] == "cancel" and message["job"] == self._job:
+                raise Cancelled
+        _say(self._connection, "progress", job=self._job, stage=stage, step=step, steps=steps)
+
+
+def _say(connection: Connection, op: str, **fields: Any) -> None:
+    connection.send_bytes(msgpack.packb({"op": op, **fields}))
+
+
+def _hear(connection: Connection) -> dict[str, Any]:
+    message: dict[str, Any] = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
+    return message
 
 
 def _selects(region: dict[str, Any], buffer: memoryview, opacity: PixelArray | None) -> bool:
@@ -187,28 +205,6 @@ def _selects(region: dict[str, Any], buffer: memoryview, opacity: PixelArray | N
         return opacity is None or bool(opacity.any())
     mask = _part(buffer, region["mask"])
     return bool(mask.any() if opacity is None else (mask.astype(bool) & opacity.astype(bool)).any())
-
-
-def _styles(
-    styles: dict[bytes, dict[str, Any]],
-    regions: list[dict[str, Any]],
-    buffer: memoryview,
-    network: AdainNetwork,
-    device: torch.device,
-    check: Check,
-    say: Say,
-) -> dict[bytes, StyleStatistics]:
-    """Statistics of the styles that the regions need, by digest; new ones are told to the parent."""
-    wanted = list(dict.fromkeys(digest for region in regions for digest in region["styles"]))
-    result = {}
-    for index, digest in enumerate(wanted):
-        check("style", index, len(wanted))
-        if (packed := styles[digest]["statistics"]) is None:
-            result[digest] = network.style_statistics(to_picture(_part(buffer, styles[digest]["part"]), device))
-            say("style", digest=digest, statistics=pack_statistics(result[digest]))
-        else:
-            result[digest] = unpack_statistics(packed, device)
-    return result
 
 
 def _part(buffer: memoryview, part: dict[str, int]) -> PixelArray:
