@@ -72,10 +72,11 @@ def connect(
     return _start(path, command, name, timeout_s)
 
 
-def _connect(path: Path, name: str) -> Client:
+def _connect(path: Path, name: str, *, ready: bool = False) -> Client:
     client = Client(read_connection_file(path), name=name)
     try:
-        client.hello()
+        if not client.hello().ready and ready:
+            raise ServerUnavailableError("The AdaIN server is still loading.")
     except (ServerUnavailableError, ProtocolError):
         client.close()
         raise
@@ -87,7 +88,7 @@ def _start(path: Path, command: list[str], name: str, timeout_s: float) -> Clien
     try:
         make_private_folder(path.parent)
         log_path = path.parent / LOG_NAME
-        with log_path.open("wb") as log:
+        with log_path.open("ab") as log:
             process = subprocess.Popen(  # the command is the user's own setting
                 [*command, "--connection-file", str(path), "--idle-timeout", str(IDLE_TIMEOUT_S)],
                 stdin=subprocess.DEVNULL,
@@ -101,15 +102,11 @@ def _start(path: Path, command: list[str], name: str, timeout_s: float) -> Clien
     while time.monotonic() < deadline:
         ended = process.poll()
         try:
-            client = _connect(path, name)
+            return _connect(path, name, ready=True)
         except ServerUnavailableError:
             # A server that ends at once may have found another one that started at the same moment: that one answers.
             if ended is not None:
                 raise ServerUnavailableError(_last_words(log_path, ended)) from None
-        else:
-            if client.hello().ready:
-                return client
-            client.close()
         time.sleep(0.1)
     process.terminate()
     raise ServerUnavailableError(f"The AdaIN server did not answer within {timeout_s:g} seconds; see {log_path}.")
