@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from helpers import PICTURES, RunningServer
+from helpers import PICTURES, RunningServer, server_pid
 
 STYLE = str(PICTURES / "van-gogh-road-to-tarascon.jpg")
 
@@ -183,6 +187,34 @@ def test_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1 and run.stderr.startswith("adain-stylize: ") and words in run.stderr
     assert not (folder / "out.png").exists() and photo.read_bytes() == before
+
+
+def test_server_is_started_when_none_runs(photo: Path) -> None:
+    """The first picture starts a server and says so, the second finds it; the server is ended by its id."""
+    command = [sys.executable, "-m", "adain_server.stylize_cli", str(photo), "--style", STYLE, "--quiet"]
+    with tempfile.TemporaryDirectory(prefix="adain-test-") as folder:
+        place = Path(folder) / "connection.json"
+        said = []
+        try:
+            for name in ("first.png", "second.png"):
+                run = subprocess.run(
+                    [*command, "--connection-file", str(place), "-o", str(photo.with_name(name))],
+                    capture_output=True,
+                    text=True,
+                    timeout=100,
+                    check=False,
+                )
+                assert run.returncode == 0, run.stderr
+                said.append(run.stderr)
+        finally:
+            if place.exists():
+                os.kill(server_pid(place), signal.SIGTERM)
+        deadline = time.monotonic() + 15
+        while place.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not place.exists()
+    assert "Starting the AdaIN server" in said[0] and not said[1]
+    assert photo.with_name("first.png").read_bytes() == photo.with_name("second.png").read_bytes()
 
 
 def test_no_server_is_one_sentence(tmp_path: Path, photo: Path) -> None:

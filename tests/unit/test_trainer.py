@@ -157,7 +157,9 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 def test_exported_run_is_a_model(tmp_path: Path) -> None:
     """Export writes a folder that load_model reads and the network accepts; sheet and evaluate run on it."""
     run, model = tmp_path / "run", tmp_path / "model"
-    assert main(["fit", *TINY, "--run", str(run), "--steps", "3"]) == 0
+    samples = ["--sheet-content", str(PICTURES), "--sheet-style", str(PICTURES), "--sheet-every", "3"]
+    assert main(["fit", *TINY, *samples, "--run", str(run), "--steps", "3"]) == 0
+    assert (run / "sheet-000003.jpg").exists() and (run / "config.json").exists()
     assert main(["export", "--run", str(run), "-o", str(model)]) == 0
     decoder = load_decoder(load_model(str(model)).decoder)
     checkpoint, _ = load_checkpoint(run)
