@@ -135,14 +135,16 @@ def test_any_size_comes_back_exactly(network: AdainNetwork, height: int, width: 
     assert float(stylized.min()) >= 0 and float(stylized.max()) <= 1
 
 
-def test_alpha_zero_returns_content(network: AdainNetwork) -> None:
-    """alpha=0 is the content through encoder and decoder: recognisably the same picture."""
-    content = picture_tensor("chelsea.jpg", side=256)
+@pytest.mark.parametrize("name", ["chelsea.jpg", "coffee.jpg"])
+def test_alpha_zero_returns_content(network: AdainNetwork, name: str) -> None:
+    """alpha=0 is exactly the content through encoder and decoder, and that is recognisably the same photograph."""
+    content = picture_tensor(name, side=256)
     style = picture_tensor("van-gogh-road-to-tarascon.jpg", side=256)
     same = network.stylize(content, [style], alpha=0.0)
     direct = network.decoder(network.encode(content))[:, :, : content.shape[2], : content.shape[3]].clamp(0, 1)
     torch.testing.assert_close(same, direct.detach())
-    assert _correlation(same, content) > 0.9
+    # adain-first-light gives 0.87 and 0.90, 0.005 and 0.013; a grey picture gives 0, 0.03 and 0.08.
+    assert _correlation(same, content) > 0.8
     assert float((same - content).square().mean()) < 0.02
 
 
