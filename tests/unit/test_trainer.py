@@ -27,6 +27,7 @@ from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import pair_indices
 from adain_trainer.losses import content_loss, grid_loss, style_loss, total_variation
 from adain_trainer.pictures import read_rcc
+from adain_weights.cli import main as weights_command
 from adain_weights.models import load_model
 from helpers import PICTURES
 
@@ -167,6 +168,11 @@ def test_exported_run_is_a_model(tmp_path: Path) -> None:
     torch.testing.assert_close(
         decoder.conv4_1.weight.detach(), checkpoint.decoder["conv4_1.weight"], atol=1e-3, rtol=1e-2
     )
+    assert main(["export", "--run", str(run), "-o", str(tmp_path / "public"), "--public"]) == 0
+    pair = [str(tmp_path / "public" / name) for name in ("vgg_normalised.pth", "decoder.pth")]
+    assert weights_command(["convert", *pair, "-o", str(tmp_path / "back")]) == 0
+    back = load_decoder(load_model(str(tmp_path / "back")).decoder)
+    assert torch.equal(back.conv3_2.weight, checkpoint.decoder["conv3_2.weight"])
     folders = ["--content", str(PICTURES), "--style", str(PICTURES)]
     assert main(["sheet", *folders, "--model", str(model), "--side", "32", "-o", str(tmp_path / "sheet.png")]) == 0
     with Image.open(tmp_path / "sheet.png") as sheet:

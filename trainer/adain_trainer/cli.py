@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
-from adain_net.layout import LayoutError, load_decoder, load_encoder
+from adain_net.layout import LayoutError, decoder_to_public, encoder_to_public, load_decoder, load_encoder
 from adain_net.network import AdainNetwork
 from adain_trainer.checkpoint import Checkpoint, load_checkpoint
 from adain_trainer.config import FitConfig
@@ -89,6 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     exporting = commands.add_parser("export", help="write a run's decoder for adain-server --model FOLDER")
     exporting.add_argument("--run", type=Path, required=True, dest="folder")
     exporting.add_argument("-o", "--output", type=Path, required=True, help="folder for decoder.safetensors")
+    exporting.add_argument(
+        "--public",
+        action="store_true",
+        help="write vgg_normalised.pth and decoder.pth for the public PyTorch code instead",
+    )
     exporting.set_defaults(run=_export)
 
     collecting = commands.add_parser("pictures", help="collect the embedded decoder's training pictures from packages")
@@ -161,6 +167,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     checkpoint = _checkpoint(options.folder)
+    if options.public:
+        network = _network(options)
+        options.output.mkdir(parents=True, exist_ok=True)
+        torch.save(encoder_to_public(network.encoder), options.output / "vgg_normalised.pth")
+        torch.save(decoder_to_public(network.decoder), options.output / "decoder.pth")
+        print(f"{options.output}  vgg_normalised.pth and decoder.pth, {checkpoint.step} steps")
+        return
     path = options.output / "decoder.safetensors"
     digest = write_safetensors(path, export_state(checkpoint), metadata={"made_by": "adain-trainer export"})
     print(f"{path}  {checkpoint.step} steps, sha256 {digest}")
