@@ -33,25 +33,21 @@ def main() -> None:
     content, style = random_pixels(side, side, 3), random_pixels(256, 256, 3, seed=1)
     network = embedded_network()
     style_statistics = network.style_statistics(pixels_tensor(style))
-    server = RunningServer().wait_until_ready()
     through_server, bare = [], []
-    try:
-        with server.client() as client:
-            wanted = request(content, [(style, 1.0)])
-            client.stylize(wanted)  # the server learns the style; both sides are warm
-            memory = _peak_bytes(server.worker_pid())
-            for run in range(options.runs):
-                started = time.perf_counter()
-                client.stylize(wanted)
-                through_server.append(time.perf_counter() - started)
-                started = time.perf_counter()
-                with torch.inference_mode():
-                    feat = network.encode(pixels_tensor(content))
-                    network.stylize_features(feat, style_statistics, alpha=1.0, height=side, width=side)
-                bare.append(time.perf_counter() - started)
-                print(f"run {run + 1}: server {through_server[-1]:.3f} s, bare {bare[-1]:.3f} s", flush=True)
-    finally:
-        server.close()
+    with RunningServer() as server, server.client() as client:
+        wanted = request(content, [(style, 1.0)])
+        client.stylize(wanted)  # the server learns the style; both sides are warm
+        memory = _peak_bytes(server.worker_pid())
+        for run in range(options.runs):
+            started = time.perf_counter()
+            client.stylize(wanted)
+            through_server.append(time.perf_counter() - started)
+            started = time.perf_counter()
+            with torch.inference_mode():
+                feat = network.encode(pixels_tensor(content))
+                network.stylize_features(feat, style_statistics, alpha=1.0, height=side, width=side)
+            bare.append(time.perf_counter() - started)
+            print(f"run {run + 1}: server {through_server[-1]:.3f} s, bare {bare[-1]:.3f} s", flush=True)
     server_s, bare_s = statistics.median(through_server), statistics.median(bare)
     print(f"{side} x {side}, {torch.get_num_threads()} threads, torch {torch.__version__}, style known")
     print(f"median through the server {server_s:.3f} s, bare network {bare_s:.3f} s, ratio {server_s / bare_s:.3f}")

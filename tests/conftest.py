@@ -20,11 +20,8 @@ def network() -> AdainNetwork:
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
     """A ready server that all tests share; a test that ends or harms it starts its own."""
-    running = RunningServer()
-    try:
-        yield running.wait_until_ready()
-    finally:
-        running.close()
+    with RunningServer() as running:
+        yield running
 
 
 @pytest.fixture
@@ -37,8 +34,5 @@ def client(server: RunningServer) -> Iterator[Client]:
 @pytest.fixture
 def own_server() -> Iterator[RunningServer]:
     """A ready server of this test's own, to be harmed."""
-    running = RunningServer()
-    try:
-        yield running.wait_until_ready()
-    finally:
-        running.close()
+    with RunningServer() as running:
+        yield running

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_client.jobs import Pixels, Region, StylizeRequest
-from adain_net.layout import load_decoder, load_encoder
+from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model
@@ -34,7 +35,7 @@ SERVER_COMMAND = [sys.executable, "-m", "adain_server"]
 def embedded_network() -> AdainNetwork:
     """The network with the weights that ship with the project."""
     weights = load_model(DEFAULT_MODEL)
-    return AdainNetwork(load_encoder(weights.encoder), load_decoder(weights.decoder)).requires_grad_(False)
+    return load_network(weights.encoder, weights.decoder).requires_grad_(False)
 
 
 def picture_tensor(name: str, *, side: int | None = None) -> Tensor:
@@ -87,6 +88,15 @@ class RunningServer:
             stderr=self._log,
             stdin=subprocess.DEVNULL,
         )
+
+    def __enter__(self) -> RunningServer:
+        """Ready, or closed again and an AssertionError."""
+        return self.wait_until_ready()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def wait_until_ready(self) -> RunningServer:
         """Return once the server has said that it is ready."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
+from adain_net.network import AdainNetwork
 
 PUBLIC_COLOUR_CONV = "0"
 PUBLIC_ENCODER = {
@@ -49,6 +50,11 @@ def load_decoder(state: Mapping[str, Tensor]) -> Decoder:
     """A decoder from weights in either layout, in float32. Raises LayoutError as load_encoder() does."""
     public = f"{PUBLIC_DECODER['conv4_1']}.weight" in state
     return _load(Decoder(), _renumbered(state, PUBLIC_DECODER) if public else state, "decoder")
+
+
+def load_network(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> AdainNetwork:
+    """A network from both files' weights, each in either layout, in float32. Raises LayoutError."""
+    return AdainNetwork(load_encoder(encoder), load_decoder(decoder))
 
 
 def encoder_from_public(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

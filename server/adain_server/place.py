@@ -59,24 +59,19 @@ class Place:
         self._close()
 
     def _open(self) -> None:
-        secret, client_keys, info = b"", frozenset[bytes](), ConnectionInfo("", os.getpid())
+        secret, client_keys, keys = b"", frozenset[bytes](), ("", "", "")
         tcp = self._bind != "ipc"
         if tcp:
             _check_loopback(self._bind)
             server_public, secret = zmq.curve_keypair()
             client_public, client_secret = zmq.curve_keypair()
             client_keys = frozenset({z85.decode(client_public)})
-            info = ConnectionInfo(
-                "", os.getpid(), server_public.decode(), client_public.decode(), client_secret.decode()
-            )
+            keys = (server_public.decode(), client_public.decode(), client_secret.decode())
         self.gatekeeper = Gatekeeper(self.context, client_keys)
         self.router = _router(self.context, secret)
         self.endpoint = self._bind_tcp() if tcp else self._bind_ipc()
         try:
-            write_connection_file(
-                self._file,
-                ConnectionInfo(self.endpoint, info.pid, info.server_key, info.client_key, info.client_secret),
-            )
+            write_connection_file(self._file, ConnectionInfo(self.endpoint, os.getpid(), *keys))
         except OSError as error:
             raise ServerError(f"{self._file} cannot be written: {error.strerror}.") from None
         self._announced = True

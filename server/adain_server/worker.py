@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from adain_client import protocol
-from adain_net.layout import LayoutError, load_decoder, load_encoder
+from adain_net.layout import LayoutError, load_network
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, mix_statistics
 from adain_net.tiling import Box, TiledContent
@@ -75,7 +75,7 @@ def run_worker(connection: Connection, *, device: str, model: str) -> None:
     try:
         chosen = choose_device(device)
         weights = load_model(model)
-        network = AdainNetwork(load_encoder(weights.encoder), load_decoder(weights.decoder)).eval()
+        network = load_network(weights.encoder, weights.decoder).eval()
         network.to(chosen.torch_device)
     except (WeightsError, LayoutError) as error:
         _say(connection, "unusable", message=str(error))

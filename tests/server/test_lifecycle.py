@@ -82,13 +82,8 @@ def test_stale_socket_is_replaced(own_server: RunningServer) -> None:
     own_server.process.send_signal(signal.SIGKILL)
     own_server.process.wait()
     assert own_server.connection_file.exists() and list(own_server.folder.glob("*.sock"))
-    again = RunningServer(folder=own_server.folder)
-    try:
-        again.wait_until_ready()
-        with again.client() as client:
-            assert client.hello().ready
-    finally:
-        again.close()
+    with RunningServer(folder=own_server.folder) as again, again.client() as client:
+        assert client.hello().ready
 
 
 def test_file_in_the_sockets_place_is_not_touched(tmp_path: Path) -> None:
@@ -133,11 +128,8 @@ def test_listening_beyond_loopback_is_refused(tmp_path: Path, bind: str) -> None
 @pytest.fixture(scope="module")
 def tcp_server() -> Iterator[RunningServer]:
     """A server on tcp with CURVE."""
-    running = RunningServer("--bind", "tcp://127.0.0.1:0")
-    try:
-        yield running.wait_until_ready()
-    finally:
-        running.close()
+    with RunningServer("--bind", "tcp://127.0.0.1:0") as running:
+        yield running
 
 
 def test_tcp_serves_the_holder_of_the_connection_file(tcp_server: RunningServer) -> None:
@@ -175,13 +167,9 @@ def test_taken_port_is_a_sentence(tmp_path: Path) -> None:
 
 def test_idle_server_ends_by_itself() -> None:
     """After the idle time-out the process is gone, and was not before."""
-    running = RunningServer("--idle-timeout", "2")
-    try:
-        running.wait_until_ready()
+    with RunningServer("--idle-timeout", "2") as running:
         assert running.process.wait(timeout=20) == 0
         assert "without work" in running.text()
-    finally:
-        running.close()
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])

@@ -14,6 +14,7 @@ from adain_net.layout import (
     encoder_to_public,
     load_decoder,
     load_encoder,
+    load_network,
 )
 from adain_net.network import AdainNetwork
 from adain_net.statistics import channel_statistics
@@ -89,7 +90,7 @@ def test_public_weights_give_the_public_result(
     paths = [str(tmp_path / name) for name in ("vgg_normalised.pth", "decoder.pth")]
     assert weights_command(["convert", *paths, "-o", str(tmp_path / "model")]) == 0
     weights = load_model(str(tmp_path / "model"))
-    network = AdainNetwork(load_encoder(weights.encoder), load_decoder(weights.decoder))
+    network = load_network(weights.encoder, weights.decoder)
     content, style = torch.rand(1, 3, 64, 72), torch.rand(1, 3, 48, 56)
     expected = _public_stylize(encoder, decoder, content, style, alpha)
     scale = float(expected.abs().max())

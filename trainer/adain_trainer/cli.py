@@ -12,8 +12,7 @@ import torch
 from tqdm import tqdm
 
 from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder
-from adain_net.layout import LayoutError, decoder_to_public, encoder_to_public, load_decoder, load_encoder
+from adain_net.layout import LayoutError, decoder_to_public, encoder_to_public, load_decoder, load_encoder, load_network
 from adain_net.network import AdainNetwork
 from adain_trainer.checkpoint import Checkpoint, load_checkpoint
 from adain_trainer.config import FitConfig
@@ -168,7 +167,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     checkpoint = _checkpoint(options.folder)
     if options.public:
-        network = _network(options)
+        network = load_network(load_embedded_encoder(), checkpoint.decoder)
         options.output.mkdir(parents=True, exist_ok=True)
         torch.save(encoder_to_public(network.encoder), options.output / "vgg_normalised.pth")
         torch.save(decoder_to_public(network.decoder), options.output / "decoder.pth")
@@ -186,10 +185,9 @@ def _collect(options: argparse.Namespace) -> None:
 
 def _network(options: argparse.Namespace) -> AdainNetwork:
     if options.folder is not None:
-        encoder: Encoder = load_encoder(load_embedded_encoder())
-        return AdainNetwork(encoder, load_decoder(_checkpoint(options.folder).decoder))
+        return load_network(load_embedded_encoder(), _checkpoint(options.folder).decoder)
     weights = load_model(options.model)
-    return AdainNetwork(load_encoder(weights.encoder), load_decoder(weights.decoder))
+    return load_network(weights.encoder, weights.decoder)
 
 
 def _checkpoint(folder: Path) -> Checkpoint:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
 from adain_net.network import AdainNetwork
-from adain_net.statistics import channel_statistics
+from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_net.transform import adain_transform
 from adain_trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
@@ -28,7 +28,6 @@ from adain_trainer.losses import content_loss, grid_loss, style_loss, total_vari
 from adain_trainer.sheets import sample_sheet
 
 SHEET_SIDE = 256
-LOG_COLUMNS = ("step", "learning_rate", "content_loss", "style_loss", "pixel_loss", "variation_loss", "grid_loss")
 
 
 def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
@@ -87,7 +86,7 @@ def stylization_losses(encoder: Encoder, decoder: Decoder, batch: Batch, *, bala
     feats = encoder.features(result)
     style = style_loss(
         [channel_statistics(feat[own:]) for feat in feats],
-        [type(layer)(layer.mean[own:], layer.std[own:]) for layer in batch.styles],
+        [StyleStatistics(layer.mean[own:], layer.std[own:]) for layer in batch.styles],
         balanced=balanced,
     )
     pixel = (result[:own] - batch.pictures[:own]).square().mean() if own else result.new_zeros(())
@@ -215,7 +214,7 @@ def _log(path: Path, step: int, config: FitConfig, losses: Losses) -> None:
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
         if fresh:
-            writer.writerow(LOG_COLUMNS)
+            writer.writerow(["step", "learning_rate", *(f"{field.name}_loss" for field in fields(Losses))])
         values = [f"{float(getattr(losses, field.name)):.5f}" for field in fields(Losses)]
         writer.writerow([step, f"{config.learning_rate_at(step):.3g}", *values])
 
