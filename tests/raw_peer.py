@@ -45,8 +45,12 @@ class RawPeer:
         return protocol.unpack(self.socket.recv_multipart(), protocol.FROM_SERVER)[0]
 
     def ask(self, frames: Sequence[bytes | memoryview]) -> Header:
-        """Send a message and return the header of the next one that is not about progress."""
+        """Send a message and return receive_answer()."""
         self.send(frames)
+        return self.receive_answer()
+
+    def receive_answer(self) -> Header:
+        """The header of the next message that is not about progress: once a second each waiting job gets one."""
         while (header := self.receive())["op"] == "progress":
             pass
         return header

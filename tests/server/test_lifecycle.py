@@ -73,7 +73,7 @@ def test_sigterm_tells_waiting_clients(own_server: RunningServer) -> None:
         header = protocol.pack("open", job=b"j" * 16, content=blob, regions=regions)
         assert peer.ask([header])["op"] == "grant"
         own_server.process.terminate()
-        answer = peer.receive()
+        answer = peer.receive_answer()
         assert (answer["code"], answer["retryable"]) == ("SHUTTING_DOWN", True)
 
 
