@@ -30,7 +30,7 @@ def main() -> None:
     from helpers import RunningServer, embedded_network, pixels_tensor, random_pixels, request
 
     side = options.side
-    content, style = random_pixels(side, side, 3), random_pixels(256, 256, 3, seed=1)
+    content, style = random_pixels(side, side), random_pixels(256, 256, seed=1)
     network = embedded_network()
     style_statistics = network.style_statistics(pixels_tensor(style))
     through_server, bare = [], []

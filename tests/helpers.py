@@ -12,17 +12,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from adain_client import protocol
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
-from adain_client.jobs import Pixels, Region, StylizeRequest
+from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
 from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
+from adain_server.layers import DTYPES, Array
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model
 
@@ -44,9 +47,20 @@ def picture_tensor(name: str, *, side: int | None = None) -> Tensor:
 
 
 def pixels_tensor(pixels: Pixels) -> Tensor:
-    """Wire pixels as (1, channels, h, w) float in 0..1."""
-    array = np.frombuffer(pixels.data, dtype=np.uint8).reshape(pixels.height, pixels.width, pixels.channels)
-    return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 255
+    """8-bit wire pixels as (1, channels, h, w) float in 0..1."""
+    return torch.from_numpy(pixels_array(pixels).copy()).permute(2, 0, 1)[None].float() / 255
+
+
+def pixels_array(pixels: Pixels) -> Array:
+    """Wire pixels as (h, w, channels)."""
+    array = np.frombuffer(pixels.data, dtype=DTYPES[pixels.depth])
+    return array.reshape(pixels.height, pixels.width, protocol.LAYOUTS[pixels.layout])
+
+
+def array_pixels(array: Array, layout: str) -> Pixels:
+    """The reverse of pixels_array()."""
+    depth = next(name for name, dtype in DTYPES.items() if dtype == array.dtype)
+    return Pixels(array.tobytes(), array.shape[0], array.shape[1], layout, depth)
 
 
 def picture_pixels(name: str, *, side: int | None = None) -> Pixels:
@@ -56,20 +70,26 @@ def picture_pixels(name: str, *, side: int | None = None) -> Pixels:
     if side is not None:
         scale = side / min(picture.size)
         picture = picture.resize((round(picture.width * scale), round(picture.height * scale)))
-    return Pixels(picture.tobytes(), picture.height, picture.width, 3)
+    return Pixels(picture.tobytes(), picture.height, picture.width)
 
 
-def random_pixels(height: int, width: int, channels: int, *, seed: int = 0) -> Pixels:
-    """Noise."""
-    array = np.random.default_rng(seed).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    return Pixels(array.tobytes(), height, width, channels)
+def random_pixels(height: int, width: int, layout: str = "RGB", *, seed: int = 0) -> Pixels:
+    """Noise of 8 bit."""
+    shape = (height, width, protocol.LAYOUTS[layout])
+    return array_pixels(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8), layout)
 
 
 def request(
-    content: Pixels, styles: Sequence[tuple[Pixels, float]], *, alpha: float = 1.0, mask: Pixels | None = None
+    content: Pixels,
+    styles: Sequence[tuple[StyleSource, float]],
+    *,
+    alpha: float = 1.0,
+    mask: Pixels | None = None,
+    preserve_color: str = "none",
+    **settings: Any,
 ) -> StylizeRequest:
-    """A request with one region."""
-    return StylizeRequest(content, [Region(styles, alpha=alpha, mask=mask)])
+    """A request with one region; settings are the request's own."""
+    return StylizeRequest(content, [Region(styles, alpha, mask, preserve_color)], **settings)
 
 
 class RunningServer:

@@ -2,13 +2,15 @@
 
 The content's statistics are taken over the whole region first, tile by tile in float64; then each tile is transformed
 and decoded with a margin that covers everything its pixels depend on. Only what the region needs is computed. Features
-are kept between the two passes while they fit their budget; otherwise tiles are encoded again.
+are kept between the two passes while they fit their budget; otherwise tiles are encoded again. A device that runs out
+of memory gets smaller tiles, then its work goes to the next engine.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,16 +18,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adain_net.network import MIN_SIDE, AdainNetwork, continued
+from adain_net.engine import Engine
+from adain_net.network import MIN_SIDE, continued
 from adain_net.statistics import EPS, StyleStatistics
 from adain_net.transform import AffineTransform
 
 CELL = 8
 """Pixels of a relu4_1 cell, in each direction."""
+RELU4_1_CHANNELS = 512
 MARGIN = 4 * CELL
 """Pixels beyond a tile on which its cells depend in the encoder (30, rounded up), and its pixels in the decoder."""
 TILE = 512
 """Side of a tile in pixels: the margins add half to a tile of 256, a quarter to one of 512."""
+SMALLEST_TILE = 128
+"""A device that cannot hold this gives its work to the next engine."""
 
 OnTile = Callable[[str, int, int], None]
 """Told the stage ("encode" or "decode"), the tiles that are over and the tiles in all; may raise to stop."""
@@ -39,6 +45,16 @@ class Box:
     bottom: int
     left: int
     right: int
+
+    @classmethod
+    def around(cls, boxes: Sequence[Box]) -> Box:
+        """The smallest box that holds all of them, at least one."""
+        return cls(
+            min(box.top for box in boxes),
+            max(box.bottom for box in boxes),
+            min(box.left for box in boxes),
+            max(box.right for box in boxes),
+        )
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,10 +97,10 @@ def region_box(region: Tensor) -> Box | None:
     """The smallest box on the cells' grid that holds a region; None when it is empty.
 
     Args:
-        region: (1, 1, h, w); what is above 0 belongs to it.
+        region: (1, 1, h, w), on the CPU; what is above 0 belongs to it.
     """
     height, width = region.shape[2:]
-    inside = region[0, 0] > 0
+    inside = torch.from_numpy(region[0, 0].numpy() > 0)  # torch cannot compare 16-bit integers
     rows, columns = inside.any(dim=1).nonzero(), inside.any(dim=0).nonzero()
     if not len(rows):
         return None
@@ -108,12 +124,35 @@ def region_share(region: Tensor) -> Tensor:
     return functional.avg_pool2d(region, kernel_size=CELL, ceil_mode=True, count_include_pad=False)
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What the first pass found, to be used again for as long as content, regions and opacity are the same.
+
+    Attributes:
+        statistics: The content's, one a region, (1, C) each.
+        feat: relu4_1 of what the regions need, (1, C, h, w); None when it did not fit.
+    """
+
+    statistics: list[StyleStatistics]
+    feat: Tensor | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the features."""
+        return 0 if self.feat is None else self.feat.numel() * self.feat.element_size()
+
+
 class TiledContent:
-    """A content picture that is worked on in tiles, with one or more regions."""
+    """A content picture that is worked on in tiles, with one or more regions.
+
+    Attributes:
+        tile: Side of a tile in pixels; smaller than asked for once a device's memory was too small.
+        engine: What computes; another one than the first once a device's memory was too small.
+    """
 
     def __init__(
         self,
-        network: AdainNetwork,
+        engines: Sequence[Engine],
         content: Callable[[Box], Tensor],
         regions: Sequence[Tensor | None],
         *,
@@ -122,22 +161,26 @@ class TiledContent:
         opacity: Tensor | None = None,
         tile: int = TILE,
         feature_bytes: int = 2**30,
+        encoded: Encoded | None = None,
     ) -> None:
         """Prepare; nothing is computed yet.
 
         Args:
-            network: On the device and in the type that content() gives.
-            content: Returns a part of the picture, (1, 3, h, w), float, RGB in 0..1.
-            regions: Masks of the whole picture, (1, 1, height, width), 0..255 as uint8 or 0..1 as float, each not
-                empty; None for everywhere.
+            engines: What computes, the best first; the others take over where its memory is too small even for tiles
+                of SMALLEST_TILE.
+            content: Returns a part of the picture, (1, 3, h, w), float, RGB in 0..1, on any device.
+            regions: Masks of the whole picture, (1, 1, height, width), on the CPU, 0..255 as uint8, 0..65535 as
+                uint16 or 0..1 as float, each not empty; None for everywhere.
             height, width: Of the picture, pixels, at least 1.
             opacity: How much each pixel counts in the statistics, as a mask, not 0 all over a region; None for 1.
             tile: Side of a tile, pixels, a multiple of 8.
             feature_bytes: Features are kept while they need no more than this.
+            encoded: What encode() gave for the same picture, regions and opacity.
         Raises:
             ValueError: No region, or an empty one.
         """
-        self._network = network
+        self.tile = tile
+        self._engines = deque(engines)
         self._content = content
         self._regions = regions
         self._picture = Box(0, height, 0, width)
@@ -146,22 +189,41 @@ class TiledContent:
         self._box = self._wanted()
         self._work = self._box.grown(MARGIN, self._bounds)
         self._opacity = opacity
-        self._tile = tile
         self._feature_bytes = feature_bytes
-        self._feat: Tensor | None = None
+        self._encoded = encoded
 
-    def statistics(self, on_tile: OnTile) -> list[StyleStatistics]:
-        """First pass: encode, and take the content's statistics over each region, (1, C) each."""
-        tiles = self._work.tiles(self._tile)
+    @property
+    def engine(self) -> Engine:
+        """What computes now."""
+        return self._engines[0]
+
+    @property
+    def feature_size(self) -> int:
+        """Bytes of the features that encode() will keep; 0 when they are too many to be kept."""
+        size = math.prod(self._feature_shape()) * self.engine.dtype.itemsize
+        return size if size <= self._feature_bytes else 0
+
+    def encode(self, on_tile: OnTile) -> Encoded:
+        """First pass: encode, and take the content's statistics over each region."""
+        if self._encoded is not None:
+            return self._encoded
+        kept = self._room_for_features()
         sums = [_WeightedSums() for _ in self._regions]
-        for index, tile in enumerate(tiles):
-            on_tile("encode", index, len(tiles))
+
+        def work(tile: Box) -> None:
             feat = self._encode(tile)
-            self._keep(tile, feat)
-            for region, region_sums in zip(self._regions, sums, strict=True):
-                share = self._share([region, self._opacity], tile, feat)
-                region_sums.add(feat, torch.ones_like(feat[:, :1]) if share is None else share)
-        return [region_sums.statistics(feat) for region_sums in sums]
+            shares = [self._share([region, self._opacity], tile, feat) for region in self._regions]
+            # Nothing is added before everything has been computed: a tile whose memory ran out is done again.
+            parts = [known.of_tile(feat, share) for known, share in zip(sums, shares, strict=True)]
+            if kept is not None:
+                tile.within(self._work, CELL).of(kept).copy_(feat)
+            for known, part in zip(sums, parts, strict=True):
+                known.add(part)
+
+        self._each_tile(self._work, "encode", work, on_tile)
+        dtype = self.engine.dtype if self.engine.dtype is torch.float64 else torch.float32
+        self._encoded = Encoded([known.statistics(dtype) for known in sums], kept)
+        return self._encoded
 
     def decode(
         self, transforms: Sequence[AffineTransform], write: Callable[[Box, Tensor], None], on_tile: OnTile
@@ -172,27 +234,53 @@ class TiledContent:
             transforms: One a region, in their order.
             write: Takes where a part of the result belongs and its pixels, (1, 3, h, w), float, RGB clamped to 0..1.
         """
-        tiles = self._box.tiles(self._tile)
-        for index, tile in enumerate(tiles):
-            on_tile("decode", index, len(tiles))
+
+        def work(tile: Box) -> None:
             outer = tile.grown(MARGIN, self._bounds)
             target_feat = self._target(self._features(outer), transforms, outer)
-            painted = tile.within(outer).of(self._network.decoder(target_feat))
+            painted = tile.within(outer).of(self.engine.decode(target_feat))
             visible = tile.grown(0, self._picture)
             write(visible, visible.within(tile).of(painted).clamp(0.0, 1.0))
-        on_tile("decode", len(tiles), len(tiles))
+
+        self._each_tile(self._box, "decode", work, on_tile)
+
+    def _each_tile(self, box: Box, stage: str, work: Callable[[Box], None], on_tile: OnTile) -> None:
+        """Do a box tile by tile; a tile that the device cannot hold is cut smaller, or done by the next engine."""
+        waiting = deque(box.tiles(self.tile))
+        over = 0
+        while waiting:
+            on_tile(stage, over, over + len(waiting))
+            tile = waiting.popleft()
+            if self._fits(work, tile):
+                over += 1
+            elif self.tile > SMALLEST_TILE:
+                self.tile = max(self.tile // 2 // CELL * CELL, SMALLEST_TILE)
+                waiting = deque(part for each in (tile, *waiting) for part in each.tiles(self.tile))
+            elif len(self._engines) > 1:
+                self._engines.popleft()
+                waiting.appendleft(tile)
+            else:
+                raise MemoryError("not even the smallest tile fits the memory")
+        on_tile(stage, over, over)
+
+    def _fits(self, work: Callable[[Box], None], tile: Box) -> bool:
+        try:
+            work(tile)
+        except (torch.OutOfMemoryError, MemoryError):
+            fits = False
+        else:
+            return True
+        # Outside the `except`, where the error would keep the tile's tensors alive.
+        if self.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return fits
 
     def _wanted(self) -> Box:
         boxes = [self._bounds if region is None else region_box(region) for region in self._regions]
         found = [box for box in boxes if box is not None]
         if not found or len(found) < len(boxes):
             raise ValueError("There is no region, or one is empty.")
-        wanted = Box(
-            min(box.top for box in found),
-            max(box.bottom for box in found),
-            min(box.left for box in found),
-            max(box.right for box in found),
-        )
+        wanted = Box.around(found)
         # A box that reaches the edge of a picture that is continued reaches the edge of the continuation.
         return Box(
             wanted.top,
@@ -204,6 +292,7 @@ class TiledContent:
     def _target(self, feat: Tensor, transforms: Sequence[AffineTransform], outer: Box) -> Tensor:
         """sum_r m_r (a_r f + b_r) + (1 - sum_r m_r) f; shares that sum above 1 are normalised."""
         shares = [self._share([region], outer, feat) for region in self._regions]
+        transforms = [AffineTransform(each.scale.to(feat), each.shift.to(feat)) for each in transforms]
         if shares == [None]:
             return transforms[0].apply(feat)
         known = [feat.new_ones(1, 1, 1, 1) if share is None else share for share in shares]
@@ -217,20 +306,25 @@ class TiledContent:
         """relu4_1 of a tile's cells, exactly as in the whole picture."""
         outer = tile.grown(MARGIN, self._bounds)
         picture = continued(self._content(outer.grown(0, self._picture)), *outer.size)
-        return tile.within(outer, CELL).of(self._network.encoder(picture))
+        feat = self.engine.encode(picture.to(self.engine.device, self.engine.dtype))
+        return tile.within(outer, CELL).of(feat)
 
-    def _keep(self, tile: Box, feat: Tensor) -> None:
+    def _feature_shape(self) -> tuple[int, int, int, int]:
         cells = self._work.within(self._work, CELL)
-        size = feat.shape[1] * cells.bottom * cells.right * feat.element_size()
-        if size > self._feature_bytes:
-            return
-        if self._feat is None:
-            self._feat = feat.new_empty(1, feat.shape[1], cells.bottom, cells.right)
-        tile.within(self._work, CELL).of(self._feat).copy_(feat)
+        return 1, RELU4_1_CHANNELS, cells.bottom, cells.right
+
+    def _room_for_features(self) -> Tensor | None:
+        if not self.feature_size:
+            return None
+        try:
+            return torch.empty(self._feature_shape(), dtype=self.engine.dtype, device=self.engine.device)
+        except (torch.OutOfMemoryError, MemoryError):
+            return None
 
     def _features(self, outer: Box) -> Tensor:
-        if self._feat is not None:
-            return outer.within(self._work, CELL).of(self._feat)
+        if self._encoded is not None and self._encoded.feat is not None:
+            feat = outer.within(self._work, CELL).of(self._encoded.feat)
+            return feat.to(self.engine.device, self.engine.dtype)
         return self._encode(outer)
 
     def _share(self, masks: Sequence[Tensor | None], tile: Box, feat: Tensor) -> Tensor | None:
@@ -239,10 +333,27 @@ class TiledContent:
         for mask in masks:
             if mask is None:
                 continue
-            part = tile.grown(0, self._picture).of(mask)
-            values = part.to(feat) if part.is_floating_point() else part.to(feat) / 255
+            values = mask_values(tile.grown(0, self._picture).of(mask), feat.dtype)
             product = values if product is None else product * values
-        return None if product is None else region_share(continued(product, *tile.size))
+        return None if product is None else region_share(continued(product, *tile.size)).to(feat)
+
+
+def mask_values(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask's or an opacity's values in 0..1, in float32 at least: uint8 and uint16 are scaled, float is clamped."""
+    wide = torch.promote_types(dtype, torch.float32)
+    if mask.is_floating_point():
+        return mask.to(wide).clamp(0.0, 1.0)
+    return mask.to(wide) / torch.iinfo(mask.dtype).max
+
+
+@dataclass(frozen=True)
+class _TileSums:
+    """A tile's part of the sums: float64, about the guess of the mean."""
+
+    guess: Tensor
+    count: Tensor
+    first: Tensor
+    second: Tensor
 
 
 class _WeightedSums:
@@ -252,26 +363,36 @@ class _WeightedSums:
     """
 
     def __init__(self) -> None:
-        self._guess: Tensor | None = None
+        self._total: _TileSums | None = None
 
-    def add(self, feat: Tensor, share: Tensor) -> None:
-        """Add a tile's features, (1, C, h, w), each cell counted by its share, (1, 1, h, w)."""
-        cells, weights = feat[0].flatten(1).double(), share[0].flatten(1).double()
-        if self._guess is None:
-            self._guess = cells.mean(dim=1, keepdim=True)
-            self._count, self._first, self._second = weights.new_zeros(()), 0 * cells[:, 0], 0 * cells[:, 0]
-        moved = cells - self._guess
-        self._count += weights.sum()
-        self._first += (moved * weights).sum(dim=1)
-        self._second += (moved.square() * weights).sum(dim=1)
+    def of_tile(self, feat: Tensor, share: Tensor | None) -> _TileSums:
+        """A tile's sums: features, (1, C, h, w), each cell counted by its share, (1, 1, h, w); None for 1."""
+        cells = feat[0].flatten(1).double()
+        weights = cells.new_ones(1, cells.shape[1]) if share is None else share[0].flatten(1).double()
+        guess = cells.mean(dim=1, keepdim=True) if self._total is None else self._total.guess.to(cells.device)
+        moved = cells - guess
+        sums = (weights.sum(), (moved * weights).sum(dim=1), (moved.square_() * weights).sum(dim=1))
+        return _TileSums(guess.cpu(), *(each.cpu() for each in sums))
 
-    def statistics(self, like: Tensor) -> StyleStatistics:
-        """As channel_statistics() over all that was added, (1, C) in like's type and device."""
-        assert self._guess is not None
-        n = self._count
-        offset = self._first / n
-        variance = (self._second - n * offset.square()).clamp_min(0) / torch.maximum(n - 1, n / 2)
-        return StyleStatistics((self._guess[:, 0] + offset)[None].to(like), (variance + EPS).sqrt()[None].to(like))
+    def add(self, part: _TileSums) -> None:
+        """Add what of_tile() gave."""
+        total = self._total
+        if total is None:
+            self._total = part
+        else:
+            self._total = _TileSums(
+                total.guess, total.count + part.count, total.first + part.first, total.second + part.second
+            )
+
+    def statistics(self, dtype: torch.dtype) -> StyleStatistics:
+        """As channel_statistics() over all that was added, (1, C), on the CPU."""
+        total = self._total
+        assert total is not None
+        offset = total.first / total.count
+        squares = (total.second - total.count * offset.square()).clamp_min(0)
+        variance = squares / torch.maximum(total.count - 1, total.count / 2)
+        mean = total.guess[:, 0] + offset
+        return StyleStatistics(mean[None].to(dtype), (variance + EPS).sqrt()[None].to(dtype))
 
 
 def _cuts(start: int, end: int, side: int) -> list[int]:

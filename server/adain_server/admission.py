@@ -1,51 +1,80 @@
-"""What is refused before a byte is allocated: impossible requests, and those that there is no room for."""
+"""What is refused before a byte is allocated: impossible requests, and more jobs than there is room for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from adain_client import protocol
 from adain_client.protocol import Header
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError
-from adain_server.job import Job, mask_blobs, style_blobs
+from adain_server.job import Job, is_picture, mask_blobs, style_sources
 
 
 def check_request(header: Header, *, max_pixels: int) -> None:
-    """Shapes, weights and alphas of an `open`.
+    """Shapes, depths, weights and settings of an `open`.
 
     Raises:
-        JobError: BAD_SHAPE, MASK_SHAPE, TOO_LARGE or BAD_FIELD.
+        JobError: BAD_SHAPE, BAD_DEPTH, MASK_SHAPE, TOO_LARGE, BAD_STYLE, BAD_NAME or BAD_FIELD.
     """
-    content, styles, masks = header["content"], style_blobs(header), mask_blobs(header)
-    if any(min(blob["height"], blob["width"]) < 1 for blob in (content, *styles, *masks)):
-        raise JobError("BAD_SHAPE", "A picture has no rows or no columns.")
-    colours_fit = content["channels"] in (3, 4) and all(blob["channels"] == 3 for blob in styles)
-    if not colours_fit or any(blob["channels"] != 1 for blob in masks):
-        raise JobError("BAD_SHAPE", "A layer has 3 or 4 channels, a style 3 and a mask 1.")
-    if any((mask["height"], mask["width"]) != (content["height"], content["width"]) for mask in masks):
-        raise JobError("MASK_SHAPE", "A mask has another size than the layer.")
-    largest = max(blob["height"] * blob["width"] for blob in (content, *styles))
+    content, masks = header["content"], mask_blobs(header)
+    sources = list(style_sources(header))
+    pictures = [content, *filter(is_picture, sources)]
+    for blob in (*pictures, *masks):
+        _check_picture(blob)
+    for mask in masks:
+        if mask["layout"] != "Y":
+            raise JobError("BAD_SHAPE", "A mask has one channel, Y.")
+        if (mask["height"], mask["width"]) != (content["height"], content["width"]):
+            raise JobError("MASK_SHAPE", "A mask has another size than the layer.")
+    largest = max(blob["height"] * blob["width"] for blob in pictures)
     if largest > max_pixels:
         raise JobError(
             "TOO_LARGE",
             f"The picture has {largest / 1e6:.1f} megapixels, this server takes {max_pixels / 1e6:.1f}; scale it down, "
             "or start the server with a higher --max-megapixels.",
         )
+    for source in sources:
+        if isinstance(source, str):
+            check_name(source)
+        elif not is_picture(source) and not 0 < source["size"] <= protocol.MAX_STYLE_FILE_BYTES:
+            raise JobError("BAD_STYLE", "A saved style's file is empty or larger than 1 MiB; save the style again.")
+    _check_settings(header)
+
+
+def _check_picture(blob: dict[str, Any]) -> None:
+    if blob["layout"] not in protocol.LAYOUTS or blob["depth"] not in protocol.DEPTHS:
+        raise JobError("BAD_DEPTH", "A picture's layout or depth is not one of those that PROTOCOL.md lists.")
+    if min(blob["height"], blob["width"]) < 1:
+        raise JobError("BAD_SHAPE", "A picture has no rows or no columns.")
+
+
+def _check_settings(header: Header) -> None:
     for region in header["regions"]:
         weights = [style["weight"] for style in region["styles"]]
         if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
             raise JobError("BAD_FIELD", "Style weights are at least 0 and not all 0.")
         if not 0 <= region["alpha"] <= 1:
             raise JobError("BAD_FIELD", "Alpha is between 0 and 1.")
+        if region["preserve_color"] not in protocol.PRESERVE_COLOR:
+            raise JobError("BAD_FIELD", f"preserve_color is one of {', '.join(protocol.PRESERVE_COLOR)}.")
+    if not 1 <= header["stroke_size"] <= protocol.MAX_STROKE_SIZE:
+        raise JobError("BAD_FIELD", f"The stroke size is between 1 and {protocol.MAX_STROKE_SIZE:g}.")
+    if not 0 <= header["detail"] <= 1:
+        raise JobError("BAD_FIELD", "The detail is between 0 and 1.")
+    if "sequence" in header and not 0 <= header["sequence"]["smoothing"] < 1:
+        raise JobError("BAD_FIELD", "The smoothing is at least 0 and below 1.")
 
 
-def check_room(header: Header, client: bytes, jobs: Collection[Job], config: ServerConfig) -> None:
-    """Jobs and bytes of all clients and of this one. A single job is always let in. Raises JobError BUSY."""
-    pixels = 2 * protocol.blob_bytes(header["content"])
-    pixels += sum(map(protocol.blob_bytes, (*style_blobs(header), *mask_blobs(header))))
-    held = sum(job.segment.size for job in jobs)
+def check_name(name: str) -> None:
+    """A style's name is a name, and never a path. Raises JobError BAD_NAME."""
+    if not protocol.STYLE_NAME.fullmatch(name):
+        raise JobError("BAD_NAME", "A style's name has small letters, digits and hyphens only.")
+
+
+def check_jobs(client: bytes, jobs: Collection[Job], config: ServerConfig) -> None:
+    """Jobs of all clients and of this one. Raises JobError BUSY."""
     of_client = sum(job.client == client for job in jobs)
-    too_many = len(jobs) >= config.max_jobs or of_client >= config.max_client_jobs
-    if too_many or (held and held + pixels > config.max_bytes):
+    if len(jobs) >= config.max_jobs or of_client >= config.max_client_jobs:
         raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from adain_client.connection import default_connection_file
-from adain_server.config import DEFAULT_MAX_PIXELS, ServerConfig
+from adain_server.config import DEFAULT_MAX_PIXELS, LEAST_MEMORY_BUDGET, ServerConfig, default_memory_budget
 from adain_server.errors import ServerError
 from adain_server.place import Place
 from adain_server.server import Server
 from adain_weights.manifest import DEFAULT_MODEL
+from adain_weights.styles import user_styles_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model=options.model,
         bind=options.bind,
         connection_file=options.connection_file.absolute(),
+        memory_budget=options.memory_budget,
+        styles=options.styles,
         max_pixels=options.max_megapixels,
         idle_timeout_s=options.idle_timeout,
     )
@@ -87,6 +91,21 @@ def _parser() -> argparse.ArgumentParser:
         help=f"refuse larger pictures (default: {DEFAULT_MAX_PIXELS // 1_000_000})",
     )
     parser.add_argument(
+        "--memory-budget",
+        type=_memory,
+        default=default_memory_budget(),
+        metavar="SIZE",
+        help="for tiles, features and what is kept between requests, like 512M or 2G; less is slower "
+        f"(default: {default_memory_budget() / 1024**3:.1f}G)",
+    )
+    parser.add_argument(
+        "--styles",
+        type=Path,
+        default=user_styles_folder(),
+        metavar="FOLDER",
+        help="saved styles and pictures that get a name of their own (default: %(default)s)",
+    )
+    parser.add_argument(
         "--idle-timeout", type=float, metavar="SECONDS", help="end after this long without work (default: never)"
     )
     parser.add_argument("--verbose", action="store_true", help="log each client's hello")
@@ -98,6 +117,16 @@ def _megapixels(text: str) -> int:
     if not 0 < value <= 10_000:
         raise argparse.ArgumentTypeError("must be above 0 and at most 10,000")
     return int(value * 1_000_000)
+
+
+def _memory(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])i?B?", text, re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError("is a size like 512M or 2G")
+    size = int(float(match[1]) * 1024 ** {"M": 2, "G": 3}[match[2].upper()])
+    if size < LEAST_MEMORY_BUDGET:
+        raise argparse.ArgumentTypeError(f"must be at least {LEAST_MEMORY_BUDGET // 1024**2}M")
+    return size
 
 
 if __name__ == "__main__":

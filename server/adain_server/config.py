@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 DEFAULT_MAX_PIXELS = 2**28
 """16,384 x 16,384: the network works in tiles, so the pixels themselves are what needs memory, 8 bytes each."""
+
+LEAST_MEMORY_BUDGET = 256 * 1024**2
+"""A tile of the smallest size, and a few features."""
+
+
+def default_memory_budget() -> int:
+    """An eighth of the machine's memory, between 1 and 4 GiB: a painter's other programs need theirs."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return 2 * 1024**3
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(max(memory // 8, 1024**3), 4 * 1024**3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +32,9 @@ class ServerConfig:
         connection_file: Written once the server listens; its folder is the server's private place.
         max_pixels: The largest content, height times width.
         max_jobs: Jobs at a time, all clients together. max_client_jobs: of one client.
-        max_bytes: Pixels in memory, of all jobs together.
+        max_bytes: Pixels in memory, of all jobs together, and of layers that are kept for the next one.
+        memory_budget: Bytes that the worker may use for tiles, features and what it keeps between jobs.
+        styles: The user's own folder of styles; it need not exist.
         idle_timeout_s: End after this long without a message; None for never.
     """
 
@@ -28,6 +42,8 @@ class ServerConfig:
     model: str
     bind: str
     connection_file: Path
+    memory_budget: int
+    styles: Path
     max_pixels: int = DEFAULT_MAX_PIXELS
     max_jobs: int = 64
     max_client_jobs: int = 8

@@ -1,9 +1,8 @@
-"""One job's pixels in shared memory: written by the I/O process, read and completed by the worker."""
+"""One picture in shared memory: written by one process, read by the other."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
@@ -13,17 +12,16 @@ SHARED_MEMORY_MOUNT = Path("/dev/shm")  # noqa: S108  # only asked how much room
 
 
 class Segment:
-    """Shared memory cut into parts of known sizes, one behind the other."""
+    """Shared memory of a known size."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
+    def __init__(self, size: int) -> None:
         """Allocate. Raises JobError BUSY when the machine has no room."""
-        self.offsets = [sum(sizes[:index]) for index in range(len(sizes))]
-        self.size = sum(sizes)
+        self.size = size
         # Linux hands out shared memory that it does not have and kills the writer later, so ask first.
-        if SHARED_MEMORY_MOUNT.is_dir() and shutil.disk_usage(SHARED_MEMORY_MOUNT).free < self.size:
+        if SHARED_MEMORY_MOUNT.is_dir() and shutil.disk_usage(SHARED_MEMORY_MOUNT).free < size:
             raise _no_room()
         try:
-            self._memory = SharedMemory(create=True, size=max(self.size, 1))
+            self._memory = SharedMemory(create=True, size=max(size, 1))
         except OSError:
             raise _no_room() from None
         self.name = self._memory.name

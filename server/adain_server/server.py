@@ -16,11 +16,13 @@ import zmq
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.protocol import Header
-from adain_server.admission import check_request, check_room
+from adain_server.admission import check_jobs, check_name, check_request
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
-from adain_server.job import Job, JobState
+from adain_server.job import Job, JobState, style_sources
+from adain_server.library import StyleLibrary, style_fields
 from adain_server.place import Place
+from adain_server.store import PictureStore
 from adain_server.worker_process import WorkerProcess
 
 log = logging.getLogger(__name__)
@@ -32,10 +34,13 @@ RESULT_TIMEOUT_S = 60.0
 DRAIN_S = 5.0
 KNOWN_STYLES = 4096
 """Styles' statistics that are kept, 4 KB each."""
+KNOWN_SEQUENCES = 256
 REMEMBERED_JOBS = 1024
 BAD_ENVELOPES = 3
 RESULT_CREDIT_LIMIT = 64
 """Chunks of a result that are sent for one message, whatever credit it gives."""
+LIST_BYTES = 48 * 1024
+"""Of a list of styles that goes into one header."""
 WORKER_STARTS = 3
 """A worker that dies this often before it was ready once is not started again."""
 
@@ -50,7 +55,11 @@ class Server:
         self._announce = announce
         self._router = place.router
         self._boot = os.urandom(16)
-        self._worker = WorkerProcess(place.context, device=config.device, model=config.model)
+        self._worker = WorkerProcess(
+            place.context, device=config.device, model=config.model, memory_budget=config.memory_budget
+        )
+        self._store = PictureStore(config.max_bytes)
+        self._library = StyleLibrary(config.styles)
         self._poller = zmq.Poller()
         for socket in (self._router, place.gatekeeper.socket, self._worker.inbox):
             self._poller.register(socket, zmq.POLLIN)
@@ -65,6 +74,7 @@ class Server:
         self._running: Job | None = None
         self._taken = False  # the worker has begun with the running job
         self._styles: OrderedDict[bytes, bytes] = OrderedDict()
+        self._sequences: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._bad_envelopes: OrderedDict[bytes, int] = OrderedDict()
         self._stop_at: float | None = None
         self._heard = self._swept = time.monotonic()
@@ -82,6 +92,7 @@ class Server:
         finally:
             self._end_all()
             self._worker.stop()
+            self._store.close()
 
     def _turn(self) -> None:
         inbox = self._worker.inbox
@@ -145,6 +156,22 @@ class Server:
             max_regions=protocol.MAX_REGIONS,
         )
 
+    def _on_styles(self, client: bytes, header: Header, _payload: bytes) -> None:
+        entries = self._library.entries()
+        listed: list[dict[str, Any]] = []
+        room = LIST_BYTES
+        for entry in entries[header["first"] :]:
+            fields = style_fields(entry)
+            room -= len(msgpack.packb(fields))
+            if room < 0:
+                break
+            listed.append(fields)
+        self._send(client, "styles", first=header["first"], total=len(entries), styles=listed)
+
+    def _on_swatch(self, client: bytes, header: Header, _payload: bytes) -> None:
+        check_name(header["name"])
+        self._send(client, "swatch", self._library.swatch(header["name"]), name=header["name"])
+
     def _on_open(self, client: bytes, header: Header, _payload: bytes) -> None:
         job = self._jobs.get(header["job"])
         if job is not None:
@@ -153,15 +180,28 @@ class Server:
         if self._stop_at is not None:
             raise JobError("SHUTTING_DOWN", "The server is ending; start it again and retry.")
         check_request(header, max_pixels=self._config.max_pixels)
-        check_room(header, client, self._jobs.values(), self._config)
-        job = Job(client, header, self._styles)
+        if header["preview"]:
+            self._replace_previews(client)
+        check_jobs(client, self._jobs.values(), self._config)
+        named = {source: self._library.find(source) for source in style_sources(header) if isinstance(source, str)}
+        job = Job(client, header, self._store, self._styles, named)
         self._jobs[job.job_id] = job
         for digest in job.statistics:
             self._styles.move_to_end(digest)
         self._grant(job)
+        if not job.needs():
+            self._queue(job)
+
+    def _replace_previews(self, client: bytes) -> None:
+        """A newer preview takes the place of those that this client still waits for."""
+        for job in list(self._jobs.values()):
+            waits = job.state in (JobState.UPLOADING, JobState.QUEUED)
+            if job.client == client and job.is_preview and waits:
+                self._send(client, "cancelled", job=job.job_id)
+                self._forget(job)
 
     def _attach(self, job: Job, client: bytes, header: Header) -> None:
-        if any(header[name] != value for name, value in job.spec.items()):
+        if {name: value for name, value in header.items() if name not in {"v", "op", "job"}} != job.spec:
             raise JobError("ID_CONFLICT", "This job id is in use for other contents.")
         job.client = client
         if job.state is JobState.UPLOADING:
@@ -242,14 +282,17 @@ class Server:
         if running is not None and running.client:
             self._send(running.client, "progress", job=job, stage=stage, step=step, steps=steps)
 
-    def _worker_finished(self, job: bytes, digest: bytes) -> None:
+    def _worker_finished(self, job: bytes, digest: bytes, notice: str, statistics: list[bytes]) -> None:
         finished, self._running = self._running, None
         assert finished is not None and finished.job_id == job
         if not finished.client:
             self._forget(finished)
             return
-        finished.state = JobState.READY
-        finished.result_digest = digest
+        finished.finish(digest, notice)
+        if finished.sequence:
+            self._sequences[finished.sequence] = statistics
+            self._sequences.move_to_end(finished.sequence)
+            _forget_oldest(self._sequences, KNOWN_SEQUENCES)
         self._send(finished.client, "result", **finished.announce())
 
     def _worker_cancelled(self, job: bytes) -> None:
@@ -290,7 +333,7 @@ class Server:
         job = self._jobs[self._next_turn()]
         job.state = JobState.RUNNING
         self._running, self._taken = job, False
-        self._worker.send("run", **job.work())
+        self._worker.send("run", **job.work(self._sequences.get(job.sequence, [])))
 
     def _queue(self, job: Job, *, first: bool = False) -> None:
         job.state = JobState.QUEUED
@@ -320,6 +363,7 @@ class Server:
     def _sweep(self) -> None:
         """Drop what nobody tends. Telling waiting clients that the server lives also finds those that have gone."""
         self._swept = now = time.monotonic()
+        self._store.sweep()
         for job in list(self._jobs.values()):
             untouched = now - job.touched
             if job.state is JobState.UPLOADING and untouched > UPLOAD_TIMEOUT_S:

@@ -1,22 +1,38 @@
-"""adain-stylize: the client without a window, for files and folders."""
+"""adain-stylize: the client without a window, for files, folders and frames of a film."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
+from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import AdainError
-from adain_client.jobs import Pixels, Progress, Region, StylizeRequest
+from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest
 from adain_client.launcher import connect
-from adain_server.picture_files import SUFFIXES, PictureError, open_picture, save_picture, style_pixels, to_pixels
+from adain_server.picture_files import (
+    SUFFIXES,
+    PictureError,
+    content_pixels,
+    mask_pixels,
+    open_picture,
+    result_picture,
+    save_picture,
+    style_picture,
+)
+from adain_weights.errors import WeightsError
+from adain_weights.styles import read_style, user_styles_folder
+
+CROP = re.compile(r"(?P<path>.+)\[(\d+),(\d+),(\d+),(\d+)\]")
 
 
 class UsageError(Exception):
@@ -25,9 +41,9 @@ class UsageError(Exception):
 
 @dataclass(frozen=True)
 class StyleChoice:
-    """A style picture and its relative weight."""
+    """A style as it was typed: a picture's or a saved style's file, or a name; and its relative weight."""
 
-    path: Path
+    source: str
     weight: float
 
 
@@ -37,29 +53,36 @@ class RegionChoice:
 
     styles: list[StyleChoice]
     alpha: float
+    preserve_color: str
     mask: Path | None
 
 
 @dataclass(frozen=True)
 class LoadedRegion:
-    """A region with its pictures opened; the mask takes each content's size."""
+    """A region with its files opened; the mask takes each content's size."""
 
-    styles: list[tuple[Pixels, float]]
+    styles: list[tuple[StyleSource, float]]
     alpha: float
+    preserve_color: str
     mask: Image.Image | None
 
     def fitted_to(self, size: tuple[int, int]) -> Region:
         """For a content of this width and height."""
-        mask = None if self.mask is None else to_pixels(self.mask.resize(size, Image.Resampling.BILINEAR))
-        return Region(self.styles, alpha=self.alpha, mask=mask)
+        mask = None if self.mask is None else mask_pixels(self.mask, size)
+        return Region(self.styles, alpha=self.alpha, mask=mask, preserve_color=self.preserve_color)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        failures = _stylize_all(options)
-    except (UsageError, PictureError, AdainError) as error:
+        if options.list_styles:
+            failures = _list_styles(options)
+        elif options.save_style is not None:
+            failures = _save_style(options)
+        else:
+            failures = _stylize_all(options)
+    except (UsageError, PictureError, WeightsError, AdainError) as error:
         print(f"adain-stylize: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -72,13 +95,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="adain-stylize", description="Paints pictures in the style of others, through the AdaIN server."
     )
-    parser.add_argument("content", nargs="+", type=Path, metavar="CONTENT", help="a picture, or a folder of pictures")
+    parser.add_argument("content", nargs="*", type=Path, metavar="CONTENT", help="a picture, or a folder of pictures")
     parser.add_argument(
         "--style",
         action="append",
         default=[],
-        metavar="IMAGE[:WEIGHT]",
-        help="a style picture; several are mixed by their relative weights (default weight: 1)",
+        metavar="STYLE[:WEIGHT]",
+        help="a picture, PICTURE[LEFT,TOP,WIDTH,HEIGHT] for a part of it, a saved style's file, or a name from "
+        "--list-styles; several are mixed by their relative weights (default weight: 1)",
     )
     parser.add_argument("--alpha", default="1", metavar="A", help="0 = content, 1 = full style (default: %(default)s)")
     parser.add_argument("--mask", type=Path, metavar="MASK", help="stylize only where this picture is white")
@@ -86,63 +110,213 @@ def _parser() -> argparse.ArgumentParser:
         "--region",
         action="append",
         default=[],
-        metavar="MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA]",
-        help="styles of its own for the white part of a mask, instead of --style, --alpha and --mask; repeatable",
+        metavar="MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA][@COLOUR]",
+        help="styles of its own for the white part of a mask, instead of --style, --alpha and --mask; COLOUR as in "
+        "--preserve-color; repeatable",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT|FOLDER", help="the result's file, or a folder for many"
+        "--preserve-color",
+        choices=protocol.PRESERVE_COLOR,
+        default="none",
+        help="keep the picture's colours: recolour the styles to it (match), or take only their light and dark "
+        "(luminance) (default: %(default)s)",
     )
+    parser.add_argument(
+        "--stroke-size",
+        default="1",
+        metavar="S",
+        help=f"1 = fine; up to {protocol.MAX_STROKE_SIZE:g} = as many times broader (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--detail",
+        default="0.5",
+        metavar="D",
+        help="how much fine detail stays when strokes are broad, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--smooth",
+        metavar="S",
+        help="the pictures are a film's frames, in order of their names: keep this share, 0 to below 1, of the frame "
+        "before's statistics, against flicker",
+    )
+    parser.add_argument("--resume", action="store_true", help="leave out pictures whose result is there already")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="OUT|FOLDER", help="the result's file, or a folder for many"
+    )
+    parser.add_argument("--list-styles", action="store_true", help="name the styles that the server knows, and end")
+    parser.add_argument(
+        "--save-style",
+        metavar="FILE|NAME",
+        help="save the one --style picture as a small file, or under a name in your own styles folder, and end",
+    )
+    for field, meaning in (("title", "what it is called"), ("artist", "who made it"), ("licence", "who may use it")):
+        parser.add_argument(f"--{field}", default="", help=f"with --save-style: {meaning}")
     parser.add_argument("--connection-file", type=Path, metavar="FILE", help="of the server (default: the running one)")
     parser.add_argument("--no-start", action="store_true", help="fail when no server runs, instead of starting one")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
 
-def _stylize_all(options: argparse.Namespace) -> int:
-    """Do every picture; returns how many could not be read or written."""
-    # Everything that can be wrong with the request is found before a server is started.
-    choices = _region_choices(options)
-    contents = _content_paths(options.content)
-    targets = _targets(contents, options.output)
-    regions = [
-        LoadedRegion(
-            styles=[(style_pixels(style.path), style.weight) for style in choice.styles],
-            alpha=choice.alpha,
-            mask=open_picture(choice.mask).convert("L") if choice.mask is not None else None,
-        )
-        for choice in choices
-    ]
-    failures = 0
-    with connect(
+def _connect(options: argparse.Namespace) -> Client:
+    return connect(
         name="adain-stylize",
         connection_file=options.connection_file,
         command=[sys.executable, "-m", "adain_server"],
         start=not options.no_start,
         on_start=lambda message: tqdm.write(message, file=sys.stderr),
-    ) as client:
-        for content, target in zip(contents, targets, strict=True):
+    )
+
+
+def _list_styles(options: argparse.Namespace) -> int:
+    with _connect(options) as client:
+        styles = client.styles()
+    width = max((len(style.name) for style in styles), default=0)
+    for style in styles:
+        about = ", ".join(filter(None, (style.artist, style.title, style.origin, style.licence)))
+        print(f"{style.name:{width}}  {about}")
+    return 0
+
+
+def _save_style(options: argparse.Namespace) -> int:
+    """Save a style picture with its statistics; computed in this process, so no server is needed."""
+    if len(options.style) != 1 or options.region or options.content:
+        raise UsageError("--save-style takes exactly one --style, a picture, and no content.")
+    text = _parse_style(options.style[0]).source
+    target = Path(options.save_style)
+    if target.suffix != ".safetensors":
+        if not protocol.STYLE_NAME.fullmatch(options.save_style):
+            raise UsageError("A style's name has small letters, digits and hyphens only; a file ends in .safetensors.")
+        target = user_styles_folder() / f"{options.save_style}.safetensors"
+    path, crop = _picture_and_crop(text)
+    picture = style_picture(path, crop=crop)
+    # Imported here: it loads torch, which every other use of this command leaves to the server.
+    from adain_server.style_files import save_style
+
+    save_style(
+        target,
+        picture,
+        title=options.title or path.stem,
+        artist=options.artist,
+        origin=f"saved from {path.name}",
+        licence=options.licence,
+    )
+    print(f"Saved {target}")
+    return 0
+
+
+def _stylize_all(options: argparse.Namespace) -> int:
+    """Do every picture; returns how many could not be read or written."""
+    # Everything that can be wrong with the request is found before a server is started.
+    if not options.content or options.output is None:
+        raise UsageError("A picture to paint, and -o with the result's place, are needed.")
+    settings = Settings(
+        stroke_size=_number(options.stroke_size, "--stroke-size", 1, protocol.MAX_STROKE_SIZE),
+        detail=_number(options.detail, "--detail", 0, 1),
+        smoothing=0.0 if options.smooth is None else _number(options.smooth, "--smooth", 0, 0.999),
+        sequence=b"" if options.smooth is None else os.urandom(16),
+    )
+    choices = _region_choices(options)
+    contents = _content_paths(options.content)
+    targets = _targets(contents, options.output)
+    regions = [
+        LoadedRegion(
+            styles=[(_load_style(style.source), style.weight) for style in choice.styles],
+            alpha=choice.alpha,
+            preserve_color=choice.preserve_color,
+            mask=open_picture(choice.mask) if choice.mask is not None else None,
+        )
+        for choice in choices
+    ]
+    waiting = list(zip(contents, targets, strict=True))
+    if options.resume:
+        waiting = _unfinished(waiting, keep_last=bool(settings.sequence))
+    failures = 0
+    with _connect(options) as client, _Bar(len(contents), len(contents) - len(waiting), quiet=options.quiet) as bar:
+        for content, target in waiting:
             try:
-                _stylize_one(client, content, target, regions, quiet=options.quiet)
+                _stylize_one(client, content, target, regions, settings, bar)
             except PictureError as error:
                 # One bad file among many does not cost the others.
-                print(f"adain-stylize: {error}", file=sys.stderr)
+                tqdm.write(f"adain-stylize: {error}", file=sys.stderr)
                 failures += 1
     return failures
 
 
-def _stylize_one(client: Client, path: Path, target: Path, regions: list[LoadedRegion], *, quiet: bool) -> None:
+@dataclass(frozen=True)
+class Settings:
+    """What holds for the whole picture, as StylizeRequest has it."""
+
+    stroke_size: float
+    detail: float
+    smoothing: float
+    sequence: bytes
+
+
+def _stylize_one(
+    client: Client, path: Path, target: Path, regions: list[LoadedRegion], settings: Settings, bar: _Bar
+) -> None:
     picture = open_picture(path)
-    has_alpha = picture.has_transparency_data
-    content = to_pixels(picture.convert("RGBA" if has_alpha else "RGB"))
-    request = StylizeRequest(content, [region.fitted_to(picture.size) for region in regions])
-    with tqdm(
-        total=1.0, desc=path.name, disable=quiet, bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
-    ) as bar:
-        result = client.stylize(request, on_progress=lambda progress: _show(bar, progress))
-        bar.n = 1.0
-        bar.set_postfix_str(str(target))
-    stylized = Image.frombytes("RGBA" if has_alpha else "RGB", picture.size, bytes(result))
-    save_picture(stylized, target)
+    request = StylizeRequest(
+        content_pixels(picture), [region.fitted_to(picture.size) for region in regions], **vars(settings)
+    )
+    result = client.stylize(request, on_progress=bar.show(path.name))
+    save_picture(result_picture(result.pixels), target)
+    bar.finished(str(target))
+    if result.notice:
+        tqdm.write(f"{path.name}: {result.notice}", file=sys.stderr)
+
+
+def _unfinished(pairs: list[tuple[Path, Path]], *, keep_last: bool) -> list[tuple[Path, Path]]:
+    """The pictures whose result is missing.
+
+    Args:
+        pairs: Contents and their results' places, in order.
+        keep_last: Do the last finished one again: a film's next frame needs its statistics.
+    """
+    missing = [index for index, (_, target) in enumerate(pairs) if not target.exists()]
+    if keep_last and missing and missing[0] > 0:
+        missing.insert(0, missing[0] - 1)
+    return [pairs[index] for index in missing]
+
+
+class _Bar:
+    """One bar: of the picture, or of all pictures with pictures a second and what is left."""
+
+    def __init__(self, pictures: int, done: int, *, quiet: bool) -> None:
+        many = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}] {postfix}"
+        one = "{desc}: {percentage:3.0f}%|{bar}| {elapsed} {postfix}"
+        self._bar = tqdm(
+            total=float(pictures),
+            initial=float(done),
+            disable=quiet,
+            unit="pictures",
+            bar_format=many if pictures > 1 else one,
+        )
+        self._done = float(done)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def show(self, name: str) -> Callable[[Progress], None]:
+        """A listener for the progress of a picture of this name."""
+        self._bar.set_description(name)
+
+        def listen(progress: Progress) -> None:
+            begin, end = _STAGES.get(progress.stage, (0.0, 1.0))
+            now = self._done + begin + (end - begin) * progress.step / max(progress.steps, 1)
+            self._bar.set_postfix_str(progress.stage, refresh=False)
+            self._bar.update(max(0.0, now - self._bar.n))
+
+        return listen
+
+    def finished(self, where: str) -> None:
+        """A picture is over."""
+        self._done += 1
+        self._bar.set_postfix_str(where, refresh=False)
+        self._bar.update(self._done - self._bar.n)
 
 
 # Where each stage begins and ends on the progress bar.
@@ -152,24 +326,22 @@ _STAGES = {
     "loading": (0.05, 0.05),
     "style": (0.05, 0.3),
     "encode": (0.3, 0.6),
-    "decode": (0.6, 0.95),
+    "decode": (0.6, 0.9),
+    "enlarge": (0.9, 0.95),
     "download": (0.95, 1.0),
 }
 
 
-def _show(bar: tqdm[None], progress: Progress) -> None:
-    begin, end = _STAGES.get(progress.stage, (0.0, 1.0))
-    bar.n = begin + (end - begin) * progress.step / max(progress.steps, 1)
-    bar.set_postfix_str(progress.stage)
-
-
-def _number(text: str, what: str) -> float:
+def _number(text: str, what: str, least: float, most: float = math.inf) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise UsageError(f"{what} is a number, not '{text}'.")
+    if not least <= value <= most:
+        limits = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
+        raise UsageError(f"{what} is {limits}, not {text}.")
     return value
 
 
@@ -177,42 +349,59 @@ def _region_choices(options: argparse.Namespace) -> list[RegionChoice]:
     if options.region:
         if options.style or options.mask is not None:
             raise UsageError("--region names its own styles and mask; leave --style and --mask away.")
-        return [_parse_region(text) for text in options.region]
+        return [_parse_region(text, options.preserve_color) for text in options.region]
     if not options.style:
         raise UsageError("At least one --style or --region is needed.")
     styles = [_parse_style(text) for text in options.style]
-    return [RegionChoice(styles, _alpha(options.alpha, "--alpha"), options.mask)]
+    return [RegionChoice(styles, _number(options.alpha, "--alpha", 0, 1), options.preserve_color, options.mask)]
 
 
-def _parse_region(text: str) -> RegionChoice:
-    """MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA]."""
+def _parse_region(text: str, preserve_color: str) -> RegionChoice:
+    """MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA][@COLOUR]."""
     mask, separator, rest = text.partition("=")
     if not separator or not mask or not rest:
-        raise UsageError(f"A region is MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA], not '{text}'.")
+        raise UsageError(f"A region is MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA][@COLOUR], not '{text}'.")
+    if not _is_file(rest) and rest.rpartition("@")[2] in protocol.PRESERVE_COLOR:
+        rest, _, preserve_color = rest.rpartition("@")
     alpha = 1.0
-    if "@" in rest and not Path(rest).exists():
+    if "@" in rest and not _is_file(rest):
         rest, _, alpha_text = rest.rpartition("@")
-        alpha = _alpha(alpha_text, f"the alpha of region {mask}")
-    names = [rest] if Path(rest).exists() else rest.split("+")
-    return RegionChoice([_parse_style(name) for name in names], alpha, Path(mask))
-
-
-def _alpha(text: str, what: str) -> float:
-    value = _number(text, what)
-    if not 0 <= value <= 1:
-        raise UsageError(f"{what} is between 0 and 1, not {text}.")
-    return value
+        alpha = _number(alpha_text, f"the alpha of region {mask}", 0, 1)
+    names = [rest] if _is_file(rest) else rest.split("+")
+    return RegionChoice([_parse_style(name) for name in names], alpha, preserve_color, Path(mask))
 
 
 def _parse_style(text: str) -> StyleChoice:
-    """IMAGE or IMAGE:WEIGHT; a file whose name has a colon is found first."""
-    if Path(text).exists() or ":" not in text:
-        return StyleChoice(Path(text), 1.0)
+    """STYLE or STYLE:WEIGHT; a file whose name has a colon is found first."""
+    if _is_file(text) or ":" not in text:
+        return StyleChoice(text, 1.0)
     name, _, weight_text = text.rpartition(":")
-    weight = _number(weight_text, f"the weight of style {name}")
-    if weight < 0:
-        raise UsageError(f"The weight of style {name} is at least 0, not {weight_text}.")
-    return StyleChoice(Path(name), weight)
+    return StyleChoice(name, _number(weight_text, f"the weight of style {name}", 0))
+
+
+def _load_style(text: str) -> StyleSource:
+    """A picture, or a part of one; a saved style's file; or a name, which the server looks up."""
+    if text.endswith(".safetensors"):
+        read_style(Path(text))  # a damaged file is found here, with its path in the message
+        return StyleFile(Path(text).read_bytes())
+    path, crop = _picture_and_crop(text)
+    if crop is None and not path.exists() and protocol.STYLE_NAME.fullmatch(text):
+        return text
+    picture = style_picture(path, crop=crop)
+    return Pixels(picture.tobytes(), picture.height, picture.width)
+
+
+def _picture_and_crop(text: str) -> tuple[Path, tuple[int, int, int, int] | None]:
+    """PICTURE or PICTURE[LEFT,TOP,WIDTH,HEIGHT]; a file whose name ends in brackets is found first."""
+    match = None if _is_file(text) else CROP.fullmatch(text)
+    if match is None:
+        return Path(text), None
+    left, top, width, height = (int(number) for number in match.groups()[1:])
+    return Path(match["path"]), (left, top, width, height)
+
+
+def _is_file(text: str) -> bool:
+    return Path(text).exists()
 
 
 def _content_paths(given: Sequence[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adain_net.tiling import CELL, Box
-from adain_server.pixels import PixelArray, cut, to_picture
+from adain_server.layers import STRIP, Layer, cut
 
 ORIGIN = Box(0, 0, 0, 0)
 
@@ -20,30 +20,31 @@ ORIGIN = Box(0, 0, 0, 0)
 class VisibleColours:
     """A layer's colours with the transparent parts filled in, tile by tile."""
 
-    def __init__(self, layer: PixelArray, device: torch.device) -> None:
+    def __init__(self, layer: Layer) -> None:
         """Average the visible colours over cells of 8 x 8 pixels, and fill the empty cells from their neighbours.
 
         Args:
-            layer: (h, w, 4), R,G,B,A with unassociated alpha, not transparent everywhere.
+            layer: With an alpha channel that is not 0 everywhere.
         """
         self._layer = layer
-        self._device = device
-        height, width = layer.shape[:2]
-        rows, columns = np.arange(0, height, CELL), np.arange(0, width, CELL)
-        sums = np.empty((4, len(rows), len(columns)), dtype=np.float32)
-        # Row by row of cells: a float copy of a whole large layer would need sixteen times its memory.
-        for index, top in enumerate(rows):
-            strip = layer[top : top + CELL].astype(np.float32)
-            strip[:, :, :3] *= strip[:, :, 3:] / 255
-            sums[:, index] = np.add.reduceat(strip.sum(axis=0), columns, axis=0).T
-        cells = torch.from_numpy(sums / 255)[None]
-        self._cells = fill_empty(cells[:, :3], cells[:, 3:])
+        height, width = layer.height, layer.width
+        rows, columns = -(-height // CELL), -(-width // CELL)
+        sums, weights = torch.empty(1, 3, rows, columns), torch.empty(1, 1, rows, columns)
+        for top in range(0, height, STRIP):
+            strip = Box(top, min(top + STRIP, height), 0, width)
+            opacity = self._opacity(strip)
+            part = strip.within(ORIGIN, CELL)
+            part.of(sums).copy_(_cell_sums(layer.colours(strip) * opacity))
+            part.of(weights).copy_(_cell_sums(opacity))
+        self._cells = fill_empty(sums, weights)
 
     def __call__(self, box: Box) -> Tensor:
         """(1, 3, h, w) float32, RGB in 0..1, of a part whose corner is on the cells' grid."""
-        part = cut(self._layer, box)
-        opacity = torch.tensor(part[:, :, 3:], device=self._device).permute(2, 0, 1)[None].float() / 255
-        return torch.lerp(self._surroundings(box).to(self._device), to_picture(part, self._device), opacity)
+        return torch.lerp(self._surroundings(box), self._layer.colours(box), self._opacity(box))
+
+    def _opacity(self, box: Box) -> Tensor:
+        alpha = cut(self._layer.array, box)[:, :, -1].astype(np.float32) / np.float32(self._layer.white)
+        return torch.from_numpy(alpha)[None, None].clamp_(0.0, 1.0)
 
     def _surroundings(self, box: Box) -> Tensor:
         # A cell more on every side, so that the interpolation is the same in every tile.
@@ -55,6 +56,10 @@ class VisibleColours:
         top, left = inside.top * CELL, inside.left * CELL
         height, width = box.size
         return smooth[:, :, top : top + height, left : left + width]
+
+
+def _cell_sums(picture: Tensor) -> Tensor:
+    return functional.avg_pool2d(picture, CELL, ceil_mode=True, divisor_override=1)
 
 
 def fill_empty(colour_sums: Tensor, weights: Tensor) -> Tensor:

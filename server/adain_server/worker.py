@@ -1,17 +1,17 @@
 """The worker: the only process that loads torch and computes. It knows nothing of sockets or clients.
 
-It keeps nothing between jobs but the network: what may be kept (styles' statistics) it hands to its parent, so that a
-dead worker loses nothing.
+What it keeps between jobs only saves time: a worker that is started again does the same job from the same message.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
-from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -19,15 +19,18 @@ import numpy as np
 import torch
 
 from adain_client import protocol
+from adain_net.engine import Engine, TorchEngine
 from adain_net.layout import LayoutError, load_network
 from adain_net.network import AdainNetwork
-from adain_net.statistics import StyleStatistics, mix_statistics
-from adain_net.tiling import Box, TiledContent
-from adain_net.transform import adain_transform
-from adain_server.pixels import PixelArray, cut, pixel_array, to_mask, to_picture, union_mask, write_stylized
-from adain_server.transparency import VisibleColours
+from adain_net.statistics import StyleStatistics
+from adain_server.errors import JobError
+from adain_server.layers import DTYPES, Layer
+from adain_server.ncnn_engine import best_engine
+from adain_server.painting import Painter, Plan, RegionPlan, Style
+from adain_server.picture_files import PictureError, style_picture
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_model
+from adain_weights.styles import parse_style, read_style
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +66,12 @@ def choose_device(wanted: str) -> Device:
     return Device(torch.device("cpu"), cpu, notice)
 
 
-def run_worker(connection: Connection, *, device: str, model: str) -> None:
+def run_worker(connection: Connection, *, device: str, model: str, memory_budget: int) -> None:
     """Load the model, then do jobs until the parent says stop or closes the pipe.
 
     Args:
-        connection: To the parent. device: As ServerConfig.device. model: As ServerConfig.model.
+        connection: To the parent.
+        device, model, memory_budget: As in ServerConfig.
     """
     # The parent decides when to end: Ctrl-C in the terminal reaches the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -75,13 +79,13 @@ def run_worker(connection: Connection, *, device: str, model: str) -> None:
     try:
         chosen = choose_device(device)
         weights = load_model(model)
-        network = load_network(weights.encoder, weights.decoder).eval()
-        network.to(chosen.torch_device)
+        network = load_network(weights.encoder, weights.decoder).eval().requires_grad_(False)
     except (WeightsError, LayoutError) as error:
         _say(connection, "unusable", message=str(error))
         return
+    painter = Painter(_engines(network, chosen), encoder_digest=weights.encoder_digest, memory_budget=memory_budget)
     _say(connection, "ready", device=chosen.name, model=weights.name, notice=chosen.notice)
-    worker = Worker(connection, network, chosen.torch_device)
+    worker = Worker(connection, painter)
     try:
         while (message := _hear(connection))["op"] != "stop":
             if message["op"] == "run":  # a cancel may come for a job that is over
@@ -90,33 +94,41 @@ def run_worker(connection: Connection, *, device: str, model: str) -> None:
         return  # the parent has gone
 
 
+def _engines(network: AdainNetwork, device: Device) -> list[Engine]:
+    """What computes, and what takes over when a graphics card's memory is too small."""
+    processor = best_engine(network)
+    if device.torch_device.type == "cpu":
+        return [processor]
+    return [TorchEngine(network, device.torch_device), processor]
+
+
 class Worker:
     """Does jobs, one at a time."""
 
-    def __init__(self, connection: Connection, network: AdainNetwork, device: torch.device) -> None:
+    def __init__(self, connection: Connection, painter: Painter) -> None:
         self._connection = connection
-        self._network = network
-        self._device = device
+        self._painter = painter
         self._job = b""
 
     def do(self, message: dict[str, Any]) -> None:
         """Do the job of a `run` message and say how it ended."""
         self._job = message["job"]
-        memory = SharedMemory(name=message["segment"])
-        assert memory.buf is not None
-        reply = self._attempt(message, memory.buf)
+        memory = AttachedMemory()
+        reply = self._attempt(message, memory)
         # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.
         memory.close()
         _say(self._connection, job=self._job, **reply)
 
-    def _attempt(self, message: dict[str, Any], buffer: memoryview) -> dict[str, Any]:
+    def _attempt(self, message: dict[str, Any], memory: AttachedMemory) -> dict[str, Any]:
         """Do a job and turn whatever happens into the reply."""
         try:
-            return {"op": "finished", "digest": self._stylize(message, buffer)}
+            return self._paint(message, memory)
         except Cancelled:
             return {"op": "cancelled"}
+        except JobError as error:
+            return {"op": "failed", "code": error.code, "message": str(error)}
         except (torch.OutOfMemoryError, MemoryError):
-            sentence = "The picture does not fit the device's memory; scale it down."
+            sentence = "There is not enough memory for this picture; close other programs, or scale it down."
             return {"op": "failed", "code": "OUT_OF_MEMORY", "message": sentence}
         except (EOFError, OSError):
             raise
@@ -124,62 +136,40 @@ class Worker:
             log.exception("job failed")
             return {"op": "failed", "code": "INTERNAL", "message": "The server made a mistake; its log says more."}
 
-    @torch.inference_mode()
-    def _stylize(self, message: dict[str, Any], buffer: memoryview) -> bytes:
-        """Do a job in its memory and return the result's digest."""
-        content, out = _part(buffer, message["content"]), _part(buffer, message["result"])
-        height, width, channels = content.shape
-        out[:] = content
-        opacity = content[:, :, 3:] if channels == 4 and content[:, :, 3].min() < 255 else None
-        regions = [region for region in message["regions"] if _selects(region, buffer, opacity)]
-        if regions:
-            masks = [_part(buffer, region["mask"]) if region["mask"] is not None else None for region in regions]
-            tiled = TiledContent(
-                self._network,
-                self._colours(content) if opacity is None else VisibleColours(content, self._device),
-                [None if mask is None else to_mask(mask) for mask in masks],
-                height=height,
-                width=width,
-                opacity=None if opacity is None else to_mask(opacity),
-            )
-            styles = [self._style(region, message["styles"], buffer) for region in regions]
-            transforms = [
-                adain_transform(own, style, alpha=region["alpha"])
-                for own, style, region in zip(tiled.statistics(self._check), styles, regions, strict=True)
-            ]
-
-            def write(part: Box, painted: torch.Tensor) -> None:
-                write_stylized(painted, union_mask(masks, part), cut(out, part))
-
-            tiled.decode(transforms, write, self._check)
-        return protocol.blob_digest(out.data, height, width, channels)
-
-    def _style(
-        self, region: dict[str, Any], styles: dict[bytes, dict[str, Any]], buffer: memoryview
-    ) -> StyleStatistics:
-        """A region's mixed style; statistics that are new are told to the parent, and kept for the next region."""
-        parts = []
-        for digest in region["styles"]:
-            style = styles[digest]
-            if style["statistics"] is None:
-                picture = _part(buffer, style["part"])
-                # In tiles as well: a style may be as large as a content.
-                tiled = TiledContent(
-                    self._network,
-                    self._colours(picture),
-                    [None],
-                    height=picture.shape[0],
-                    width=picture.shape[1],
-                    feature_bytes=0,
+    def _paint(self, message: dict[str, Any], memory: AttachedMemory) -> dict[str, Any]:
+        result = message["result"]
+        out = memory.layer(result).array
+        plan = Plan(
+            content=memory.layer(message["content"]),
+            content_key=message["content"]["digest"],
+            out=out,
+            regions=[
+                RegionPlan(
+                    mask=memory.layer(region["mask"]) if region["mask"] is not None else None,
+                    mask_key=region["mask"]["digest"] if region["mask"] is not None else None,
+                    styles=[_style(style, memory) for style in region["styles"]],
+                    alpha=region["alpha"],
+                    preserve_color=region["preserve_color"],
                 )
-                (statistics,) = tiled.statistics(lambda _stage, step, steps: self._check("style", step, steps))
-                style["statistics"] = pack_statistics(statistics)
-                _say(self._connection, "style", digest=digest, statistics=style["statistics"])
-            parts.append(unpack_statistics(style["statistics"], self._device))
-        return mix_statistics(parts, region["weights"])
-
-    def _colours(self, picture: PixelArray) -> Callable[[Box], torch.Tensor]:
-        return lambda box: to_picture(cut(picture, box), self._device)
+                for region in message["regions"]
+            ],
+            stroke_size=message["stroke_size"],
+            detail=message["detail"],
+            smoothing=message["smoothing"],
+            previous=[unpack_statistics(packed) for packed in message["previous"]],
+        )
+        painted = self._painter.paint(plan, self._check)
+        for key, statistics in painted.new_styles.items():
+            if isinstance(key, bytes):  # a picture that came over the wire, and may come again
+                _say(self._connection, "style", digest=key, statistics=pack_statistics(statistics))
+        hasher = protocol.blob_hasher(result)
+        hasher.update(out.data)
+        return {
+            "op": "finished",
+            "digest": hasher.digest(),
+            "notice": painted.notice,
+            "statistics": [pack_statistics(statistics) for statistics in painted.statistics],
+        }
 
     def _check(self, stage: str, step: int, steps: int) -> None:
         """Report a stage; raises Cancelled when the job is no longer wanted."""
@@ -188,6 +178,62 @@ class Worker:
             if message["op"] == "cancel" and message["job"] == self._job:
                 raise Cancelled
         _say(self._connection, "progress", job=self._job, stage=stage, step=step, steps=steps)
+
+
+class AttachedMemory:
+    """The pieces of shared memory that a job names."""
+
+    def __init__(self) -> None:
+        self._attached: dict[str, SharedMemory] = {}
+
+    def view(self, place: dict[str, Any]) -> memoryview:
+        """A piece's bytes."""
+        name = place["segment"]
+        if name not in self._attached:
+            self._attached[name] = SharedMemory(name=name)
+        buffer = self._attached[name].buf
+        assert buffer is not None
+        return buffer
+
+    def layer(self, place: dict[str, Any]) -> Layer:
+        """A picture in such memory; no copy."""
+        dtype, layout = DTYPES[place["depth"]], place["layout"]
+        shape = (place["height"], place["width"], protocol.LAYOUTS[layout])
+        pixels = np.frombuffer(self.view(place), dtype=dtype, count=math.prod(shape))
+        return Layer(pixels.reshape(shape), layout)
+
+    def close(self) -> None:
+        """Let go of everything; nothing may use it any more."""
+        for memory in self._attached.values():
+            memory.close()
+
+
+def _style(style: dict[str, Any], memory: AttachedMemory) -> Style:
+    """A style of a `run` message. Raises JobError BAD_STYLE."""
+    weight = style["weight"]
+    if "path" in style:
+        return _style_from_file(Path(style["path"]), weight)
+    key = style["digest"]
+    if "file" in style:
+        place = style["file"]
+        return Style(key, weight, saved=parse_style(bytes(memory.view(place)[: place["size"]])))
+    return Style(
+        key,
+        weight,
+        picture=memory.layer(style["picture"]) if style["picture"] is not None else None,
+        statistics=unpack_statistics(style["statistics"]) if style["statistics"] is not None else None,
+    )
+
+
+def _style_from_file(path: Path, weight: float) -> Style:
+    """A style that has a name: a saved one, or a picture of the user's own."""
+    try:
+        key = (str(path), path.stat().st_mtime_ns)
+        if path.suffix == ".safetensors":
+            return Style(key, weight, saved=read_style(path))
+        return Style(key, weight, picture=Layer(np.array(style_picture(path)), "RGB"))
+    except (OSError, WeightsError, PictureError) as error:
+        raise JobError("BAD_STYLE", f"The style {path.stem} cannot be read: {error}") from None
 
 
 def _say(connection: Connection, op: str, **fields: Any) -> None:
@@ -199,25 +245,13 @@ def _hear(connection: Connection) -> dict[str, Any]:
     return message
 
 
-def _selects(region: dict[str, Any], buffer: memoryview, opacity: PixelArray | None) -> bool:
-    """A region has at least one pixel that is seen."""
-    if region["mask"] is None:
-        return opacity is None or bool(opacity.any())
-    mask = _part(buffer, region["mask"])
-    return bool(mask.any() if opacity is None else (mask.astype(bool) & opacity.astype(bool)).any())
-
-
-def _part(buffer: memoryview, part: dict[str, int]) -> PixelArray:
-    return pixel_array(buffer[part["offset"] :], part["height"], part["width"], part["channels"])
-
-
 def pack_statistics(statistics: StyleStatistics) -> bytes:
     """One style's mean and deviation as float32 bytes: 4 KB for 512 channels."""
     both = torch.stack([statistics.mean[0], statistics.std[0]])
     return both.float().cpu().numpy().tobytes()
 
 
-def unpack_statistics(packed: bytes, device: torch.device) -> StyleStatistics:
+def unpack_statistics(packed: bytes) -> StyleStatistics:
     """The reverse of pack_statistics()."""
-    both = torch.tensor(np.frombuffer(packed, dtype=np.float32).reshape(2, 1, -1), device=device)
+    both = torch.tensor(np.frombuffer(packed, dtype=np.float32).reshape(2, 1, -1))
     return StyleStatistics(both[0], both[1])

@@ -27,9 +27,9 @@ class WorkerProcess:
         inbox: A socket that gets the worker's messages; an empty one means that the worker has died.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], *, device: str, model: str) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], *, device: str, model: str, memory_budget: int) -> None:
         self._context = context
-        self._arguments = (device, model)
+        self._arguments = (device, model, memory_budget)
         self.inbox: zmq.Socket[bytes]
         self._start()
 
@@ -79,11 +79,11 @@ class WorkerProcess:
         self._pump.start()
 
 
-def _run(connection: Connection, device: str, model: str) -> None:
+def _run(connection: Connection, device: str, model: str, memory_budget: int) -> None:
     # Imported here, so that the parent, which never computes, does not load torch.
     from adain_server.worker import run_worker
 
-    run_worker(connection, device=device, model=model)
+    run_worker(connection, device=device, model=model, memory_budget=memory_budget)
 
 
 def _pump(connection: Connection, outbox: zmq.Socket[bytes]) -> None:

@@ -15,15 +15,10 @@ from adain_client.client import Client
 from adain_client.errors import CancelledError, RequestError
 from adain_client.jobs import Pixels, Progress, Region, StylizeJob, StylizeRequest
 from adain_net.network import AdainNetwork
-from helpers import RunningServer, picture_pixels, pixels_tensor, random_pixels, request
+from helpers import RunningServer, array_pixels, picture_pixels, pixels_array, pixels_tensor, random_pixels, request
 from raw_peer import RawPeer
 
 STYLE = "van-gogh-road-to-tarascon.jpg"
-
-
-def _array(pixels: Pixels | bytearray, like: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    data = pixels.data if isinstance(pixels, Pixels) else pixels
-    return np.frombuffer(data, dtype=np.uint8).reshape(like.height, like.width, like.channels)
 
 
 def test_hello_says_who_answers(client: Client) -> None:
@@ -41,16 +36,14 @@ def test_result_is_the_networks(client: Client, network: AdainNetwork) -> None:
     expected = network.stylize(
         pixels_tensor(content), [pixels_tensor(first), pixels_tensor(second)], style_weights=[3, 1], alpha=0.8
     )
-    painted = pixels_tensor(Pixels(result, content.height, content.width, 3))
+    painted = pixels_tensor(result.pixels)
     assert float((painted - expected).abs().max()) <= 1.01 / 255
 
 
 def test_progress_ends_with_the_download(client: Client) -> None:
     """Stages come in order, each step at most the steps, the last one complete."""
     seen: list[Progress] = []
-    client.stylize(
-        request(random_pixels(40, 40, 3), [(random_pixels(40, 40, 3, seed=1), 1.0)]), on_progress=seen.append
-    )
+    client.stylize(request(random_pixels(40, 40), [(random_pixels(40, 40, seed=1), 1.0)]), on_progress=seen.append)
     order = ["upload", "loading", "queued", "style", "encode", "decode", "download"]
     positions = [order.index(progress.stage) for progress in seen]
     assert positions == sorted(positions)
@@ -60,25 +53,25 @@ def test_progress_ends_with_the_download(client: Client) -> None:
 
 def test_several_chunks_arrive_whole(client: Client) -> None:
     """A picture of more chunks than the window: with an empty mask it comes back bit for bit."""
-    content = random_pixels(2500, 2500, 3)
-    nothing = Pixels(bytes(2500 * 2500), 2500, 2500, 1)
-    wanted = request(content, [(random_pixels(16, 16, 3), 1.0)], mask=nothing)
-    assert client.stylize(wanted) == content.data
+    content = random_pixels(2500, 2500)
+    nothing = Pixels(bytes(2500 * 2500), 2500, 2500, "Y")
+    wanted = request(content, [(random_pixels(16, 16), 1.0)], mask=nothing)
+    assert client.stylize(wanted).pixels == content
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 13), (17, 1), (31, 47)])
 def test_odd_sizes_come_back_exactly(client: Client, height: int, width: int) -> None:
     """One pixel, one row, one column, primes."""
-    content = random_pixels(height, width, 3)
-    result = client.stylize(request(content, [(random_pixels(20, 20, 3), 1.0)]))
-    assert len(result) == height * width * 3
+    content = random_pixels(height, width)
+    result = client.stylize(request(content, [(random_pixels(20, 20), 1.0)]))
+    assert (result.pixels.height, result.pixels.width) == (height, width)
 
 
 def test_alpha_channel_comes_back_unchanged(client: Client) -> None:
     """RGBA in, RGBA out, with the very alpha; the colours are painted."""
-    content = random_pixels(48, 56, 4)
-    result = _array(client.stylize(request(content, [(picture_pixels(STYLE, side=64), 1.0)])), content)
-    before = _array(content, content)
+    content = random_pixels(48, 56, "RGBA")
+    result = pixels_array(client.stylize(request(content, [(picture_pixels(STYLE, side=64), 1.0)])).pixels)
+    before = pixels_array(content)
     assert np.array_equal(result[:, :, 3], before[:, :, 3])
     assert not np.array_equal(result[:, :, :3], before[:, :, :3])
 
@@ -86,15 +79,15 @@ def test_alpha_channel_comes_back_unchanged(client: Client) -> None:
 def test_hidden_colours_have_no_influence(client: Client) -> None:
     """What lies under transparent pixels changes no visible one, neither through statistics nor as a neighbour."""
     photo = picture_pixels("chelsea.jpg", side=96)
-    layer = np.dstack([_array(photo, photo), np.zeros((photo.height, photo.width), dtype=np.uint8)])
+    layer = np.dstack([pixels_array(photo), np.zeros((photo.height, photo.width), dtype=np.uint8)])
     layer[10:80, 20:110, 3] = 255
     layer[80:84, 20:110, 3] = 90
     hidden = layer[:, :, 3] == 0
     results = []
     for colour in ((0, 0, 0), (255, 0, 255)):
         layer[hidden, :3] = colour
-        content = Pixels(layer.tobytes(), photo.height, photo.width, 4)
-        result = _array(client.stylize(request(content, [(picture_pixels(STYLE, side=64), 1.0)])), content)
+        content = array_pixels(layer, "RGBA")
+        result = pixels_array(client.stylize(request(content, [(picture_pixels(STYLE, side=64), 1.0)])).pixels)
         assert np.array_equal(result[:, :, 3], layer[:, :, 3])
         results.append(result[~hidden].astype(int))
     assert np.abs(results[0] - results[1]).max() <= 1
@@ -102,11 +95,11 @@ def test_hidden_colours_have_no_influence(client: Client) -> None:
 
 def test_fully_transparent_layer_comes_back(client: Client) -> None:
     """Nothing is seen, so nothing is painted: bit for bit."""
-    layer = random_pixels(30, 20, 4)
-    pixels = np.array(_array(layer, layer))
+    layer = random_pixels(30, 20, "RGBA")
+    pixels = np.array(pixels_array(layer))
     pixels[:, :, 3] = 0
-    content = Pixels(pixels.tobytes(), 30, 20, 4)
-    assert client.stylize(request(content, [(random_pixels(20, 20, 3), 1.0)])) == content.data
+    content = array_pixels(pixels, "RGBA")
+    assert client.stylize(request(content, [(random_pixels(20, 20), 1.0)])).pixels == content
 
 
 def test_mask_keeps_the_outside_bit_for_bit(client: Client) -> None:
@@ -114,9 +107,9 @@ def test_mask_keeps_the_outside_bit_for_bit(client: Client) -> None:
     content = picture_pixels("chelsea.jpg", side=96)
     mask = np.zeros((content.height, content.width, 1), dtype=np.uint8)
     mask[20:60, 30:90], mask[60:64, 30:90] = 255, 128
-    selection = Pixels(mask.tobytes(), content.height, content.width, 1)
+    selection = array_pixels(mask, "Y")
     wanted = request(content, [(picture_pixels(STYLE, side=96), 1.0)], mask=selection)
-    result, before = _array(client.stylize(wanted), content), _array(content, content)
+    result, before = pixels_array(client.stylize(wanted).pixels), pixels_array(content)
     outside = mask[:, :, 0] == 0
     assert np.array_equal(result[outside], before[outside])
     assert np.abs(result[20:60, 30:90].astype(int) - before[20:60, 30:90]).mean() > 5
@@ -129,24 +122,23 @@ def test_two_regions_get_their_own_styles_in_one_job(client: Client) -> None:
     content, style, other = (picture_pixels(name, side=96) for name in ("chelsea.jpg", STYLE, "coffee.jpg"))
     masks = [np.zeros((content.height, content.width, 1), dtype=np.uint8) for _ in range(3)]
     masks[0][:, :32], masks[1][:, 72:] = 255, 255
-    pixels = [Pixels(mask.tobytes(), content.height, content.width, 1) for mask in masks]
+    pixels = [array_pixels(mask, "Y") for mask in masks]
     regions = [Region([(style, 1.0)], mask=pixels[0]), Region([(other, 1.0)], alpha=0.7, mask=pixels[1])]
-    together = _array(
-        client.stylize(StylizeRequest(content, [*regions, Region([(style, 1.0)], mask=pixels[2])])), content
-    )
+    third = Region([(style, 1.0)], mask=pixels[2])
+    together = pixels_array(client.stylize(StylizeRequest(content, [*regions, third])).pixels)
     for region, mask in zip(regions, masks, strict=False):
-        alone = _array(client.stylize(StylizeRequest(content, [region])), content)
+        alone = pixels_array(client.stylize(StylizeRequest(content, [region])).pixels)
         inside = mask[:, :, 0] == 255
         # 40 columns lie between the two, so neither reaches the other through the decoder's margin.
         assert np.abs(together[inside].astype(int) - alone[inside]).max() <= 1
     outside = (masks[0] + masks[1])[:, :, 0] == 0
-    assert np.array_equal(together[outside], _array(content, content)[outside])
+    assert np.array_equal(together[outside], pixels_array(content)[outside])
 
 
 def test_two_clients_at_once_get_their_own_results(server: RunningServer, network: AdainNetwork) -> None:
     """Two clients with different pictures, at the same moment, three times each: each gets its own."""
     style = picture_pixels(STYLE, side=64)
-    contents = [random_pixels(64, 64, 3, seed=seed) for seed in (1, 2)]
+    contents = [random_pixels(64, 64, seed=seed) for seed in (1, 2)]
     expected = [network.stylize(pixels_tensor(content), [pixels_tensor(style)]) for content in contents]
     worst = [0.0, 0.0]
 
@@ -155,7 +147,7 @@ def test_two_clients_at_once_get_their_own_results(server: RunningServer, networ
         with server.client() as own:
             for _ in range(3):
                 result = own.stylize(request(content, [(style, 1.0)]))
-                painted = pixels_tensor(Pixels(result, 64, 64, 3))
+                painted = pixels_tensor(result.pixels)
                 worst[index] = max(worst[index], float((painted - expected[index]).abs().max()))
 
     threads = [threading.Thread(target=work, args=(index,)) for index in (0, 1)]
@@ -175,11 +167,11 @@ def test_clients_take_turns(server: RunningServer) -> None:
     def work(name: str, delay_s: float) -> None:
         time.sleep(delay_s)
         with server.client() as own:
-            own.stylize(request(random_pixels(256, 256, 3, seed=hash(name) % 1000), [(style, 1.0)]))
+            own.stylize(request(random_pixels(256, 256, seed=hash(name) % 1000), [(style, 1.0)]))
         finished.append(name)
 
     with RawPeer(server) as greedy:
-        jobs = [StylizeJob(request(random_pixels(256, 256, 3, seed=s), [(style, 1.0)])) for s in range(4)]
+        jobs = [StylizeJob(request(random_pixels(256, 256, seed=s), [(style, 1.0)])) for s in range(4)]
         for job in jobs:
             greedy.upload(job)
         thread = threading.Thread(target=work, args=("modest", 0.0))
@@ -196,20 +188,20 @@ def test_clients_take_turns(server: RunningServer) -> None:
 def test_cancel_ends_the_job_and_frees_the_server(client: Client) -> None:
     """A job that is cancelled while it runs raises CancelledError; the next job works."""
     stages: list[str] = []
-    big = request(random_pixels(900, 900, 3), [(random_pixels(64, 64, 3, seed=5), 1.0)])
+    big = request(random_pixels(900, 900), [(random_pixels(64, 64, seed=5), 1.0)])
     started = time.monotonic()
     with pytest.raises(CancelledError):
         client.stylize(big, on_progress=lambda p: stages.append(p.stage), cancelled=lambda: "encode" in stages)
     assert "decode" not in stages
     assert time.monotonic() - started < 60
-    small = request(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3), 1.0)])
-    assert len(client.stylize(small)) == 16 * 16 * 3
+    small = request(random_pixels(16, 16), [(random_pixels(16, 16), 1.0)])
+    assert len(client.stylize(small).pixels.data) == 16 * 16 * 3
 
 
 def test_cancel_before_the_upload_is_over(server: RunningServer) -> None:
     """A job is cancelled between open and upload: confirmed once, then unknown."""
     with RawPeer(server) as peer:
-        job = StylizeJob(request(random_pixels(32, 32, 3), [(random_pixels(32, 32, 3), 1.0)]))
+        job = StylizeJob(request(random_pixels(32, 32), [(random_pixels(32, 32), 1.0)]))
         assert peer.ask(*job.open())["op"] == "grant"
         assert peer.ask(*job.cancel())["op"] == "cancelled"
         assert peer.ask(*job.cancel())["code"] == "ALREADY_DONE"
@@ -218,10 +210,10 @@ def test_cancel_before_the_upload_is_over(server: RunningServer) -> None:
 
 def test_known_style_is_not_asked_for_again(server: RunningServer) -> None:
     """After one job with a style, the next job's grant needs the content only."""
-    style = random_pixels(40, 50, 3, seed=77)
+    style = random_pixels(40, 50, seed=77)
     with server.client() as first:
-        first.stylize(request(random_pixels(24, 24, 3, seed=1), [(style, 1.0)]))
-    content = random_pixels(24, 24, 3, seed=2)
+        first.stylize(request(random_pixels(24, 24, seed=1), [(style, 1.0)]))
+    content = random_pixels(24, 24, seed=2)
     with RawPeer(server) as peer:
         grant = peer.ask(*StylizeJob(request(content, [(style, 1.0)])).open())
     assert grant["need"] == [content.digest]
@@ -230,31 +222,57 @@ def test_known_style_is_not_asked_for_again(server: RunningServer) -> None:
 def test_same_picture_as_content_and_style(client: Client) -> None:
     """One upload serves both; painting a picture in its own style gives nearly what alpha 0 gives."""
     picture = picture_pixels("coffee.jpg", side=64)
-    own = _array(client.stylize(request(picture, [(picture, 1.0)])), picture)
-    same = _array(client.stylize(request(picture, [(picture, 1.0)], alpha=0.0)), picture)
+    own = pixels_array(client.stylize(request(picture, [(picture, 1.0)])).pixels)
+    same = pixels_array(client.stylize(request(picture, [(picture, 1.0)], alpha=0.0)).pixels)
     assert np.abs(own.astype(int) - same).max() <= 2
 
 
+SETTINGS: dict[str, object] = {"stroke_size": 1.0, "detail": 0.5, "preview": 0}
+
+
 def _open(*, job: bytes = b"j" * 16, content: dict[str, object] | None = None, **changes: object) -> list[bytes]:
-    """An `open` of one region; changes are the region's."""
-    blob = random_pixels(8, 8, 3).blob()
-    region = {"mask": None, "styles": [{"blob": blob, "weight": 1.0}], "alpha": 1.0, **changes}
-    return [protocol.pack("open", job=job, content=content or blob, regions=[region])]
+    """An `open` of one region; changes are the region's or the settings'."""
+    blob = random_pixels(8, 8).blob()
+    region = {
+        "mask": None,
+        "styles": [{"source": blob, "weight": 1.0}],
+        "alpha": 1.0,
+        "preserve_color": "none",
+        **{name: value for name, value in changes.items() if name not in {*SETTINGS, "sequence"}},
+    }
+    settings = {name: changes.get(name, value) for name, value in SETTINGS.items()}
+    if "sequence" in changes:
+        settings["sequence"] = changes["sequence"]
+    return [protocol.pack("open", job=job, content=content or blob, regions=[region], **settings)]
 
 
-_BLOB = random_pixels(8, 8, 3).blob()
+_BLOB = random_pixels(8, 8).blob()
 REFUSED = {
     "no rows": ({"content": {**_BLOB, "height": 0}}, "BAD_SHAPE"),
-    "two channels": ({"content": {**_BLOB, "channels": 2}}, "BAD_SHAPE"),
-    "style with alpha": ({"styles": [{"blob": {**_BLOB, "channels": 4}, "weight": 1.0}]}, "BAD_SHAPE"),
+    "unknown layout": ({"content": {**_BLOB, "layout": "CMYK"}}, "BAD_DEPTH"),
+    "unknown depth": ({"content": {**_BLOB, "depth": "f64"}}, "BAD_DEPTH"),
+    "unknown depth of a style": ({"styles": [{"source": {**_BLOB, "depth": ""}, "weight": 1.0}]}, "BAD_DEPTH"),
     "mask with colours": ({"mask": _BLOB}, "BAD_SHAPE"),
-    "mask of another size": ({"mask": {**_BLOB, "channels": 1, "width": 9}}, "MASK_SHAPE"),
+    "mask of another size": ({"mask": {**_BLOB, "layout": "Y", "width": 9}}, "MASK_SHAPE"),
     "beyond every limit": ({"content": {**_BLOB, "height": 2**32, "width": 2**20}}, "TOO_LARGE"),
     "product overflows 64 bits": ({"content": {**_BLOB, "height": 2**53, "width": 2**53}}, "TOO_LARGE"),
-    "style beyond every limit": ({"styles": [{"blob": {**_BLOB, "height": 2**32}, "weight": 1.0}]}, "TOO_LARGE"),
-    "negative weight": ({"styles": [{"blob": _BLOB, "weight": -1.0}, {"blob": _BLOB, "weight": 2.0}]}, "BAD_FIELD"),
-    "no weight": ({"styles": [{"blob": _BLOB, "weight": 0.0}]}, "BAD_FIELD"),
+    "style beyond every limit": ({"styles": [{"source": {**_BLOB, "height": 2**32}, "weight": 1.0}]}, "TOO_LARGE"),
+    "negative weight": ({"styles": [{"source": _BLOB, "weight": -1.0}, {"source": _BLOB, "weight": 2.0}]}, "BAD_FIELD"),
+    "no weight": ({"styles": [{"source": _BLOB, "weight": 0.0}]}, "BAD_FIELD"),
     "alpha above 1": ({"alpha": 1.5}, "BAD_FIELD"),
+    "weight that is not a number": ({"styles": [{"source": _BLOB, "weight": float("nan")}]}, "BAD_FIELD"),
+    "unknown way to keep colours": ({"preserve_color": "mach"}, "BAD_FIELD"),
+    "stroke below 1": ({"stroke_size": 0.5}, "BAD_FIELD"),
+    "stroke above the limit": ({"stroke_size": 33.0}, "BAD_FIELD"),
+    "detail above 1": ({"detail": 1.1}, "BAD_FIELD"),
+    "smoothing of 1": ({"sequence": {"id": b"s" * 16, "smoothing": 1.0}}, "BAD_FIELD"),
+    "name of no style": ({"styles": [{"source": "no-such-style", "weight": 1.0}]}, "UNKNOWN_STYLE"),
+    **{
+        f"name {name!r}": ({"styles": [{"source": name, "weight": 1.0}]}, "BAD_NAME")
+        for name in ("", "../secret", "/etc/passwd", "a\0b", "http://x", "A", "-a")
+    },
+    "empty style file": ({"styles": [{"source": {"digest": b"d" * 32, "size": 0}, "weight": 1.0}]}, "BAD_STYLE"),
+    "huge style file": ({"styles": [{"source": {"digest": b"d" * 32, "size": 2**21}, "weight": 1.0}]}, "BAD_STYLE"),
 }
 
 
@@ -300,14 +318,14 @@ def test_too_many_jobs_of_one_client_are_busy(server: RunningServer) -> None:
 def test_request_error_carries_the_servers_sentence(client: Client) -> None:
     """What the server says reaches the user of the client."""
     with pytest.raises(RequestError, match="at least 0") as caught:
-        client.stylize(request(random_pixels(8, 8, 3), [(random_pixels(8, 8, 3), -1.0)]))
+        client.stylize(request(random_pixels(8, 8), [(random_pixels(8, 8), -1.0)]))
     assert caught.value.code == "BAD_FIELD" and not caught.value.retryable
 
 
 def test_pixels_that_do_not_fit_their_shape_are_refused() -> None:
     """A caller's mistake is found before anything is sent."""
     with pytest.raises(ValueError, match="not a picture"):
-        Pixels(b"x" * 11, 2, 2, 3)
+        Pixels(b"x" * 11, 2, 2)
 
 
 def test_torch_is_not_in_the_io_process(server: RunningServer) -> None:

@@ -20,10 +20,11 @@ from adain_client import launcher, protocol
 from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
 from adain_client.errors import ServerUnavailableError
+from adain_client.jobs import StylizeJob
 from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid
 from raw_peer import RawPeer
 
-SMALL = request(random_pixels(16, 16, 3), [(random_pixels(16, 16, 3, seed=1), 1.0)])
+SMALL = request(random_pixels(16, 16), [(random_pixels(16, 16, seed=1), 1.0)])
 
 
 def _refusal(*options: str) -> str:
@@ -68,10 +69,7 @@ def test_sigterm_ends_cleanly(own_server: RunningServer) -> None:
 def test_sigterm_tells_waiting_clients(own_server: RunningServer) -> None:
     """A job that cannot be finished is answered with SHUTTING_DOWN, which is retryable."""
     with RawPeer(own_server) as peer:
-        blob = random_pixels(8, 8, 3).blob()
-        regions = [{"mask": None, "styles": [{"blob": blob, "weight": 1.0}], "alpha": 1.0}]
-        header = protocol.pack("open", job=b"j" * 16, content=blob, regions=regions)
-        assert peer.ask([header])["op"] == "grant"
+        assert peer.ask(*StylizeJob(SMALL).open())["op"] == "grant"
         own_server.process.terminate()
         answer = peer.receive_answer()
         assert (answer["code"], answer["retryable"]) == ("SHUTTING_DOWN", True)
@@ -135,7 +133,7 @@ def tcp_server() -> Iterator[RunningServer]:
 def test_tcp_serves_the_holder_of_the_connection_file(tcp_server: RunningServer) -> None:
     """With the keys of the connection file a job runs over tcp."""
     with tcp_server.client() as client:
-        assert len(client.stylize(SMALL)) == 16 * 16 * 3
+        assert len(client.stylize(SMALL).pixels.data) == 16 * 16 * 3
 
 
 def test_tcp_delivers_nothing_without_the_keys(tcp_server: RunningServer) -> None:
@@ -213,7 +211,7 @@ def test_launcher_starts_a_server_and_finds_it_again() -> None:
                 assert len(said) == 1 and "ends by itself" in said[0]
                 with launcher.connect(name="second", connection_file=path, command=["/no/such/command"]) as second:
                     assert second.hello().boot == first.hello().boot
-                    assert len(second.stylize(SMALL)) == 16 * 16 * 3
+                    assert len(second.stylize(SMALL).pixels.data) == 16 * 16 * 3
             finally:
                 os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + 15
@@ -282,11 +280,12 @@ def test_debians_python_can_be_a_client(server: RunningServer) -> None:
     python = _debians_python()
     program = (
         "import sys; from pathlib import Path; from adain_client import launcher; from adain_client.jobs import *\n"
-        "style = Pixels(bytes(range(192)), 8, 8, 3)\n"
+        "style = Pixels(bytes(range(192)), 8, 8)\n"
         "client = launcher.connect(name='debian', connection_file=Path(sys.argv[1]), start=False)\n"
         "with client:\n"
-        "    result = client.stylize(StylizeRequest(Pixels(bytes(30 * 40 * 4), 30, 40, 4), [Region([(style, 1.0)])]))\n"
-        "print(len(result), sys.prefix)\n"
+        "    content = Pixels(bytes(30 * 40 * 4), 30, 40, 'RGBA')\n"
+        "    result = client.stylize(StylizeRequest(content, [Region([(style, 1.0)])]))\n"
+        "print(len(result.pixels.data), sys.prefix)\n"
     )
     plugin = Path(launcher.__file__).parent.parent
     run = subprocess.run(

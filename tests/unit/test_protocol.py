@@ -12,16 +12,33 @@ import pytest
 import adain_client
 from adain_client import protocol
 from adain_client.errors import ProtocolError
+from adain_client.jobs import Pixels
 from adain_client.protocol import FROM_CLIENT, FROM_SERVER, pack, unpack
 
 SPECIFICATION = (Path(adain_client.__file__).parent / "PROTOCOL.md").read_text()
 JOB = bytes(range(16))
-BLOB = {"digest": b"d" * 32, "height": 2, "width": 3, "channels": 3}
-REGION = {"mask": None, "styles": [{"blob": BLOB, "weight": 1.0}], "alpha": 0.5}
+BLOB = {"digest": b"d" * 32, "height": 2, "width": 3, "layout": "RGB", "depth": "u8"}
+FILE = {"digest": b"f" * 32, "size": 7}
+REGION = {
+    "mask": None,
+    "styles": [{"source": source, "weight": 1.0} for source in (BLOB, FILE, "ink")],
+    "alpha": 0.5,
+    "preserve_color": "none",
+}
 
 MESSAGES: dict[str, dict[str, Any]] = {
     "hello": {"client": "test"},
-    "open": {"job": JOB, "content": BLOB, "regions": [REGION]},
+    "styles": {"first": 0},
+    "swatch": {"name": "ink"},
+    "open": {
+        "job": JOB,
+        "content": BLOB,
+        "regions": [REGION],
+        "stroke_size": 1.0,
+        "detail": 0.5,
+        "preview": 0,
+        "sequence": {"id": JOB, "smoothing": 0.5},
+    },
     "chunk": {"job": JOB, "digest": b"d" * 32, "offset": 0},
     "credit": {"job": JOB, "chunks": 3},
     "cancel": {"job": JOB},
@@ -52,19 +69,26 @@ def test_specification_states_version_and_limits() -> None:
     assert f"protocol, version {protocol.VERSION}" in SPECIFICATION
     assert f"at most {protocol.MAX_HEADER_BYTES:,} bytes" in SPECIFICATION
     assert f"chunks of {protocol.CHUNK_BYTES:,} bytes" in SPECIFICATION
-    assert f"array of 1 to {protocol.MAX_STYLES} maps `{{blob" in SPECIFICATION
+    assert f"array of 1 to {protocol.MAX_STYLES} maps `{{source" in SPECIFICATION
     assert f"array of 1 to {protocol.MAX_REGIONS} maps `{{mask" in SPECIFICATION
     assert f"at most {protocol.MAX_BLOBS} bytes32" in SPECIFICATION
 
 
 _JOB_FIELD = b"\xa3job\xc4\x10" + JOB
-_BLOB_MAP = b"\x84\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6height\x02\xa5width\x03\xa8channels\x03"
+_BLOB_MAP = b"\x85\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6height\x02\xa5width\x03\xa6layout\xa3RGB\xa5depth\xa2u8"
+_FILE_MAP = b"\x82\xa6digest\xc4\x20" + b"f" * 32 + b"\xa4size\x07"
+_ONE, _HALF = b"\xcb\x3f\xf0\0\0\0\0\0\0", b"\xcb\x3f\xe0\0\0\0\0\0\0"
 # Written out by hand after the msgpack specification, so that packing and unpacking cannot drift together.
 EXACT_BYTES = {
     "hello": b"\x83\xa1v\x01\xa2op\xa5hello\xa6client\xa4test",
-    "open": b"\x85\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa7content" + _BLOB_MAP
-    + b"\xa7regions\x91\x83\xa4mask\xc0\xa6styles\x91\x82\xa4blob" + _BLOB_MAP
-    + b"\xa6weight\xcb\x3f\xf0\0\0\0\0\0\0" + b"\xa5alpha\xcb\x3f\xe0\0\0\0\0\0\0",
+    "styles": b"\x83\xa1v\x01\xa2op\xa6styles\xa5first\x00",
+    "swatch": b"\x83\xa1v\x01\xa2op\xa6swatch\xa4name\xa3ink",
+    "open": b"\x89\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa7content" + _BLOB_MAP
+    + b"\xa7regions\x91\x84\xa4mask\xc0\xa6styles\x93"
+    + b"\x82\xa6source" + _BLOB_MAP + b"\xa6weight" + _ONE + b"\x82\xa6source" + _FILE_MAP + b"\xa6weight" + _ONE
+    + b"\x82\xa6source\xa3ink\xa6weight" + _ONE
+    + b"\xa5alpha" + _HALF + b"\xaepreserve_color\xa4none" + b"\xabstroke_size" + _ONE + b"\xa6detail" + _HALF
+    + b"\xa7preview\x00" + b"\xa8sequence\x82\xa2id\xc4\x10" + JOB + b"\xa9smoothing" + _HALF,
     "chunk": b"\x85\xa1v\x01\xa2op\xa5chunk" + _JOB_FIELD + b"\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6offset\x00",
     "credit": b"\x84\xa1v\x01\xa2op\xa6credit" + _JOB_FIELD + b"\xa6chunks\x03",
     "cancel": b"\x83\xa1v\x01\xa2op\xa6cancel" + _JOB_FIELD,
@@ -161,7 +185,7 @@ def test_floats_are_finite_floats(alpha: object) -> None:
 
 
 def _regions(count: int, styles: int) -> list[dict[str, Any]]:
-    return [{**REGION, "styles": [{"blob": BLOB, "weight": 1.0}] * styles}] * count
+    return [{**REGION, "styles": [{"source": BLOB, "weight": 1.0}] * styles}] * count
 
 
 @pytest.mark.parametrize(("count", "styles"), [(0, 1), (17, 1), (1, 0), (1, 17)])
@@ -207,6 +231,44 @@ def test_messages_from_outside_are_escaped_and_cut() -> None:
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "source", [{**BLOB, "extra": 1}, {"digest": b"d" * 32}, {"size": 7}, "x" * 257, 7, None, b"ink", [BLOB]]
+)
+def test_a_source_is_a_picture_a_file_or_a_name(source: object) -> None:
+    """Nothing else is a style."""
+    region = {**REGION, "styles": [{"source": source, "weight": 1.0}]}
+    with pytest.raises(ProtocolError) as caught:
+        unpack([pack("open", **{**MESSAGES["open"], "regions": [region]})], FROM_CLIENT)
+    assert caught.value.code == "BAD_FIELD"
+
+
+def test_a_swatch_has_a_payload_from_the_server_only() -> None:
+    """The question has none, the answer must have one."""
+    frame = pack("swatch", name="ink")
+    assert unpack([frame, b"jpeg"], FROM_SERVER)[1] == b"jpeg"
+    for frames, ops in (([frame], FROM_SERVER), ([frame, b"jpeg"], FROM_CLIENT)):
+        with pytest.raises(ProtocolError) as caught:
+            unpack(frames, ops)
+        assert caught.value.code == "BAD_ENVELOPE"
+
+
 def test_digest_covers_shape_and_pixels() -> None:
-    """The same bytes in another shape are another blob."""
-    assert protocol.blob_digest(b"x" * 12, 2, 2, 3) != protocol.blob_digest(b"x" * 12, 4, 1, 3)
+    """The same bytes in another shape, layout or depth are another picture."""
+    shapes = [(2, 2, "RGB", "u8"), (4, 1, "RGB", "u8"), (2, 2, "BGR", "u8"), (2, 3, "Y", "u16")]
+    assert len({Pixels(b"x" * 12, *shape).digest for shape in shapes}) == len(shapes)
+
+
+@pytest.mark.parametrize(
+    ("shape", "preview", "expected"),
+    [
+        ((100, 200), 0, (100, 200)),
+        ((100, 200), 200, (100, 200)),
+        ((100, 200), 500, (100, 200)),
+        ((100, 200), 50, (25, 50)),
+        ((3000, 2), 256, (256, 1)),
+        ((1, 1), 1, (1, 1)),
+    ],
+)
+def test_size_of_a_preview(shape: tuple[int, int], preview: int, expected: tuple[int, int]) -> None:
+    """The longer side as asked, never more than the layer's, never 0."""
+    assert protocol.result_size(*shape, preview) == expected

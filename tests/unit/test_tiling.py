@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from adain_net import tiling
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
+from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_net.tiling import Box, TiledContent, region_box, region_share
@@ -32,6 +36,10 @@ def random_network() -> AdainNetwork:
     return network
 
 
+def _engine(network: AdainNetwork) -> TorchEngine:
+    return TorchEngine(network, torch.device("cpu"), next(network.parameters()).dtype)
+
+
 def _tiled(
     network: AdainNetwork,
     content: Tensor,
@@ -39,12 +47,13 @@ def _tiled(
     *,
     tile: int = 64,
     feature_bytes: int = 2**30,
+    engines: Sequence[Engine] = (),
 ) -> Tensor:
     """Through TiledContent; regions are (mask, style, alpha). Where nothing is written the result is NaN."""
     result = torch.full_like(content, float("nan"))
     height, width = content.shape[2:]
     tiled = TiledContent(
-        network,
+        engines or [_engine(network)],
         lambda part: part.of(content),
         [mask for mask, _, _ in regions],
         height=height,
@@ -53,13 +62,17 @@ def _tiled(
         feature_bytes=feature_bytes,
     )
 
-    def write(part: Box, painted: Tensor) -> None:
-        assert bool(part.of(result).isnan().all()), "a pixel was written twice"
-        part.of(result).copy_(painted)
+    written: list[Box] = []
 
-    own = tiled.statistics(_ignore)
+    def write(part: Box, painted: Tensor) -> None:
+        part.of(result).copy_(painted)
+        written.append(part)
+
+    own = tiled.encode(_ignore).statistics
     transforms = [adain_transform(o, style, alpha=alpha) for o, (_, style, alpha) in zip(own, regions, strict=True)]
     tiled.decode(transforms, write, _ignore)
+    sizes = [part.size for part in written]
+    assert sum(h * w for h, w in sizes) == int((~result[:, 0].isnan()).sum()), "a pixel was written twice"
     return result
 
 
@@ -169,9 +182,15 @@ def test_opacity_weighs_the_statistics_only(random_network: AdainNetwork) -> Non
     for region in (None, mask):
         wanted = opacity if region is None else opacity * region
         tiled = TiledContent(
-            random_network, lambda part: part.of(content), [region], height=60, width=70, opacity=opacity, tile=32
+            [_engine(random_network)],
+            lambda part: part.of(content),
+            [region],
+            height=60,
+            width=70,
+            opacity=opacity,
+            tile=32,
         )
-        own = tiled.statistics(_ignore)[0]
+        own = tiled.encode(_ignore).statistics[0]
         expected = channel_statistics(random_network.encode(content), region=region_share(wanted))
         torch.testing.assert_close(own.mean, expected.mean)
         torch.testing.assert_close(own.std, expected.std)
@@ -192,7 +211,9 @@ def test_no_region_is_refused(random_network: AdainNetwork) -> None:
     no_regions: list[list[Tensor | None]] = [[], [torch.zeros(1, 1, 20, 20)]]
     for regions in no_regions:
         with pytest.raises(ValueError, match="region"):
-            TiledContent(random_network, lambda part: part.of(_content(20, 20)), regions, height=20, width=20)
+            TiledContent(
+                [_engine(random_network)], lambda part: part.of(_content(20, 20)), regions, height=20, width=20
+            )
 
 
 def test_float32_error_is_small(network: AdainNetwork) -> None:
@@ -233,10 +254,149 @@ def test_stopping_between_tiles(random_network: AdainNetwork) -> None:
             raise KeyboardInterrupt
 
     content = _content(128, 128)
-    tiled = TiledContent(random_network, lambda part: part.of(content), [None], height=128, width=128, tile=64)
-    transform = adain_transform(tiled.statistics(on_tile)[0], _style())
+    tiled = TiledContent(
+        [_engine(random_network)], lambda part: part.of(content), [None], height=128, width=128, tile=64
+    )
+    transform = adain_transform(tiled.encode(on_tile).statistics[0], _style())
     written: list[Box] = []
     with pytest.raises(KeyboardInterrupt):
         tiled.decode([transform], lambda part, _: written.append(part), on_tile)
-    assert seen == [("encode", i, 4) for i in range(4)] + [("decode", i, 4) for i in range(3)]
+    assert seen == [("encode", i, 4) for i in range(5)] + [("decode", i, 4) for i in range(3)]
     assert len(written) == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.float16, torch.float32])
+def test_masks_of_every_type_are_the_same_mask(random_network: AdainNetwork, dtype: torch.dtype) -> None:
+    """0, a half and 1, in each type; floats beyond 0..1 are clamped."""
+    content, mask = _content(40, 48), torch.zeros(1, 1, 40, 48, dtype=torch.float64)
+    mask[:, :, 8:30, 8:40] = 1
+    expected = _tiled(random_network, content, [(mask, _style(), 1.0)])
+    wide = mask * 3 - (1 - mask) if dtype.is_floating_point else mask * torch.iinfo(dtype).max
+    typed = wide.to(dtype)
+    torch.testing.assert_close(
+        _tiled(random_network, content, [(typed, _style(), 1.0)]), expected, equal_nan=True, atol=1e-6, rtol=0
+    )
+
+
+def test_encoded_is_used_again(random_network: AdainNetwork) -> None:
+    """With what the first pass found, another transform needs no content at all."""
+    content = _content(72, 80)
+
+    def fail(_part: Box) -> Tensor:
+        raise AssertionError("the content was read again")
+
+    results = []
+    encoded = None
+    for source in (lambda part: part.of(content), fail):
+        tiled = TiledContent([_engine(random_network)], source, [None], height=72, width=80, tile=40, encoded=encoded)
+        encoded = tiled.encode(_ignore)
+        result = torch.empty_like(content)
+
+        def write(part: Box, painted: Tensor, result: Tensor = result) -> None:
+            part.of(result).copy_(painted)
+
+        tiled.decode([adain_transform(encoded.statistics[0], _style())], write, _ignore)
+        results.append(result)
+    assert encoded is not None and encoded.size == 512 * 9 * 10 * 8 == tiled.feature_size
+    assert torch.equal(*results)
+
+
+class _FailingAt(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Every operation of torch on more than a few numbers allocates: the one of this number finds no memory."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.number = number
+        self.seen = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        large = any(isinstance(each, Tensor) and each.numel() > 1024 for each in args)
+        self.seen += large
+        if large and self.seen == self.number:
+            raise torch.OutOfMemoryError("injected")
+        return func(*args, **(kwargs or {}))
+
+
+def _with_failure(
+    network: AdainNetwork, content: Tensor, mask: Tensor, number: int
+) -> tuple[Tensor, TiledContent, int]:
+    """Both passes, with no memory at that operation; statistics are checked on the way."""
+    result = torch.full_like(content, float("nan"))
+    height, width = content.shape[2:]
+    tiled = TiledContent(
+        [_engine(network)], lambda part: part.of(content), [mask, None], height=height, width=width, tile=64
+    )
+    failing = _FailingAt(number)
+    with failing:
+        own = tiled.encode(_ignore).statistics
+    transforms = [adain_transform(each, _style(), alpha=0.7) for each in own]
+
+    def write(part: Box, painted: Tensor) -> None:
+        part.of(result).copy_(painted)
+
+    with failing:
+        tiled.decode(transforms, write, _ignore)
+    return result, tiled, failing.seen
+
+
+def test_no_memory_at_any_operation_gives_the_same_picture(
+    random_network: AdainNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever memory runs out once, the tile is cut and done again: nothing is counted twice or left out."""
+    monkeypatch.setattr(tiling, "SMALLEST_TILE", 32)
+    content, mask = _content(40, 56), torch.zeros(1, 1, 40, 56, dtype=torch.float64)
+    mask[:, :, 5:30, 9:50] = 0.6
+    expected, untouched, operations = _with_failure(random_network, content, mask, -1)
+    assert untouched.tile == 64 and operations > 100
+    smaller = 0
+    for number in range(1, operations + 1, 6):
+        result, tiled, _ = _with_failure(random_network, content, mask, number)
+        assert float((result - expected).abs().max()) < 1e-10, f"operation {number}"
+        smaller += tiled.tile < 64
+    assert smaller > 15
+
+
+class _Small:
+    """An engine whose memory holds pictures up to a side."""
+
+    def __init__(self, engine: TorchEngine, side: int) -> None:
+        self._engine = engine
+        self._side = side
+        self.device, self.dtype = engine.device, engine.dtype
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """As the engine, or no memory."""
+        self._check(max(picture.shape[2:]))
+        return self._engine.encode(picture)
+
+    def decode(self, feat: Tensor) -> Tensor:
+        """As the engine, or no memory."""
+        self._check(8 * max(feat.shape[2:]))
+        return self._engine.decode(feat)
+
+    def _check(self, side: int) -> None:
+        if side > self._side:
+            raise torch.OutOfMemoryError("injected")
+
+
+def test_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
+    random_network: AdainNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device that holds smaller tiles keeps the work; one that holds none gives it away; none at all is an error."""
+    monkeypatch.setattr(tiling, "SMALLEST_TILE", 32)
+    content, regions = _content(120, 120), [(None, _style(), 1.0)]
+    whole = _engine(random_network)
+    expected = _tiled(random_network, content, regions, tile=128)
+    for side in (100, 60):
+        result = _tiled(random_network, content, regions, tile=128, engines=[_Small(whole, side), whole])
+        assert float((result - expected).abs().max()) < 1e-10
+    engines = [_Small(whole, 100), whole]
+    tiled = TiledContent(engines, lambda part: part.of(content), [None], height=120, width=120, tile=128)
+    tiled.encode(_ignore)
+    assert tiled.tile == 64 and tiled.engine is engines[0]
+    engines = [_Small(whole, 60), whole]
+    tiled = TiledContent(engines, lambda part: part.of(content), [None], height=120, width=120, tile=128)
+    tiled.encode(_ignore)
+    assert tiled.engine is whole
+    with pytest.raises(MemoryError):
+        _tiled(random_network, content, regions, engines=[_Small(whole, 60)])

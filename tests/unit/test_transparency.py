@@ -6,12 +6,11 @@ import numpy as np
 import torch
 
 from adain_net.tiling import Box
+from adain_server.layers import Array, Layer
 from adain_server.transparency import VisibleColours, fill_empty
 
-CPU = torch.device("cpu")
 
-
-def _layer() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _layer() -> Array:
     layer = np.zeros((75, 61, 4), dtype=np.uint8)
     layer[:, :, :3] = 99  # hidden
     layer[20:40, 10:50] = (200, 100, 0, 255)
@@ -20,7 +19,7 @@ def _layer() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 def test_opaque_pixels_stay_and_hidden_ones_are_filled() -> None:
     """One visible colour: it is seen where it is, and continued everywhere else."""
-    filled = VisibleColours(_layer(), CPU)(Box(0, 75, 0, 61))
+    filled = VisibleColours(Layer(_layer(), "RGBA"))(Box(0, 75, 0, 61))
     expected = torch.tensor([200, 100, 0]) / 255
     torch.testing.assert_close(filled, expected[None, :, None, None].expand(1, 3, 75, 61), atol=1e-5, rtol=0)
 
@@ -29,7 +28,7 @@ def test_tiles_agree_with_the_whole() -> None:
     """Two colours and soft alpha: every tile has exactly the whole picture's pixels."""
     layer = _layer()
     layer[50:70, 30:61] = (0, 50, 255, 40)
-    colours = VisibleColours(layer, CPU)
+    colours = VisibleColours(Layer(layer, "RGBA"))
     whole = colours(Box(0, 75, 0, 61))
     for tile in (Box(0, 32, 0, 24), Box(32, 75, 24, 61), Box(16, 40, 8, 61)):
         torch.testing.assert_close(colours(tile), tile.of(whole))

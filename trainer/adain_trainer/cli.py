@@ -23,6 +23,7 @@ from adain_trainer.export import export_state
 from adain_trainer.fit import PictureFolders, fit, initialize_decoder
 from adain_trainer.pictures import collect
 from adain_trainer.sheets import sample_sheet
+from adain_trainer.styles import build_styles
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_embedded_encoder, load_model, write_safetensors
 
@@ -100,6 +101,11 @@ def _parser() -> argparse.ArgumentParser:
     collecting.add_argument("-o", "--output", type=Path, required=True)
     collecting.add_argument("--downloads", type=Path, required=True, help="folder for the packages")
     collecting.set_defaults(run=_collect)
+
+    styles = commands.add_parser("styles", help="make the built-in styles from packages")
+    styles.add_argument("-o", "--output", type=Path, required=True, help="folder for the styles")
+    styles.add_argument("--downloads", type=Path, required=True, help="folder for the packages")
+    styles.set_defaults(run=_styles)
     return parser
 
 
@@ -181,6 +187,11 @@ def _export(options: argparse.Namespace) -> None:
 def _collect(options: argparse.Namespace) -> None:
     for place, count in collect(options.output, options.downloads).items():
         print(f"{options.output / place}: {count} pictures")
+
+
+def _styles(options: argparse.Namespace) -> None:
+    for path in build_styles(options.output, options.downloads):
+        print(f"{path}  {path.stat().st_size:,} bytes")
 
 
 def _network(options: argparse.Namespace) -> AdainNetwork:

@@ -74,10 +74,9 @@ def collect(folder: Path, downloads: Path) -> dict[str, int]:
     Raises:
         TrainerError: apt-get or pip is missing or fails.
     """
-    downloads.mkdir(parents=True, exist_ok=True)
-    _fetch(downloads)
+    fetch_packages(downloads)
     counts = {"content": 0, "style": 0, "heldout/content": 0, "heldout/style": 0}
-    for name, picture in _pictures(downloads):
+    for name, picture in package_pictures(downloads):
         place = _place(name)
         if place is None:
             continue
@@ -102,7 +101,9 @@ def _place(name: str) -> str | None:
     return None
 
 
-def _fetch(downloads: Path) -> None:
+def fetch_packages(downloads: Path) -> None:
+    """Fetch and unpack the packages; what is there already is not fetched again. Raises TrainerError."""
+    downloads.mkdir(parents=True, exist_ok=True)
     # A helper file is a package's own archive; a second run finds it by the package's name.
     missing = [name for name in DEBIAN_PACKAGES if not list(downloads.glob(f"{name}_*.deb"))]
     if missing:
@@ -127,8 +128,11 @@ def _run(command: list[str], cwd: Path) -> None:
         raise TrainerError(f"'{' '.join(command)}' failed with exit status {error.returncode}.") from None
 
 
-def _pictures(downloads: Path) -> Iterator[tuple[str, Image.Image]]:
-    """Every picture of every package as (package/path/inside, picture), in a fixed order."""
+def package_pictures(downloads: Path) -> Iterator[tuple[str, Image.Image]]:
+    """Every picture of every package as (package/path/inside, picture), in a fixed order; each is open until the next.
+
+    What lies inside a Qt resource or a wheel is named by its path there; a jigsaw painting by its first piece's file.
+    """
     for deb in sorted(downloads.glob("*.deb")):
         root = downloads / deb.name.split("_")[0]
         for path in sorted(root.rglob("*")):

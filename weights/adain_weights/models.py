@@ -24,6 +24,8 @@ class ModelWeights:
 
     name: str
     encoder: dict[str, Tensor]
+    encoder_digest: str
+    """SHA-256 of the encoder's file: what saved styles' statistics belong to."""
     decoder: dict[str, Tensor]
 
 
@@ -39,14 +41,18 @@ def load_model(model: str) -> ModelWeights:
     manifest = read_manifest()
     if model in manifest:
         entry = manifest[model]
-        return ModelWeights(model, load_manifest_file(entry.encoder), load_manifest_file(entry.decoder))
+        encoder = load_manifest_file(entry.encoder)
+        return ModelWeights(model, encoder, entry.encoder.sha256, load_manifest_file(entry.decoder))
+    embedded = manifest[DEFAULT_MODEL].encoder
     path = Path(model)
     if path.is_dir():
         own_encoder = path / "encoder.safetensors"
-        encoder = read_safetensors(own_encoder) if own_encoder.exists() else load_embedded_encoder()
-        return ModelWeights(path.resolve().name, encoder, read_safetensors(path / "decoder.safetensors"))
+        encoder, digest = load_manifest_file(embedded), embedded.sha256
+        if own_encoder.exists():
+            encoder, digest = read_safetensors(own_encoder), sha256_of_bytes(_read(own_encoder))
+        return ModelWeights(path.resolve().name, encoder, digest, read_safetensors(path / "decoder.safetensors"))
     if path.is_file():
-        return ModelWeights(path.stem, load_embedded_encoder(), read_safetensors(path))
+        return ModelWeights(path.stem, load_manifest_file(embedded), embedded.sha256, read_safetensors(path))
     raise WeightsError(f"There is no model, folder or file '{model}'; known models: {', '.join(manifest)}.")
 
 

@@ -11,8 +11,8 @@ import zmq
 
 from adain_client import protocol
 from adain_client.connection import ConnectionInfo
-from adain_client.errors import CancelledError, ProtocolError, ServerUnavailableError
-from adain_client.jobs import Message, Progress, StylizeJob, StylizeRequest
+from adain_client.errors import CancelledError, ProtocolError, RequestError, ServerUnavailableError
+from adain_client.jobs import Message, Progress, StylizeJob, StylizeRequest, StylizeResult
 from adain_client.protocol import Header
 
 HELLO_TIMEOUT_S = 3.0
@@ -24,6 +24,8 @@ SILENCE_TIMEOUT_S = 10.0
 HELLO_EVERY_S = 2.0
 CANCEL_TIMEOUT_S = 10.0
 POLL_S = 0.05
+NOT_PROTOCOL = frozenset({"BAD_NAME", "UNKNOWN_STYLE", "BAD_STYLE"})
+"""Errors that answer a question about a style, and say nothing of the two sides' versions."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,23 @@ class ServerInfo:
     max_pixels: int
     max_styles: int
     max_regions: int
+
+
+@dataclass(frozen=True)
+class KnownStyle:
+    """A style that a server has.
+
+    Attributes:
+        name: To ask for it. title, artist, origin, licence: For people.
+        own: From the user's folder; False for those that come with the program.
+    """
+
+    name: str
+    title: str
+    artist: str
+    origin: str
+    licence: str
+    own: bool
 
 
 class Client:
@@ -87,14 +106,40 @@ class Client:
             ServerUnavailableError: No answer in time.
             ProtocolError: The other side is not an AdaIN server of this version.
         """
+        header, _ = self._ask(timeout_s, "hello", "welcome", client=self._name)
+        return ServerInfo(**{name: header[name] for name in protocol.FROM_SERVER["welcome"]})
+
+    def styles(self) -> list[KnownStyle]:
+        """The styles that the server knows by name. Raises as hello()."""
+        found: list[KnownStyle] = []
+        total = 1
+        while len(found) < total:
+            header, _ = self._ask(HELLO_TIMEOUT_S, "styles", "styles", first=len(found))
+            found += [KnownStyle(**entry) for entry in header["styles"]]
+            total = header["total"] if header["styles"] else len(found)
+        return found
+
+    def swatch(self, name: str) -> bytes:
+        """A named style's thumbnail, a small JPEG file.
+
+        Raises:
+            RequestError: The server knows no such style, or cannot read it. And as hello().
+        """
+        _, payload = self._ask(HELLO_TIMEOUT_S, "swatch", "swatch", name=name)
+        return payload
+
+    def _ask(self, timeout_s: float, op: str, answer: str, /, **fields: object) -> tuple[Header, bytes]:
+        """Send a question that is no job and wait for its answer."""
         deadline = time.monotonic() + timeout_s
-        if not self._send([protocol.pack("hello", client=self._name)]):
+        if not self._send([protocol.pack(op, **fields)]):
             raise ServerUnavailableError("No AdaIN server is running.")
         while (message := self._receive(deadline - time.monotonic())) is not None:
-            header, _ = message
-            if header["op"] == "welcome":
-                return ServerInfo(**{name: header[name] for name in protocol.FROM_SERVER["welcome"]})
+            header, payload = message
+            if header["op"] == answer:
+                return header, payload
             if header["op"] == "error" and "job" not in header:
+                if header["code"] in NOT_PROTOCOL:
+                    raise RequestError(header["code"], header["message"], retryable=header["retryable"])
                 raise ProtocolError(header["code"], header["message"])
         raise ServerUnavailableError("The AdaIN server does not answer.")
 
@@ -105,7 +150,7 @@ class Client:
         on_progress: Callable[[Progress], None] = lambda _progress: None,
         cancelled: Callable[[], bool] = lambda: False,
         timeout_s: float | None = None,
-    ) -> bytearray:
+    ) -> StylizeResult:
         """Run one job to its end.
 
         A server that was restarted meanwhile gets the job again.
@@ -115,7 +160,7 @@ class Client:
             cancelled: Asked about twenty times a second; True cancels the job.
             timeout_s: For the whole job; None for no limit as long as the server answers.
         Returns:
-            The stylized pixels, of the content's height, width and channels.
+            The stylized pixels, and what the server has to say about them.
         Raises:
             CancelledError: As asked. RequestError: The server refused or lost the job.
             ServerUnavailableError: No server answers any more, or the time is over.

@@ -24,31 +24,61 @@ Message = list[Frame]
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture as the wire has it: 8-bit, sRGB, rows from the top, channels interleaved.
+    """A picture as the wire has it: sRGB, rows from the top, channels interleaved, in the layer's own type.
 
     Attributes:
-        data: height * width * channels bytes.
+        data: The samples, little-endian: integers up to their maximum, floats with 1 for white.
         height, width: Pixels, at least 1.
-        channels: 3 = R,G,B; 4 = R,G,B,A; 1 = mask, 0 = keep, 255 = stylize.
+        layout: The channels in memory order, one of protocol.LAYOUTS; alpha is unassociated. Y is gray, or a mask:
+            0 = keep, maximum = stylize.
+        depth: The samples' type, one of protocol.DEPTHS.
     Raises:
-        ValueError: The number of bytes does not fit the shape.
+        ValueError: An unknown layout or depth, or a number of bytes that does not fit the shape.
     """
 
     data: bytes | bytearray | memoryview = field(repr=False)
     height: int
     width: int
-    channels: int
+    layout: str = "RGB"
+    depth: str = "u8"
     digest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.layout not in protocol.LAYOUTS or self.depth not in protocol.DEPTHS:
+            raise ValueError(f"There is no layout {self.layout} or no depth {self.depth}.")
         size = memoryview(self.data).nbytes
-        if min(self.height, self.width, self.channels) < 1 or size != self.height * self.width * self.channels:
-            raise ValueError(f"{size} bytes are not a picture of {self.height} x {self.width} x {self.channels}.")
-        object.__setattr__(self, "digest", protocol.blob_digest(self.data, self.height, self.width, self.channels))
+        if min(self.height, self.width) < 1 or size != protocol.blob_bytes(vars(self)):
+            raise ValueError(
+                f"{size} bytes are not a picture of {self.height} x {self.width}, {self.layout} {self.depth}."
+            )
+        hasher = protocol.blob_hasher(vars(self))
+        hasher.update(self.data)
+        object.__setattr__(self, "digest", hasher.digest())
 
     def blob(self) -> dict[str, Any]:
         """The wire's description of this picture."""
-        return {"digest": self.digest, "height": self.height, "width": self.width, "channels": self.channels}
+        return {name: getattr(self, name) for name in ("digest", "height", "width", "layout", "depth")}
+
+
+@dataclass(frozen=True)
+class StyleFile:
+    """A saved style: the bytes of its file, for a server that cannot see the file."""
+
+    data: bytes = field(repr=False)
+    digest: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        hasher = protocol.blob_hasher({})
+        hasher.update(self.data)
+        object.__setattr__(self, "digest", hasher.digest())
+
+    def blob(self) -> dict[str, Any]:
+        """The wire's description of this file."""
+        return {"digest": self.digest, "size": len(self.data)}
+
+
+StyleSource = Pixels | StyleFile | str
+"""A style: a picture, a saved style, or the name of one that the server knows."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +86,17 @@ class Region:
     """A part of the layer and what it gets.
 
     Attributes:
-        styles: Pictures of 3 channels with relative weights, at least 0 and not all 0.
+        styles: With relative weights, at least 0 and not all 0.
         alpha: 0 = content, 1 = full style.
-        mask: Where, 1 channel, the content's size; None for everywhere.
+        mask: Where, layout Y, the content's size; None for everywhere.
+        preserve_color: none; match = the styles are recoloured to the content before they are used; luminance = only
+            the painted luminance is taken, the chroma stays the content's.
     """
 
-    styles: Sequence[tuple[Pixels, float]]
+    styles: Sequence[tuple[StyleSource, float]]
     alpha: float = 1.0
     mask: Pixels | None = None
+    preserve_color: str = "none"
 
 
 @dataclass(frozen=True)
@@ -71,12 +104,37 @@ class StylizeRequest:
     """What a user asks for.
 
     Attributes:
-        content: The layer, 3 or 4 channels.
+        content: The layer.
         regions: At least one. What no mask reaches stays as it is; where masks overlap their effects are blended.
+        stroke_size: 1 = the network's own; above, the layer is painted smaller by that factor, so that strokes are
+            broader by it; at most protocol.MAX_STROKE_SIZE.
+        detail: How much of the content's fine detail comes back when strokes are broad, 0..1.
+        preview: The result's longer side in pixels, when that is less than the layer's; 0 for full size. A waiting
+            preview of the same client is replaced by a newer one: it ends with CancelledError.
+        sequence: 16 bytes that name a film whose frames come one by one; b"" for a single picture.
+        smoothing: How much of the frame before the content's statistics keep, 0..1, below 1.
     """
 
     content: Pixels
     regions: Sequence[Region]
+    stroke_size: float = 1.0
+    detail: float = 0.5
+    preview: int = 0
+    sequence: bytes = b""
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
+class StylizeResult:
+    """What came back.
+
+    Attributes:
+        pixels: In the content's layout and depth, of protocol.result_size().
+        notice: A sentence for the user, or "".
+    """
+
+    pixels: Pixels
+    notice: str
 
 
 @dataclass(frozen=True)
@@ -84,7 +142,7 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        stage: upload, queued, loading, style, encode, decode or download.
+        stage: upload, queued, loading, style, encode, decode, enlarge or download.
         step, steps: Parts of the stage that are over, and in all.
     """
 
@@ -99,26 +157,27 @@ class StylizeJob:
     Attributes:
         job_id: 16 random bytes; the same after a reconnection.
         progress: The newest.
-        result: The stylized pixels, of the content's size and channels, once finished and verified.
+        result: The stylized pixels, once finished and verified.
         error: Why there will be no result.
     """
 
     def __init__(self, request: StylizeRequest) -> None:
         self.job_id = os.urandom(16)
         self.progress = Progress("upload", 0, 1)
-        self.result: bytearray | None = None
+        self.result: StylizeResult | None = None
         self.error: AdainError | None = None
         self._request = request
-        pictures = [request.content]
+        sources: list[Pixels | StyleFile] = [request.content]
         for region in request.regions:
-            pictures += [picture for picture, _ in region.styles]
-            pictures += [region.mask] if region.mask is not None else []
-        self._blobs = {picture.digest: picture for picture in pictures}
+            sources += [source for source, _ in region.styles if not isinstance(source, str)]
+            sources += [region.mask] if region.mask is not None else []
+        self._blobs = {source.digest: source for source in sources}
         self._to_send: list[tuple[bytes, int]] = []
         self._sent = 0
         self._incoming = bytearray()
         self._received = 0
-        self._result_digest = b""
+        self._result_blob: dict[str, Any] = {}
+        self._notice = ""
 
     @property
     def finished(self) -> bool:
@@ -127,15 +186,29 @@ class StylizeJob:
 
     def open(self) -> list[Message]:
         """The messages that start the job, or take it up again on a new connection."""
+        request = self._request
         regions = [
             {
                 "mask": region.mask.blob() if region.mask is not None else None,
-                "styles": [{"blob": picture.blob(), "weight": float(weight)} for picture, weight in region.styles],
+                "styles": [
+                    {"source": source if isinstance(source, str) else source.blob(), "weight": float(weight)}
+                    for source, weight in region.styles
+                ],
                 "alpha": float(region.alpha),
+                "preserve_color": region.preserve_color,
             }
-            for region in self._request.regions
+            for region in request.regions
         ]
-        header = protocol.pack("open", job=self.job_id, content=self._request.content.blob(), regions=regions)
+        fields: dict[str, Any] = {
+            "content": request.content.blob(),
+            "regions": regions,
+            "stroke_size": float(request.stroke_size),
+            "detail": float(request.detail),
+            "preview": request.preview,
+        }
+        if request.sequence:
+            fields["sequence"] = {"id": request.sequence, "smoothing": float(request.smoothing)}
+        header = protocol.pack("open", job=self.job_id, **fields)
         self._to_send, self._sent, self._received = [], 0, 0
         return [[header]]
 
@@ -181,10 +254,12 @@ class StylizeJob:
 
     def _on_result(self, header: Header, _payload: bytes) -> list[Message]:
         content = self._request.content
-        if header["size"] != content.height * content.width * content.channels:
-            raise ProtocolError("LENGTH_MISMATCH", "The server's result has another size than the layer.")
-        self._incoming, self._received = bytearray(header["size"]), 0
-        self._result_digest = header["digest"]
+        size = protocol.result_size(content.height, content.width, self._request.preview)
+        if (header["height"], header["width"]) != size:
+            raise ProtocolError("LENGTH_MISMATCH", "The server's result has another size than was asked for.")
+        self._result_blob = {**content.blob(), "height": size[0], "width": size[1], "digest": header["digest"]}
+        self._incoming, self._received = bytearray(protocol.blob_bytes(self._result_blob)), 0
+        self._notice = header["notice"]
         return [[protocol.pack("credit", job=self.job_id, chunks=RESULT_WINDOW)]]
 
     def _on_chunk(self, header: Header, payload: bytes) -> list[Message]:
@@ -197,11 +272,11 @@ class StylizeJob:
         self.progress = Progress("download", -(-end // CHUNK_BYTES), total)
         if end < len(self._incoming):
             return [[protocol.pack("credit", job=self.job_id, chunks=1)]]
-        content = self._request.content
-        digest = protocol.blob_digest(self._incoming, content.height, content.width, content.channels)
-        if digest != self._result_digest:
+        shape = self._result_blob
+        result = Pixels(self._incoming, shape["height"], shape["width"], shape["layout"], shape["depth"])
+        if result.digest != shape["digest"]:
             raise ProtocolError("BAD_DIGEST", "The result was damaged on its way; try again.")
-        self.result = self._incoming
+        self.result = StylizeResult(result, self._notice)
         return [[protocol.pack("done", job=self.job_id)]]
 
     def _on_cancelled(self, _header: Header, _payload: bytes) -> list[Message]:
@@ -217,7 +292,7 @@ class StylizeJob:
             retry_after_s=header.get("retry_after_s"),
         )
 
-    def _blob(self, digest: bytes) -> Pixels:
+    def _blob(self, digest: bytes) -> Pixels | StyleFile:
         try:
             return self._blobs[digest]
         except KeyError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,15 @@ MAX_STYLES = 16
 """Of a region."""
 MAX_REGIONS = 16
 MAX_BLOBS = 1 + MAX_REGIONS * (1 + MAX_STYLES)
+MAX_STROKE_SIZE = 32.0
+MAX_STYLE_FILE_BYTES = 1024 * 1024
 MAX_UINT = 2**53
+LAYOUTS = {"Y": 1, "YA": 2, "RGB": 3, "BGR": 3, "RGBA": 4, "BGRA": 4}
+"""Channels of a picture in memory order, and their number; Y is gray or a mask, A unassociated alpha."""
+DEPTHS = {"u8": 1, "u16": 2, "f16": 2, "f32": 4}
+"""Unsigned integers and IEEE floats, little-endian, and their bytes."""
+PRESERVE_COLOR = ("none", "match", "luminance")
+STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 Header = dict[str, Any]
 Rule = Callable[[Any], bool]
@@ -35,7 +44,12 @@ ERRORS: dict[str, bool] = {
     "UNSUPPORTED_VERSION": False,
     "UNKNOWN_OP": False,
     "BAD_SHAPE": False,
+    "BAD_DEPTH": False,
     "MASK_SHAPE": False,
+    "BAD_NAME": False,
+    "UNKNOWN_STYLE": False,
+    "BAD_STYLE": False,
+    "BAD_PIXELS": False,
     "TOO_LARGE": False,
     "BAD_CHUNK": False,
     "LENGTH_MISMATCH": False,
@@ -61,6 +75,10 @@ def _is_float(value: Any) -> bool:
     return type(value) is float and math.isfinite(value)
 
 
+def _is_bool(value: Any) -> bool:
+    return type(value) is bool
+
+
 def _is_bytes(length: int) -> Rule:
     return lambda value: type(value) is bytes and len(value) == length
 
@@ -77,23 +95,41 @@ def _is_map(fields: Mapping[str, Rule]) -> Rule:
     )
 
 
-_is_blob = _is_map({"digest": _is_bytes(32), "height": _is_uint, "width": _is_uint, "channels": _is_uint})
-_is_styles = _is_list(_is_map({"blob": _is_blob, "weight": _is_float}), 1, MAX_STYLES)
+def _is_str(value: Any) -> bool:
+    return type(value) is str and len(value) <= MAX_TEXT
+
+
+_is_blob = _is_map(
+    {"digest": _is_bytes(32), "height": _is_uint, "width": _is_uint, "layout": _is_str, "depth": _is_str}
+)
+_is_file = _is_map({"digest": _is_bytes(32), "size": _is_uint})
+
+
+def _is_source(value: Any) -> bool:
+    return _is_str(value) or _is_blob(value) or _is_file(value)
 
 
 def _is_mask(value: Any) -> bool:
     return value is None or _is_blob(value)
 
 
+_is_styles = _is_list(_is_map({"source": _is_source, "weight": _is_float}), 1, MAX_STYLES)
+_is_region = _is_map({"mask": _is_mask, "styles": _is_styles, "alpha": _is_float, "preserve_color": _is_str})
+_is_known_style = _is_map(
+    {"name": _is_str, "title": _is_str, "artist": _is_str, "origin": _is_str, "licence": _is_str, "own": _is_bool}
+)
+
 TYPES: dict[str, Rule] = {
-    "str": lambda value: type(value) is str and len(value) <= MAX_TEXT,
+    "str": _is_str,
     "bytes16": _is_bytes(16),
     "bytes32": _is_bytes(32),
     "uint": _is_uint,
     "float": _is_float,
-    "bool": lambda value: type(value) is bool,
+    "bool": _is_bool,
     "blob": _is_blob,
-    "regions": _is_list(_is_map({"mask": _is_mask, "styles": _is_styles, "alpha": _is_float}), 1, MAX_REGIONS),
+    "regions": _is_list(_is_region, 1, MAX_REGIONS),
+    "sequence": _is_map({"id": _is_bytes(16), "smoothing": _is_float}),
+    "styles": _is_list(_is_known_style, 0, MAX_UINT),
     "digests": _is_list(_is_bytes(32), 0, MAX_BLOBS),
     "versions": _is_list(_is_uint, 2, 2),
 }
@@ -101,7 +137,17 @@ TYPES: dict[str, Rule] = {
 
 FROM_CLIENT: dict[str, dict[str, str]] = {
     "hello": {"client": "str"},
-    "open": {"job": "bytes16", "content": "blob", "regions": "regions"},
+    "styles": {"first": "uint"},
+    "swatch": {"name": "str"},
+    "open": {
+        "job": "bytes16",
+        "content": "blob",
+        "regions": "regions",
+        "stroke_size": "float",
+        "detail": "float",
+        "preview": "uint",
+        "sequence": "sequence?",
+    },
     "chunk": {"job": "bytes16", "digest": "bytes32", "offset": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
     "cancel": {"job": "bytes16"},
@@ -118,10 +164,12 @@ FROM_SERVER: dict[str, dict[str, str]] = {
         "max_styles": "uint",
         "max_regions": "uint",
     },
+    "styles": {"first": "uint", "total": "uint", "styles": "styles"},
+    "swatch": {"name": "str"},
     "grant": {"job": "bytes16", "need": "digests", "chunks": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
     "progress": {"job": "bytes16", "stage": "str", "step": "uint", "steps": "uint"},
-    "result": {"job": "bytes16", "size": "uint", "digest": "bytes32"},
+    "result": {"job": "bytes16", "height": "uint", "width": "uint", "digest": "bytes32", "notice": "str"},
     "chunk": {"job": "bytes16", "offset": "uint"},
     "cancelled": {"job": "bytes16"},
     "error": {
@@ -164,8 +212,9 @@ def unpack(frames: Sequence[bytes], ops: Mapping[str, Mapping[str, str]]) -> tup
         raise ProtocolError("UNKNOWN_OP", f"There is no operation {_shown(op)}.")
     _check_fields(header, ops[op])
     has_payload = len(frames) == 2
-    if has_payload != (op == "chunk") or (has_payload and not frames[1]):
-        raise ProtocolError("BAD_ENVELOPE", "A chunk has a payload, and nothing else has one.")
+    wants_payload = op == "chunk" or (op == "swatch" and ops is FROM_SERVER)
+    if has_payload != wants_payload or (has_payload and not frames[1]):
+        raise ProtocolError("BAD_ENVELOPE", "A chunk or a swatch has a payload, and nothing else has one.")
     return header, frames[1] if has_payload else b""
 
 
@@ -189,22 +238,33 @@ def unpack_header(frame: bytes) -> Header:
     return header
 
 
-def blob_digest(pixels: bytes | bytearray | memoryview, height: int, width: int, channels: int) -> bytes:
-    """SHA-256 of a blob's shape and pixels: what names it on the wire."""
-    digest = blob_hasher(height, width, channels)
-    digest.update(pixels)
-    return digest.digest()
+def blob_hasher(blob: Mapping[str, Any]) -> hashlib._Hash:
+    """A SHA-256 that has a picture's shape already and wants its pixels; of a file it wants just the bytes.
 
-
-def blob_hasher(height: int, width: int, channels: int) -> hashlib._Hash:
-    """A SHA-256 that has the blob's shape already and wants the pixels."""
-    return hashlib.sha256(f"{height} {width} {channels}\n".encode("ascii"))
+    The result is what names a picture or a file on the wire.
+    """
+    shape = "{height} {width} {layout} {depth}\n".format_map(blob) if "layout" in blob else ""
+    return hashlib.sha256(shape.encode("ascii"))
 
 
 def blob_bytes(blob: Mapping[str, Any]) -> int:
-    """Number of bytes of a blob's pixels."""
-    size: int = blob["height"] * blob["width"] * blob["channels"]
-    return size
+    """Number of bytes of a picture's pixels or of a file. The layout and the depth must be known ones."""
+    if "layout" not in blob:
+        return int(blob["size"])
+    return int(blob["height"] * blob["width"] * LAYOUTS[blob["layout"]] * DEPTHS[blob["depth"]])
+
+
+def has_alpha(layout: str) -> bool:
+    """The last channel is alpha."""
+    return layout.endswith("A")
+
+
+def result_size(height: int, width: int, preview: int) -> tuple[int, int]:
+    """Height and width of a result: the layer's, or with a preview its longer side reduced to that many pixels."""
+    longest = max(height, width)
+    if not preview or preview >= longest:
+        return height, width
+    return max(1, round(height * preview / longest)), max(1, round(width * preview / longest))
 
 
 def _map_with_unique_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:

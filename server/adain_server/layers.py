@@ -1,0 +1,178 @@
+"""Layers as they arrive, any depth and order of channels, and what the network sees of them.
+
+A layer is never converted as a whole: a part of it becomes float colours, and what was painted goes back in the layer's
+own type. No step has fewer bits than the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from adain_client import protocol
+from adain_net.tiling import Box, mask_values
+
+Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+DTYPES: dict[str, np.dtype[Any]] = {
+    "u8": np.dtype(np.uint8),
+    "u16": np.dtype(np.uint16),
+    "f16": np.dtype(np.float16),
+    "f32": np.dtype(np.float32),
+}
+"""The wire's depths; the wire is little-endian, as every machine that torch runs on."""
+LUMA = (0.2126, 0.7152, 0.0722)
+"""Luminance of sRGB-coded R, G, B (ITU-R BT.709)."""
+STRIP = 256
+"""Rows that are read at a time when a whole layer is gone through."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A picture in memory.
+
+    Attributes:
+        array: (h, w, channels); integers from 0 to their type's maximum, floats with 1 for white.
+        layout: The channels, one of protocol.LAYOUTS; alpha is unassociated.
+    """
+
+    array: Array
+    layout: str
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.array.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.array.shape[1]
+
+    @property
+    def white(self) -> float:
+        """The number that stands for 1.0."""
+        return 1.0 if self.array.dtype.kind == "f" else float(np.iinfo(self.array.dtype).max)
+
+    def colours(self, box: Box) -> Tensor:
+        """A part as (1, 3, h, w) float32, RGB, clamped to 0..1; gray is repeated."""
+        values = self._floats(cut(self.array, box)[:, :, self._colour_channels()])
+        picture = torch.from_numpy(values).permute(2, 0, 1)[None].clamp_(0.0, 1.0)
+        return picture.expand(1, 3, *picture.shape[2:])
+
+    def opacity(self) -> Tensor | None:
+        """The alpha channel as (1, 1, h, w) in its own type, for TiledContent; None where everything is opaque."""
+        if not protocol.has_alpha(self.layout):
+            return None
+        alpha = self.array[:, :, -1:]
+        opaque = all(bool((strip >= self.white).all()) for _, strip in strips(alpha))
+        return None if opaque else as_mask(alpha)
+
+    def is_finite(self) -> bool:
+        """No number is NaN or infinite."""
+        return self.array.dtype.kind != "f" or all(bool(np.isfinite(strip).all()) for _, strip in strips(self.array))
+
+    def write(self, box: Box, painted: Tensor, share: Array | None, out: Array) -> None:
+        """Put painted colours over a part of this layer, into another picture's memory; alpha stays.
+
+        Args:
+            box: The part.
+            painted: (1, 3, h, w), float, RGB in 0..1.
+            share: (h, w, 1) float32, 0 = this layer, bit for bit, 1 = painted; None for 1.
+            out: (h, w, channels) of the whole picture, like this layer's; only the part's colours are written.
+        """
+        channels = self._colour_channels()
+        before = cut(self.array, box)[:, :, channels]
+        colours = painted[0].permute(1, 2, 0).float().cpu().numpy()
+        if before.shape[2] == 1:
+            colours = (colours @ np.array(LUMA, dtype=np.float32))[:, :, None]
+        if share is not None:
+            # Where values lie outside 0..1 this blends what they are, not what the network saw of them.
+            colours = colours * share + self._floats(before) * (1 - share)
+        if self.array.dtype.kind != "f":
+            colours = np.rint(colours * self.white)
+        after = colours.astype(self.array.dtype)
+        cut(out, box)[:, :, channels] = after if share is None else np.where(share > 0, after, before)
+
+    def shrunk(self, height: int, width: int) -> Layer:
+        """Averaged down to another size; integers become 16 bit. Transparent pixels do not bleed into their neighbours.
+
+        Args:
+            height, width: At most this layer's, at least 1.
+        """
+        if (height, width) == (self.height, self.width):
+            return self
+        channels = self.array.shape[2]
+        sums = np.empty((height, width, channels), dtype=np.float32)
+        for top in range(0, height, STRIP):
+            bottom = min(top + STRIP, height)
+            first, last = top * self.height / height, bottom * self.height / height
+            # The filter reaches beyond the strip by its support, and PIL counts the box in the rows that it gets.
+            reach = 2 * -(-self.height // height)
+            rows = slice(max(0, int(first) - reach), int(last) + reach)
+            values = self._floats(self.array[rows])
+            if protocol.has_alpha(self.layout):
+                values[:, :, :-1] *= values[:, :, -1:]
+            window = (0.0, first - rows.start, float(self.width), last - rows.start)
+            for channel in range(channels):
+                plane = Image.fromarray(np.ascontiguousarray(values[:, :, channel]))
+                resized = plane.resize((width, bottom - top), Image.Resampling.HAMMING, box=window)
+                sums[top:bottom, :, channel] = np.asarray(resized)
+        if protocol.has_alpha(self.layout):
+            sums[:, :, :-1] /= np.maximum(sums[:, :, -1:], 1e-6)
+        if self.array.dtype.kind == "f":
+            return Layer(sums, self.layout)
+        return Layer(np.rint(sums.clip(0.0, 1.0) * 65535).astype(np.uint16), self.layout)
+
+    def like(self, other: Layer) -> Array:
+        """This layer's numbers in another one's type."""
+        if self.array.dtype == other.array.dtype:
+            return self.array
+        values = self._floats(self.array)
+        if other.array.dtype.kind != "f":
+            values = np.rint(values * other.white)
+        return values.astype(other.array.dtype)
+
+    def _floats(self, part: Array) -> Array:
+        values = part.astype(np.float32, order="C")
+        if self.white != 1.0:
+            values /= np.float32(self.white)
+        return values
+
+    def _colour_channels(self) -> slice:
+        """Where gray, or R, G and B are."""
+        return {"Y": slice(0, 1), "RGB": slice(0, 3), "BGR": slice(2, None, -1)}[self.layout.removesuffix("A")]
+
+
+def cut(array: Array, box: Box) -> Array:
+    """A part of a picture; no copy."""
+    return array[box.top : box.bottom, box.left : box.right]
+
+
+def strips(array: Array) -> Iterable[tuple[int, Array]]:
+    """A picture row by row of strips: the first row's number and the strip; no copies."""
+    return ((top, array[top : top + STRIP]) for top in range(0, array.shape[0], STRIP))
+
+
+def as_mask(array: Array) -> Tensor:
+    """A (h, w, 1) picture as (1, 1, h, w) for TiledContent; no copy."""
+    return torch.from_numpy(array).permute(2, 0, 1)[None]
+
+
+def union_share(masks: Iterable[Tensor | None], box: Box) -> Array | None:
+    """How much a part is painted: the masks' sum, at most 1, (h, w, 1) float32; None when one is everything."""
+    total: Tensor | None = None
+    for mask in masks:
+        if mask is None:
+            return None
+        values = mask_values(box.of(mask), torch.float32)
+        total = values if total is None else total + values
+    assert total is not None
+    share: Array = total.clamp_(max=1.0)[0].permute(1, 2, 0).numpy()
+    return share

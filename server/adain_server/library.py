@@ -1,0 +1,99 @@
+"""The styles that have names: those that come with the program, and those in the user's own folder.
+
+The folder is looked at each time, so that a style that was put there a moment ago is found.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adain_client.protocol import MAX_TEXT
+from adain_server.errors import JobError
+from adain_server.picture_files import SUFFIXES, PictureError, open_picture
+from adain_weights.errors import WeightsError
+from adain_weights.style_pictures import swatch
+from adain_weights.styles import built_in_styles, read_style
+
+
+@dataclass(frozen=True)
+class StyleEntry:
+    """A style as it is listed; the fields are the wire's."""
+
+    name: str
+    title: str
+    artist: str
+    origin: str
+    licence: str
+    own: bool
+
+
+class StyleLibrary:
+    """Finds styles by name."""
+
+    def __init__(self, folder: Path) -> None:
+        """folder: The user's own: saved styles and pictures; it need not exist."""
+        self._folder = folder
+        self._read: dict[tuple[Path, int], StyleEntry | None] = {}
+
+    def entries(self) -> list[StyleEntry]:
+        """Every style that can be read: the user's own first, each group by name."""
+        own = {name: self._entry(name, path, own=True) for name, path in self._own().items()}
+        built_in = {
+            name: self._entry(name, path, own=False) for name, path in built_in_styles().items() if name not in own
+        }
+        return [entry for entry in (*own.values(), *built_in.values()) if entry is not None]
+
+    def find(self, name: str) -> Path:
+        """A style's file. Raises JobError UNKNOWN_STYLE."""
+        path = self._own().get(name) or built_in_styles().get(name)
+        if path is None:
+            raise JobError("UNKNOWN_STYLE", f"There is no style '{name}'; 'adain-stylize --list-styles' names them.")
+        return path
+
+    def swatch(self, name: str) -> bytes:
+        """A style's thumbnail, a JPEG file. Raises JobError UNKNOWN_STYLE or BAD_STYLE."""
+        path = self.find(name)
+        try:
+            if path.suffix == ".safetensors":
+                return read_style(path).swatch
+            return swatch(open_picture(path).convert("RGB"))
+        except (WeightsError, PictureError) as error:
+            raise JobError("BAD_STYLE", str(error)) from None
+
+    def _own(self) -> dict[str, Path]:
+        if not self._folder.is_dir():
+            return {}
+        suffixes = SUFFIXES | {".safetensors"}
+        found = [path for path in self._folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
+        named = {style_name(path.stem): path for path in sorted(found)}
+        return {name: named[name] for name in sorted(named) if name}
+
+    def _entry(self, name: str, path: Path, *, own: bool) -> StyleEntry | None:
+        """What is said of a style; None when its file is damaged."""
+        key = (path, path.stat().st_mtime_ns)
+        if key not in self._read:
+            self._read[key] = _read_entry(name, path, own=own)
+        return self._read[key]
+
+
+def style_name(text: str) -> str:
+    """A file's name as a style's name: small letters, digits and hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64]
+
+
+def _read_entry(name: str, path: Path, *, own: bool) -> StyleEntry | None:
+    if path.suffix != ".safetensors":
+        return StyleEntry(name, path.stem[:MAX_TEXT], "", "a picture in your styles folder", "", own)
+    try:
+        style = read_style(path)
+    except WeightsError:
+        return None
+    return StyleEntry(name, style.title, style.artist, style.origin, style.licence, own)
+
+
+def style_fields(entry: StyleEntry) -> dict[str, Any]:
+    """An entry as the wire has it."""
+    return dict(vars(entry))

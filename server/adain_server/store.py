@@ -1,0 +1,120 @@
+"""Pictures that have arrived, by digest, in shared memory: a layer is uploaded once, whatever is asked of it."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from adain_server.errors import JobError
+from adain_server.segment import Segment
+
+FORGET_AFTER_S = 600.0
+"""A picture that no request has named for so long is somebody's privacy, not a cache."""
+
+
+class _Entry:
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self.users = 0
+        self.touched = time.monotonic()
+
+
+class PictureStore:
+    """Segments by digest: those that jobs use stay, the others go when room is needed, the oldest first."""
+
+    def __init__(self, limit: int) -> None:
+        """limit: Bytes, together with what reserve() has been told of."""
+        self._limit = limit
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._reserved = 0
+
+    def hold(self, digest: bytes) -> Segment | None:
+        """Use a picture until release(); None when it is not here."""
+        entry = self._entries.get(digest)
+        if entry is None:
+            return None
+        entry.users += 1
+        self._touch(digest)
+        return entry.segment
+
+    def add(self, digest: bytes, segment: Segment) -> Segment:
+        """Take over a picture that has arrived, and hold it; the same one may be here already, and stays."""
+        self._reserved -= segment.size
+        known = self.hold(digest)
+        if known is not None:
+            segment.close()
+            return known
+        self._entries[digest] = _Entry(segment)
+        self._entries[digest].users = 1
+        return segment
+
+    def release(self, digest: bytes) -> None:
+        """Undo one hold() or add()."""
+        self._entries[digest].users -= 1
+        self._touch(digest)
+
+    def reserve(self, sizes: list[int]) -> list[Segment]:
+        """Memory for pictures that are to come or to be made; unused pictures make room for it.
+
+        A request is let in when nothing else is in use, however large it is.
+
+        Raises:
+            JobError: BUSY, others use too much; or the machine has no shared memory left.
+        """
+        wanted = sum(sizes)
+        while self._held() + wanted > self._limit and self._forget_oldest():
+            pass
+        if self._held() and self._held() + wanted > self._limit:
+            raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
+        segments: list[Segment] = []
+        try:
+            for size in sizes:
+                segments.append(self._allocated(size))
+        except JobError:
+            for segment in segments:
+                segment.close()
+            raise
+        self._reserved += wanted
+        return segments
+
+    def free(self, segment: Segment) -> None:
+        """Give back memory that reserve() gave and add() did not take."""
+        self._reserved -= segment.size
+        segment.close()
+
+    def sweep(self) -> None:
+        """Forget pictures that nobody has used for FORGET_AFTER_S."""
+        now = time.monotonic()
+        for digest, entry in list(self._entries.items()):
+            if not entry.users and now - entry.touched > FORGET_AFTER_S:
+                self._forget(digest)
+
+    def close(self) -> None:
+        """Forget everything."""
+        for digest in list(self._entries):
+            self._forget(digest)
+
+    def _allocated(self, size: int) -> Segment:
+        while True:
+            try:
+                return Segment(size)
+            except JobError:
+                if not self._forget_oldest():
+                    raise
+
+    def _held(self) -> int:
+        return self._reserved + sum(entry.segment.size for entry in self._entries.values())
+
+    def _touch(self, digest: bytes) -> None:
+        self._entries[digest].touched = time.monotonic()
+        self._entries.move_to_end(digest)
+
+    def _forget_oldest(self) -> bool:
+        for digest, entry in self._entries.items():
+            if not entry.users:
+                self._forget(digest)
+                return True
+        return False
+
+    def _forget(self, digest: bytes) -> None:
+        self._entries.pop(digest).segment.close()

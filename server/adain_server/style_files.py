@@ -1,0 +1,46 @@
+"""Saving a style of the user's own: statistics and picture in one small file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from adain_client.protocol import MAX_TEXT
+from adain_net.layout import load_encoder
+from adain_net.statistics import channel_statistics
+from adain_server.library import style_name
+from adain_weights.manifest import DEFAULT_MODEL, read_manifest
+from adain_weights.models import load_embedded_encoder
+from adain_weights.style_pictures import make_style
+from adain_weights.styles import write_style
+
+
+def save_style(target: Path, picture: Image.Image, *, title: str, artist: str, origin: str, licence: str) -> None:
+    """Save a picture as a style, with the statistics of the encoder that comes with the project.
+
+    A server with another encoder takes them from the picture in the file again.
+
+    Raises:
+        WeightsError: The file cannot be written, or a text cannot be stored.
+    """
+    encoder = load_encoder(load_embedded_encoder()).requires_grad_(False)
+
+    def measure(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        statistics = channel_statistics(encoder(torch.from_numpy(values).permute(2, 0, 1)[None]))
+        return statistics.mean[0].numpy(), statistics.std[0].numpy()
+
+    style = make_style(
+        picture,
+        measure,
+        name=style_name(target.stem) or "style",
+        title=title[:MAX_TEXT],
+        artist=artist[:MAX_TEXT],
+        origin=origin[:MAX_TEXT],
+        licence=licence[:MAX_TEXT],
+        encoder_digest=read_manifest()[DEFAULT_MODEL].encoder.sha256,
+    )
+    write_style(target, style)

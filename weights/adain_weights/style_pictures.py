@@ -1,0 +1,106 @@
+"""Make saved styles from pictures, and get the pictures back. Needs Pillow; the statistics come from the caller."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from adain_weights.errors import WeightsError
+from adain_weights.styles import SavedStyle
+
+SHORTER_SIDE = 512
+"""Pixels of a style picture's shorter side at most; the size decides how broad the strokes are."""
+LONGER_SIDE = 2048
+"""A long strip is made smaller still, so that its file stays below LARGEST_STYLE whatever it shows."""
+SWATCH_SIDE = 128
+PICTURE_QUALITY = 70
+SWATCH_QUALITY = 80
+
+MeasureStatistics = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""From a picture, (height, width, 3) float32, RGB in 0..1, to mean and std of its relu4_1, (512,) float32 each."""
+
+
+def make_style(
+    picture: Image.Image,
+    measure: MeasureStatistics,
+    *,
+    name: str,
+    title: str,
+    artist: str,
+    origin: str,
+    licence: str,
+    encoder_digest: str,
+) -> SavedStyle:
+    """Save a picture as a style.
+
+    The statistics are taken from the picture as the file keeps it, so that whoever computes them again gets the same.
+
+    Args:
+        picture: Of any size; brought to RGB, which shows colours that transparency hid.
+        measure: The statistics of a picture, by the encoder of encoder_digest, in float32.
+        name, title, artist, origin, licence, encoder_digest: As in SavedStyle.
+    Raises:
+        WeightsError: A text or the statistics are not what a saved style may hold.
+    """
+    picture = picture.convert("RGB")
+    kept = _jpeg(reduced(picture), PICTURE_QUALITY)
+    mean, std = measure(picture_values(open_style_picture(kept)))
+    return SavedStyle(
+        name=name,
+        title=title,
+        artist=artist,
+        origin=origin,
+        licence=licence,
+        encoder=encoder_digest,
+        mean=mean,
+        std=std,
+        picture=kept,
+        swatch=swatch(picture),
+    )
+
+
+def swatch(picture: Image.Image) -> bytes:
+    """A thumbnail of a picture in RGB, as a JPEG file."""
+    return _jpeg(ImageOps.fit(picture, (SWATCH_SIDE, SWATCH_SIDE), Image.Resampling.LANCZOS), SWATCH_QUALITY)
+
+
+def open_style_picture(data: bytes) -> Image.Image:
+    """A saved style's picture or swatch, in RGB, from bytes that may come from anybody.
+
+    Raises:
+        WeightsError: It cannot be opened, or has more pixels than a saved style's picture has.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data), formats=("JPEG",)) as opened:
+                if min(opened.size) <= SHORTER_SIDE and max(opened.size) <= LONGER_SIDE:
+                    return opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise WeightsError("The saved style's picture cannot be opened; save it again from its picture.") from None
+    raise WeightsError("The saved style's picture is larger than they are; save it again from its picture.")
+
+
+def picture_values(picture: Image.Image) -> NDArray[np.float32]:
+    """An RGB picture as numbers, (height, width, 3) float32 in 0..1."""
+    return np.asarray(picture, dtype=np.float32) / np.float32(255)
+
+
+def reduced(picture: Image.Image) -> Image.Image:
+    """A picture at a style's size: its shorter side at most SHORTER_SIDE, its longer one at most LONGER_SIDE."""
+    scale = min(SHORTER_SIDE / min(picture.size), LONGER_SIDE / max(picture.size))
+    if scale >= 1:
+        return picture
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    file = BytesIO()
+    picture.save(file, "JPEG", quality=quality, optimize=True)
+    return file.getvalue()
