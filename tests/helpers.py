@@ -100,10 +100,15 @@ class RunningServer:
         # Not pytest's tmp_path: a socket's path has to be short.
         self.folder = Path(tempfile.mkdtemp(prefix="adain-test-")) if folder is None else folder
         self.connection_file = self.folder / "connection.json"
+        self.styles = self.folder / "styles"
         self.output = ""
         self._log = (self.folder / "output.txt").open("w+")
         self.process = subprocess.Popen(
-            [*SERVER_COMMAND, "--device", "cpu", "--connection-file", str(self.connection_file), *options],
+            [
+                *SERVER_COMMAND,
+                *("--device", "cpu", "--connection-file", str(self.connection_file), "--styles", str(self.styles)),
+                *options,
+            ],
             stdout=self._log,
             stderr=self._log,
             stdin=subprocess.DEVNULL,

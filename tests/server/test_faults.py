@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 
 import msgpack
-import numpy as np
 import pytest
 import zmq
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adain_weights.styles import read_style
 from helpers import PICTURES, RunningServer, server_pid
 
 STYLE = str(PICTURES / "van-gogh-road-to-tarascon.jpg")
@@ -153,6 +155,17 @@ def test_every_kind_of_picture_is_taken(server: RunningServer, photo: Path, mode
 REFUSED = {
     "missing content": (["no.png", "--style", STYLE, "-o", "out.png"], "no file no.png"),
     "missing style": (["photo.png", "--style", "no.jpg", "-o", "out.png"], "no file no.jpg"),
+    "unknown style": (["photo.png", "--style", "no-such-style", "-o", "out.png"], "no style 'no-such-style'"),
+    "saved style is damaged": (["photo.png", "--style", "bad.safetensors", "-o", "out.png"], "bad.safetensors"),
+    "saved style is missing": (["photo.png", "--style", "no.safetensors", "-o", "out.png"], "no.safetensors"),
+    "crop outside": (["photo.png", "--style", f"{STYLE}[0,0,9999,10]", "-o", "out.png"], "not inside"),
+    "stroke below 1": (["photo.png", "--style", STYLE, "--stroke-size", "0.5", "-o", "out.png"], "between 1 and 32"),
+    "detail is a word": (["photo.png", "--style", STYLE, "--detail", "much", "-o", "out.png"], "'much'"),
+    "smoothing of 1": (["photo.png", "--style", STYLE, "--smooth", "1", "-o", "out.png"], "between 0 and 0.999"),
+    "nothing to paint": (["--style", STYLE, "-o", "out.png"], "needed"),
+    "saving without a style": (["--save-style", "x"], "exactly one --style"),
+    "saving under a bad name": (["--style", STYLE, "--save-style", "My Style"], "small letters"),
+    "saving what is no picture": (["--style", "notes.txt", "--save-style", "x"], "not a picture"),
     "not a picture": (["notes.txt", "--style", STYLE, "-o", "out.png"], "not a picture"),
     "cut off picture": (["cut.png", "--style", STYLE, "-o", "out.png"], "not a picture"),
     "weight is a word": (["photo.png", "--style", f"{STYLE}:heavy", "-o", "out.png"], "'heavy'"),
@@ -183,6 +196,7 @@ def test_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments
     """Exit 1, one line on stderr that says what is wrong; no output file; inputs untouched."""
     folder = photo.parent
     (folder / "notes.txt").write_text("not a picture")
+    (folder / "bad.safetensors").write_bytes(b"x" * 50)
     (folder / "cut.png").write_bytes(photo.read_bytes()[:200])
     (folder / "empty").mkdir()
     before = photo.read_bytes()
@@ -242,3 +256,122 @@ def test_demo_makes_its_picture(tmp_path: Path) -> None:
     assert "Ready on" in run.stdout and str(result) in run.stdout
     with Image.open(result) as picture, Image.open(PICTURES / "chelsea.jpg") as content:
         assert picture.size == content.size
+
+
+def test_styles_are_listed(server: RunningServer) -> None:
+    """A line each: name, painter, title, origin, licence."""
+    run = _run(server, "--list-styles")
+    assert run.returncode == 0 and run.stdout.count("\n") >= 24
+    assert re.search(r"^hokusai-great-wave +Katsushika Hokusai, .*public domain", run.stdout, re.MULTILINE)
+
+
+def test_saved_style_paints_as_its_picture(server: RunningServer, photo: Path) -> None:
+    """Into a file, and under a name that the server finds by itself; a part of a picture is another style."""
+    folder = photo.parent
+    run = _run(server, "--style", STYLE, "--save-style", "mine.safetensors", "--title", "Mine", cwd=folder)
+    assert run.returncode == 0 and "mine.safetensors" in run.stdout, run.stderr
+    assert (folder / "mine.safetensors").stat().st_size < 200_000
+    server.styles.mkdir(exist_ok=True)
+    (server.styles / "mine.safetensors").write_bytes((folder / "mine.safetensors").read_bytes())
+    painted = {}
+    for name, style in (
+        ("picture", STYLE),
+        ("file", "mine.safetensors"),
+        ("name", "mine"),
+        ("part", f"{STYLE}[10,20,100,90]"),
+    ):
+        out = folder / f"{name}.png"
+        run = _run(server, str(photo), "--style", style, "--quiet", "-o", str(out), cwd=folder)
+        assert run.returncode == 0, run.stderr
+        with Image.open(out) as result:
+            painted[name] = np.asarray(result, dtype=int)
+    (server.styles / "mine.safetensors").unlink()
+    assert np.array_equal(painted["file"], painted["name"])
+    assert np.abs(painted["file"] - painted["picture"]).mean() < 3  # its picture was kept as a JPEG
+    assert np.abs(painted["part"] - painted["picture"]).mean() > 3
+
+
+def test_style_is_saved_under_a_name_for_the_user(photo: Path) -> None:
+    """A bare name goes to the user's own folder."""
+    command = [sys.executable, "-m", "adain_server.stylize_cli", "--style", STYLE, "--save-style", "road"]
+    environment = {**os.environ, "XDG_DATA_HOME": str(photo.parent)}
+    subprocess.run(command, check=True, env=environment, timeout=60, capture_output=True)
+    saved = read_style(photo.parent / "adain-style" / "styles" / "road.safetensors")
+    assert saved.name == "road" and saved.title == "van-gogh-road-to-tarascon"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--preserve-color", "match"],
+        ["--preserve-color", "luminance"],
+        ["--stroke-size", "3"],
+        ["--stroke-size", "3", "--detail", "0"],
+    ],
+    ids=lambda options: "-".join(options).strip("-"),
+)
+def test_settings_reach_the_picture(server: RunningServer, photo: Path, options: list[str]) -> None:
+    """Each changes the result."""
+    results = []
+    for index, arguments in enumerate(([], options)):
+        out = photo.with_name(f"{index}.png")
+        assert _run(server, str(photo), "--style", STYLE, "--quiet", "-o", str(out), *arguments).returncode == 0
+        results.append(out.read_bytes())
+    assert results[0] != results[1]
+
+
+def test_regions_have_colour_modes_of_their_own(server: RunningServer, photo: Path) -> None:
+    """MASK=STYLE@ALPHA@COLOUR, and --preserve-color for those that do not say."""
+    mask = photo.with_name("mask.png")
+    Image.new("L", (90, 61), 255).save(mask)
+    variants = {
+        "said": ["--region", f"{mask}={STYLE}@0.9@luminance"],
+        "default": ["--region", f"{mask}={STYLE}@0.9", "--preserve-color", "luminance"],
+        "none": ["--region", f"{mask}={STYLE}@0.9"],
+    }
+    results = {}
+    for name, options in variants.items():
+        out = photo.with_name(f"{name}.png")
+        run = _run(server, str(photo), "--quiet", "-o", str(out), *options)
+        assert run.returncode == 0, run.stderr
+        results[name] = out.read_bytes()
+    assert results["said"] == results["default"] != results["none"]
+
+
+def _frames(folder: Path) -> Path:
+    """Four frames that grow darker."""
+    frames = folder / "frames"
+    frames.mkdir()
+    with Image.open(folder / "photo.png") as picture:
+        for index in range(4):
+            picture.point(lambda value, index=index: value * (4 - index) // 4).save(frames / f"{index:04}.png")  # type: ignore[misc]
+    return frames
+
+
+def test_film_goes_on_where_it_was_stopped(server: RunningServer, photo: Path) -> None:
+    """--resume leaves finished frames as they are, and does those that are missing."""
+    folder = photo.parent
+    frames = _frames(folder)
+    run = _run(server, str(frames), "--style", STYLE, "--smooth", "0.6", "-o", "whole", cwd=folder)
+    assert run.returncode == 0, run.stderr
+    assert "4.0/4" in run.stderr and "pictures/s" in run.stderr.replace("s/pictures", "pictures/s")
+    whole = [path.read_bytes() for path in sorted((folder / "whole").iterdir())]
+    partial = folder / "partial"
+    partial.mkdir()
+    for index in (0, 1):
+        (partial / f"{index:04}.png").write_bytes(whole[index])
+    before = (partial / "0000.png").stat().st_mtime_ns
+    assert _run(server, str(frames), "--style", STYLE, "--resume", "-o", "partial", cwd=folder).returncode == 0
+    assert (partial / "0000.png").stat().st_mtime_ns == before
+    assert len(list(partial.iterdir())) == 4
+    assert (partial / "0003.png").read_bytes() != whole[3]  # smoothed and not
+
+
+def test_frames_depend_on_those_before_only_when_smoothed(server: RunningServer, photo: Path) -> None:
+    """Frame by frame without --smooth each is what it is alone."""
+    folder = photo.parent
+    frames = _frames(folder)
+    assert _run(server, str(frames), "--style", STYLE, "--quiet", "-o", "plain", cwd=folder).returncode == 0
+    run = _run(server, str(frames / "0003.png"), "--style", STYLE, "--quiet", "-o", "alone.png", cwd=folder)
+    assert run.returncode == 0
+    assert (folder / "alone.png").read_bytes() == (folder / "plain" / "0003.png").read_bytes()

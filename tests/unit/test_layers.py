@@ -1,0 +1,126 @@
+"""Layers of every depth and order: what the network sees, and what goes back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from adain_net.tiling import Box
+from adain_server.layers import DTYPES, Array, Layer, as_mask, union_share
+
+WHOLE = Box(0, 40, 0, 30)
+
+
+def _ramp(depth: str, channels: int) -> Array:
+    """0..1 in the depth's own numbers, every value different."""
+    values = np.linspace(0, 1, 40 * 30 * channels).reshape(40, 30, channels)
+    dtype = DTYPES[depth]
+    return (values if dtype.kind == "f" else np.rint(values * np.iinfo(dtype).max)).astype(dtype)
+
+
+@pytest.mark.parametrize("depth", DTYPES)
+@pytest.mark.parametrize("layout", ["RGB", "RGBA", "BGR", "BGRA", "Y", "YA"])
+def test_what_is_seen_goes_back_unchanged(depth: str, layout: str) -> None:
+    """Colours written back as they were read are the same numbers, in every depth and order; no 8-bit step."""
+    layer = Layer(_ramp(depth, len(layout)), layout)
+    out = np.zeros_like(layer.array)
+    layer.write(WHOLE, layer.colours(WHOLE), None, out)
+    colours = len(layout.removesuffix("A"))
+    tolerance = 0 if depth != "f32" else 1e-6
+    assert np.abs(out[:, :, :colours].astype(float) - layer.array[:, :, :colours]).max() <= tolerance
+    assert len(np.unique(out[:, :, :colours])) == len(np.unique(layer.array[:, :, :colours]))
+
+
+def test_blue_first_is_the_same_picture() -> None:
+    """B,G,R,A and R,G,B,A of one picture give the same colours."""
+    rgba = _ramp("u16", 4)
+    bgra = np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
+    assert torch.equal(Layer(rgba, "RGBA").colours(WHOLE), Layer(bgra, "BGRA").colours(WHOLE))
+
+
+@pytest.mark.parametrize("depth", DTYPES)
+def test_outside_stays_bit_for_bit_and_inside_is_painted(depth: str) -> None:
+    """A share of 0 keeps every bit, also of floats beyond 0..1; of 1 is what was painted; of a half is between."""
+    array = _ramp(depth, 4)
+    if array.dtype.kind == "f":
+        array[:4, :, :3] = 7.5
+        array[4:8, :, :3] = -0.25
+    layer, out = Layer(array, "RGBA"), array.copy()
+    share = np.zeros((40, 30, 1), dtype=np.float32)
+    share[:, 10:20], share[:, 20:] = 0.5, 1.0
+    layer.write(WHOLE, torch.full((1, 3, 40, 30), 0.25), share, out)
+    assert np.array_equal(out[:, :10], array[:, :10]) and np.array_equal(out[..., 3], array[..., 3])
+    painted = out[:, 20:, :3].astype(float) / layer.white
+    assert np.abs(painted - 0.25).max() <= 0.5 / layer.white + 1e-3 * (depth == "f16")
+    between = (0.25 + array[:, 10:20, :3].astype(float) / layer.white) / 2
+    tolerance = 0.51 / layer.white if array.dtype.kind != "f" else 4e-3
+    assert np.abs(out[:, 10:20, :3].astype(float) / layer.white - between).max() <= tolerance
+
+
+def test_floats_beyond_the_range_are_seen_clamped() -> None:
+    """The network never sees a value outside 0..1."""
+    seen = Layer(np.full((40, 30, 3), 3.0, dtype=np.float32) * [[[1, -1, 0.1]]], "RGB").colours(WHOLE)
+    assert float(seen.amax()) == 1.0 and float(seen.amin()) == 0.0
+    assert float(seen[0, 2, 0, 0]) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_found(bad: float) -> None:
+    """Wherever they are; integers have none."""
+    array = _ramp("f16", 3)
+    assert Layer(array, "RGB").is_finite()
+    array[39, 29, 2] = bad
+    assert not Layer(array, "RGB").is_finite()
+
+
+def test_opacity_is_none_for_opaque_layers_only() -> None:
+    """One pixel below full counts."""
+    array = np.full((40, 30, 4), 255, dtype=np.uint8)
+    assert Layer(array, "RGBA").opacity() is None and Layer(array[..., :3], "RGB").opacity() is None
+    array[39, 29, 3] = 254
+    opacity = Layer(array, "RGBA").opacity()
+    assert opacity is not None and opacity.shape == (1, 1, 40, 30) and int(opacity.min()) == 254
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (13, 10), (20, 15), (39, 30), (700, 3)])
+def test_shrunk_keeps_the_mean_and_a_ramp(height: int, width: int) -> None:
+    """A linear picture of 1,400 rows, more than a strip, stays linear without steps where strips meet."""
+    rows = np.linspace(0, 65535, 1400)[:, None, None]
+    layer = Layer(np.broadcast_to(rows, (1400, 30, 3)).round().astype(np.uint16), "RGB")
+    small = layer.shrunk(height, min(width, 30))
+    assert small.array.dtype == np.uint16 and small.array.shape == (height, min(width, 30), 3)
+    assert float(small.array.mean()) == pytest.approx(65535 / 2, rel=2e-3)
+    if height > 4:
+        steps = np.diff(small.array[1:-1, 0, 0].astype(float))
+        assert steps.min() > 0 and steps.max() - steps.min() < 0.02 * steps.mean() + 2
+
+
+def test_shrunk_does_not_mix_in_hidden_colours() -> None:
+    """Beside transparent pixels a colour stays what it is; alpha is averaged."""
+    array = np.zeros((40, 30, 4), dtype=np.uint8)
+    array[:, :, 1] = 255  # green, hidden
+    array[:, 15:] = (200, 0, 0, 255)
+    small = Layer(array, "RGBA").shrunk(8, 5)
+    assert np.abs(small.array[:, 2:, :3].astype(float) / 257 - (200, 0, 0)).max() < 1.5
+    assert 0 < small.array[0, 2, 3] < 65535 and small.array[0, 0, 3] == 0 and small.array[0, 4, 3] == 65535
+
+
+def test_shrunk_floats_keep_their_range() -> None:
+    """A preview of a float layer shows what lies beyond 0..1, too."""
+    small = Layer(np.full((40, 30, 1), 4.0, dtype=np.float16), "Y").shrunk(4, 3)
+    assert small.array.dtype == np.float32 and np.allclose(small.array, 4.0)
+
+
+def test_masks_that_overlap_add_up_to_at_most_one() -> None:
+    """8 and 16 bit masks together; one that is everywhere makes the share 1."""
+    first, second = np.zeros((40, 30, 1), dtype=np.uint8), np.zeros((40, 30, 1), dtype=np.uint16)
+    first[:, :20], second[:, 10:] = 204, 32768
+    share = union_share([as_mask(first), as_mask(second)], Box(3, 5, 0, 30))
+    assert share is not None and share.shape == (2, 30, 1)
+    assert (
+        share[0, 0, 0] == pytest.approx(0.8)
+        and share[0, 15, 0] == 1.0
+        and share[0, 29, 0] == pytest.approx(0.5, abs=1e-4)
+    )
+    assert union_share([as_mask(first), None], WHOLE) is None

@@ -1,0 +1,337 @@
+"""From a request to pixels: what each setting does, what is kept, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from adain_net.engine import TorchEngine
+from adain_net.network import AdainNetwork
+from adain_server import painting
+from adain_server.colour import colour_statistics
+from adain_server.errors import JobError
+from adain_server.layers import LUMA, Array, Layer
+from adain_server.painting import Painted, Painter, Plan, RegionPlan, Style
+from helpers import picture_pixels, pixels_array
+
+GIB = 1024**3
+
+
+class CountingEngine(TorchEngine):
+    """Torch, counting what it is asked for; out of memory while `broken`."""
+
+    def __init__(self, network: AdainNetwork) -> None:
+        super().__init__(network, torch.device("cpu"))
+        self.encoded = self.decoded = 0
+        self.broken = False
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """Counted."""
+        self._count()
+        self.encoded += 1
+        return super().encode(picture)
+
+    def decode(self, feat: Tensor) -> Tensor:
+        """Counted."""
+        self._count()
+        self.decoded += 1
+        return super().decode(feat)
+
+    def _count(self) -> None:
+        if self.broken:
+            raise torch.OutOfMemoryError("injected")
+
+
+@pytest.fixture
+def engine(network: AdainNetwork) -> CountingEngine:
+    """A fresh counter over the shipped network."""
+    return CountingEngine(network)
+
+
+@pytest.fixture
+def painter(engine: CountingEngine) -> Painter:
+    """With nothing kept yet."""
+    return Painter([engine], encoder_digest="none", memory_budget=GIB)
+
+
+PHOTO = pixels_array(picture_pixels("chelsea.jpg", side=96))
+STYLE = Style("van gogh", 1.0, picture=Layer(pixels_array(picture_pixels("coffee.jpg", side=64)), "RGB"))
+
+
+def _region(mask: Array | None = None, **changes: Any) -> RegionPlan:
+    layer, key = (None, None) if mask is None else (Layer(mask, "Y"), mask.tobytes())
+    return replace(RegionPlan(layer, key, [STYLE], 1.0, "none"), **changes)
+
+
+def _paint(
+    painter: Painter,
+    array: Array = PHOTO,
+    *regions: RegionPlan,
+    layout: str = "",
+    size: tuple[int, int] | None = None,
+    on_step: Callable[[str, int, int], None] = lambda *_: None,
+    **changes: Any,
+) -> tuple[Array, Painted]:
+    out = np.zeros((*(size or array.shape[:2]), array.shape[2]), array.dtype)
+    layer = Layer(array, layout or {1: "Y", 3: "RGB", 4: "RGBA"}[array.shape[2]])
+    plan = Plan(layer, array.tobytes(), out, regions or [_region()], stroke_size=1.0, detail=0.5)
+    return out, painter.paint(replace(plan, **changes), on_step)
+
+
+def test_every_depth_gives_the_same_picture(painter: Painter) -> None:
+    """8 bit, 16 bit, half and float of one photograph: the same paint, to the depth's own step."""
+    eight, _ = _paint(painter)
+    sixteen, _ = _paint(painter, PHOTO.astype(np.uint16) * 257)
+    single, _ = _paint(painter, (PHOTO / 255).astype(np.float32))
+    half, _ = _paint(painter, (PHOTO / 255).astype(np.float16))
+    expected = single.astype(float)
+    assert np.abs(eight / 255 - expected).max() < 0.51 / 255
+    assert np.abs(sixteen / 65535 - expected).max() < 2e-5
+    assert np.abs(half - expected).max() < 0.01
+    assert len(np.unique(sixteen)) > 4 * 256
+
+
+def test_order_of_channels_does_not_matter(painter: Painter) -> None:
+    """B,G,R,A as Krita has it."""
+    rgba = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)])
+    bgra = np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
+    assert np.array_equal(_paint(painter, bgra, layout="BGRA")[0][:, :, [2, 1, 0, 3]], _paint(painter, rgba)[0])
+
+
+def test_gray_stays_gray(painter: Painter) -> None:
+    """A gray layer gets the luminance of what would be painted."""
+    gray = np.ascontiguousarray(PHOTO[:, :, :1])
+    colours, _ = _paint(painter, np.ascontiguousarray(np.repeat(gray, 3, axis=2)))
+    result, _ = _paint(painter, gray)
+    assert result.shape == gray.shape
+    assert np.abs(result[:, :, 0] - colours.astype(float) @ np.array(LUMA)).max() <= 1.01
+
+
+def _mask(*where: tuple[slice, slice, int]) -> Array:
+    mask = np.zeros((*PHOTO.shape[:2], 1), dtype=np.uint8)
+    for rows, columns, value in where:
+        mask[rows, columns] = value
+    return mask
+
+
+EVERYWHERE = slice(None)
+ODD_MASKS = {
+    "one pixel": _mask((slice(50, 51), slice(60, 61), 255)),
+    "one faint pixel": _mask((slice(50, 51), slice(60, 61), 1)),
+    "corner": _mask((slice(95, 96), slice(143, 144), 255)),
+    "less than a cell": _mask((slice(17, 20), slice(33, 35), 255)),
+    "one row": _mask((slice(0, 1), EVERYWHERE, 255)),
+    "frame": _mask((EVERYWHERE, EVERYWHERE, 255), (slice(1, -1), slice(1, -1), 0)),
+    "faint everywhere": _mask((EVERYWHERE, EVERYWHERE, 1)),
+}
+
+
+@pytest.mark.parametrize("mask", ODD_MASKS.values(), ids=ODD_MASKS.keys())
+@pytest.mark.parametrize("preserve_color", ["none", "match", "luminance"])
+@pytest.mark.parametrize("stroke_size", [1.0, 3.0])
+def test_odd_selections_are_painted_and_nothing_else(
+    painter: Painter, mask: Array, preserve_color: str, stroke_size: float
+) -> None:
+    """Finite inside, bit for bit outside, whatever the selection is like; in floats, where NaN would show."""
+    array = (PHOTO / 255).astype(np.float32)
+    result, _ = _paint(painter, array, _region(mask, preserve_color=preserve_color), stroke_size=stroke_size)
+    assert np.isfinite(result).all()
+    outside = mask[:, :, 0] == 0
+    assert np.array_equal(result[outside], array[outside])
+    assert not np.array_equal(result[~outside], array[~outside])
+
+
+@pytest.mark.parametrize("array", [PHOTO[:1, :1], PHOTO[:1, :37], PHOTO[:23, :1], np.full_like(PHOTO[:40, :40], 77)])
+def test_tiny_and_flat_layers_give_numbers(painter: Painter, array: Array) -> None:
+    """One pixel, one row, one column, one colour; with broad strokes as well."""
+    array = (np.ascontiguousarray(array) / 255).astype(np.float32)
+    for stroke_size in (1.0, 32.0):
+        result, _ = _paint(painter, array, _region(preserve_color="match"), stroke_size=stroke_size)
+        assert result.shape == array.shape and np.isfinite(result).all()
+
+
+def test_empty_selection_gives_everything_back_without_work(painter: Painter, engine: CountingEngine) -> None:
+    """No region reaches a pixel: bit for bit, and nothing is computed."""
+    result, painted = _paint(painter, PHOTO, _region(_mask()), _region(_mask()))
+    assert np.array_equal(result, PHOTO) and not painted.statistics and not engine.encoded
+
+
+def test_overlapping_regions_blend(painter: Painter) -> None:
+    """Two full regions of one style are that style; an overlap of two styles lies between them."""
+    full = _mask((EVERYWHERE, EVERYWHERE, 255))
+    once, _ = _paint(painter, PHOTO, _region(full))
+    twice, _ = _paint(painter, PHOTO, _region(full), _region(full))
+    assert np.abs(once.astype(int) - twice).max() <= 1
+    other, _ = _paint(painter, PHOTO, _region(full, alpha=0.0))
+    both, _ = _paint(painter, PHOTO, _region(full), _region(full, alpha=0.0))
+    assert np.abs(both - once.astype(float)).mean() < np.abs(other - once.astype(float)).mean()
+    assert np.abs(both - other.astype(float)).mean() < np.abs(other - once.astype(float)).mean()
+
+
+def test_match_brings_the_contents_colours(painter: Painter) -> None:
+    """The painted mean colour lies nearer to the photograph's than without."""
+    plain, matched = _paint(painter)[0], _paint(painter, PHOTO, _region(preserve_color="match"))[0]
+    target = PHOTO.mean(axis=(0, 1))
+    assert np.abs(matched.mean(axis=(0, 1)) - target).max() < 0.5 * np.abs(plain.mean(axis=(0, 1)) - target).max()
+
+
+def test_luminance_is_a_matter_of_each_region(painter: Painter) -> None:
+    """One half keeps its chroma, the other does not; in one request."""
+    left, right = _mask((EVERYWHERE, slice(0, 72), 255)), _mask((EVERYWHERE, slice(72, None), 255))
+    result, _ = _paint(painter, PHOTO, _region(left, preserve_color="luminance"), _region(right))
+    own, _ = _paint(painter, PHOTO, _region(left), _region(right))
+    assert np.array_equal(result[:, 72:], own[:, 72:])
+    hue = [np.arctan2(*np.moveaxis(a[:, :72, :2] - a[:, :72, 2:].astype(float), -1, 0)) for a in (result, PHOTO)]
+    strong = np.ptp(PHOTO[:, :72].astype(int), axis=-1) > 60
+    strong &= np.ptp(result[:, :72].astype(int), axis=-1) > 20
+    turned = np.abs(np.angle(np.exp(1j * (hue[0] - hue[1]))))[strong]
+    assert strong.sum() > 100 and np.median(turned) < 0.05
+
+
+def test_broad_strokes_are_broad_and_keep_edges_by_detail(painter: Painter) -> None:
+    """A larger stroke has less fine structure; detail brings some of it back."""
+
+    def fineness(array: Array) -> float:
+        return float(np.abs(np.diff(array.astype(float), axis=1)).mean())
+
+    fine = fineness(_paint(painter)[0])
+    smooth, sharp = (fineness(_paint(painter, stroke_size=4.0, detail=d)[0]) for d in (0.0, 1.0))
+    assert smooth < 0.5 * fine and smooth < sharp < fine
+
+
+def test_sliders_cost_one_decode(painter: Painter, engine: CountingEngine) -> None:
+    """Another alpha, weight, style or way to keep colours encodes nothing of the layer again; another mask does."""
+    _paint(painter)
+    encoded, decoded = engine.encoded, engine.decoded
+    for region in (_region(alpha=0.3), _region(preserve_color="luminance"), _region(styles=[STYLE, STYLE])):
+        _paint(painter, PHOTO, region)
+    assert (engine.encoded, engine.decoded) == (encoded, decoded + 3)
+    _paint(painter, PHOTO, _region(_mask((EVERYWHERE, slice(0, 50), 255))))
+    assert engine.encoded > encoded
+
+
+def test_kept_features_do_not_change_the_picture(network: AdainNetwork, painter: Painter) -> None:
+    """The second time, from what was kept, the pixels are the same as in a painter that keeps nothing."""
+    _paint(painter, PHOTO, _region(alpha=0.2))
+    forgetful = Painter([TorchEngine(network, torch.device("cpu"))], encoder_digest="none", memory_budget=0)
+    assert np.abs(_paint(painter)[0].astype(int) - _paint(forgetful)[0]).max() <= 1
+
+
+def test_preview_is_the_result_made_smaller(painter: Painter) -> None:
+    """Of its size and type; with broad strokes it is like the full result reduced."""
+    large = np.ascontiguousarray(np.tile(PHOTO, (3, 3, 1)))
+    full, _ = _paint(painter, large, stroke_size=6.0, detail=0.0)
+    preview, _ = _paint(painter, large, size=(72, 108), stroke_size=6.0, detail=0.0)
+    assert preview.shape == (72, 108, 3) and preview.dtype == np.uint8
+    reduced = Layer(full, "RGB").shrunk(72, 108).like(Layer(full, "RGB"))
+    assert np.abs(preview.astype(int) - reduced).mean() < 4
+    masked, _ = _paint(painter, large, _region(np.zeros((*large.shape[:2], 1), np.uint8)), size=(72, 108))
+    assert np.abs(masked.astype(int) - Layer(large, "RGB").shrunk(72, 108).like(Layer(large, "RGB"))).max() == 0
+
+
+@pytest.mark.parametrize("what", ["layer", "selection", "style"])
+def test_pixels_that_are_not_numbers_are_refused_before_any_work(
+    painter: Painter, engine: CountingEngine, what: str
+) -> None:
+    """The sentence says which picture it is; the next request works."""
+    nan = (PHOTO / 255).astype(np.float32)
+    nan[5, 6, 1] = np.nan
+    region = _region()
+    if what == "selection":
+        region = _region(np.ascontiguousarray(nan[:, :, 1:2]))
+    if what == "style":
+        region = _region(styles=[Style("bad", 1.0, picture=Layer(nan, "RGB"))])
+    with pytest.raises(JobError, match=what) as caught:
+        _paint(painter, nan if what == "layer" else PHOTO, region)
+    assert caught.value.code == "BAD_PIXELS" and not engine.encoded
+    assert _paint(painter)[0].any()
+
+
+def test_style_without_a_visible_pixel_is_refused(painter: Painter) -> None:
+    """A transparent layer chosen as a style."""
+    clear = Style("clear", 1.0, picture=Layer(np.zeros((30, 30, 4), np.uint8), "RGBA"))
+    with pytest.raises(JobError, match="no visible pixel"):
+        _paint(painter, PHOTO, _region(styles=[clear]))
+
+
+def test_hidden_colours_of_a_style_have_no_influence(painter: Painter) -> None:
+    """What lies under a style's transparent pixels does not reach the result."""
+    results = []
+    for hidden in (0, 255):
+        array = np.dstack([pixels_array(picture_pixels("coffee.jpg", side=64)), np.full((64, 96), 255, np.uint8)])
+        array[:, 40:] = (hidden, 255 - hidden, hidden, 0)
+        results.append(_paint(painter, PHOTO, _region(styles=[Style(hidden, 1.0, picture=Layer(array, "RGBA"))]))[0])
+    assert np.abs(results[0].astype(int) - results[1]).max() <= 1
+
+
+def test_smoothing_draws_a_frame_towards_the_one_before(painter: Painter) -> None:
+    """The statistics are the weighted mean; with nothing before them they are the frame's own."""
+    dark = PHOTO // 2
+    _, first = _paint(painter, dark, smoothing=0.75)
+    _, own = _paint(painter)
+    _, smoothed = _paint(painter, PHOTO, smoothing=0.75, previous=first.statistics)
+    expected = 0.75 * first.statistics[0].mean + 0.25 * own.statistics[0].mean
+    torch.testing.assert_close(smoothed.statistics[0].mean, expected)
+
+
+def test_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork, engine: CountingEngine) -> None:
+    """A broken card: the processor's picture, and a sentence; no engine left: MemoryError, and the next one works."""
+    processor = TorchEngine(network, torch.device("cpu"))
+    both = Painter([engine, processor], encoder_digest="none", memory_budget=GIB)
+    expected, painted = _paint(both)
+    assert painted.notice == ""
+    engine.broken = True
+    changed = PHOTO[::-1].copy()
+    result, painted = _paint(both, changed)
+    assert "processor" in painted.notice
+    assert (
+        np.abs(
+            result.astype(int) - _paint(Painter([processor], encoder_digest="", memory_budget=GIB), changed)[0]
+        ).max()
+        <= 1
+    )
+    alone = Painter([engine], encoder_digest="none", memory_budget=GIB)
+    with pytest.raises(MemoryError):
+        _paint(alone)
+    engine.broken = False
+    assert np.abs(_paint(alone)[0].astype(int) - expected).max() <= 1
+
+
+def test_stages_are_told_in_order(painter: Painter) -> None:
+    """Style, encode, decode, enlarge; each to its end; what is raised stops the work."""
+    seen: list[tuple[str, int, int]] = []
+    _paint(painter, stroke_size=2.0, on_step=lambda *step: seen.append(step))
+    order = ["style", "encode", "decode", "enlarge"]
+    assert [stage for stage, step, _ in seen if step == 0] == order
+
+    def stop(stage: str, _step: int, _steps: int) -> None:
+        if stage == "decode":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        _paint(painter, on_step=stop)
+
+
+@pytest.mark.parametrize(
+    ("budget", "side"), [(0, 128), (64 * 2**20, 192), (256 * 2**20, 448), (GIB, painting.LARGEST_TILE)]
+)
+def test_tile_follows_the_budget(budget: int, side: int) -> None:
+    """Less memory, smaller tiles; never below what the margins make senseless."""
+    assert painting.tile_side(budget) == side
+
+
+def test_colours_of_what_is_selected_are_matched(painter: Painter) -> None:
+    """`match` looks at the region's colours, not at the whole layer's."""
+    array = PHOTO.copy()
+    array[:, :72] = array[:, :72] // 4 + np.array([150, 0, 0], dtype=np.uint8)
+    left = _mask((EVERYWHERE, slice(0, 72), 255))
+    result, _ = _paint(painter, array, _region(left, preserve_color="match"))
+    found = colour_statistics(Layer(np.ascontiguousarray(result[:, :72]), "RGB")).mean
+    wanted = colour_statistics(Layer(np.ascontiguousarray(array[:, :72]), "RGB")).mean
+    assert float((found - wanted).abs().max()) < 0.12
