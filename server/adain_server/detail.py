@@ -1,8 +1,8 @@
 """Broad strokes: painted at a smaller working size, brought back to full size with the content's fine detail.
 
-Enlarging alone would lose the edges. Within a few pixels of the working picture the painted colours follow the
-content's luminance nearly linearly; that slope says how much of the content's fine luminance, which the small picture
-could not hold, belongs into the enlarged one. Flat parts and faint texture have a slope near 0: they stay paint.
+Enlarging alone would lose the edges. The content's fine luminance, which the small picture could not hold, is added
+again: as strongly as the paint follows the content's luminance nearby, strongly at the content's edges in any case, and
+hardly in flat parts and faint texture, which stay paint.
 """
 
 from __future__ import annotations
@@ -22,9 +22,15 @@ RADIUS = 2
 """Of the window in which the slope is taken, in pixels of the working picture."""
 FAINT = 0.05**2
 """Luminance variance, of values in 0..1, below which content counts as texture and not as an edge."""
+FLAT = 0.01**2
+"""Variance below which there is no slope to speak of."""
 STEEPEST = 2.0
-REACH = RADIUS + 3
-"""Pixels of the working picture beyond a part on which the part depends: the window and the bicubic kernel."""
+EDGE_SLOPE = 0.8
+"""How much of an edge comes back where the paint did not follow it."""
+TURNED = -0.3
+"""Slope of luminance below which the paint has turned light into dark: its edges are turned, too."""
+REACH = 2 * RADIUS + 3
+"""Pixels of the working picture beyond a part on which it depends: two windows and the bicubic kernel."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Enlarged:
         painted: (h, w, 3) uint16, RGB.
         working: What it was painted from, of the same size.
         content: The layer at full size.
-        detail: 0 = enlarged smoothly, 1 = all of the detail that the slope calls for.
+        detail: 0 = enlarged smoothly, 1 = all of the content's edges.
     """
 
     painted: Array
@@ -63,15 +69,23 @@ class Enlarged:
 
 
 def _slope(luminance: Tensor, painted: Tensor) -> Tensor:
-    """Least-squares slope of the painted colours over the luminance, about each pixel; damped where that is faint.
+    """How much of the content's luminance belongs into each painted colour, (1, 3, h, w).
+
+    The least-squares slope of the colour over the luminance, in a window about each pixel; at least EDGE_SLOPE unless
+    the paint is turned; damped where the content is faint.
 
     Source:
-        The linear coefficients of He et al., Guided Image Filtering, ECCV 2010, eq. 5, averaged as in eq. 8.
+        He et al., Guided Image Filtering, ECCV 2010: the linear coefficients of eq. 5, averaged as in eq. 8, with the
+        damping taken out of the fraction, so that a floor can be put to the slope itself.
     """
     mean_y, mean_p = _window_mean(luminance), _window_mean(painted)
     covariance = _window_mean(luminance * painted) - mean_y * mean_p
-    variance = _window_mean(luminance.square()) - mean_y.square()
-    return _window_mean(covariance / (variance.clamp_min(0) + FAINT)).clamp_(-STEEPEST, STEEPEST)
+    variance = (_window_mean(luminance.square()) - mean_y.square()).clamp_min(0)
+    slope = covariance / (variance + FLAT)
+    luma = torch.tensor(LUMA)[:, None, None]
+    turned = (slope * luma).sum(dim=1, keepdim=True) < TURNED
+    slope = torch.where(turned, slope, slope.clamp_min(EDGE_SLOPE))
+    return _window_mean(variance / (variance + FAINT) * slope).clamp_(-STEEPEST, STEEPEST)
 
 
 def _window_mean(picture: Tensor) -> Tensor:

@@ -143,7 +143,8 @@ class _Layers:
 
     def upsample(self) -> None:
         """Twice the size, nearest neighbour."""
-        self._add("Interp", "0=1 1=2 2=2")
+        # Not `2`: some releases would take an integer's bits for a float's.
+        self._add("Interp", "0=1 1=2.0 2=2.0")
 
     def load(self, threads: int) -> Any:
         """The finished ncnn.Net. Raises ImportError, EngineError."""

@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--detail",
-        default="0.5",
+        default="0.7",
         metavar="D",
         help="how much fine detail stays when strokes are broad, 0 to 1 (default: %(default)s)",
     )

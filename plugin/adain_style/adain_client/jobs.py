@@ -118,7 +118,7 @@ class StylizeRequest:
     content: Pixels
     regions: Sequence[Region]
     stroke_size: float = 1.0
-    detail: float = 0.5
+    detail: float = 0.7
     preview: int = 0
     sequence: bytes = b""
     smoothing: float = 0.0
