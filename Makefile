@@ -22,7 +22,8 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python benchmarks/server_overhead.py
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/server.py
 
 setup: $(INSTALLED)
 
