@@ -3,7 +3,7 @@
     python docs/sheets.py seam PICTURE -o seam.png
     python docs/sheets.py strokes PICTURE -o strokes.png --stroke-sizes 2 4 8
 
-`seam` shows PICTURE with two styles side by side: in one pass, and as two separate runs pasted together; below, the middle
+`seam` shows PICTURE with two styles side by side: in one pass, and as two runs pasted together; below, the middle
 three times as large. `strokes` shows the whole picture at each stroke size, and below a part of it, pixel by pixel.
 Both go through the running server, or start one.
 """
