@@ -15,7 +15,7 @@ import zmq
 STOP_S = 1.0
 """An idle worker ends within this; one that is computing is not waited for."""
 ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824"
-"""Buffers of a tile's layers are kept and used again; the larger ones, of whole pictures, go back at once (glibc only)."""
+"""Buffers of a tile's layers are kept and used again; larger ones, of whole pictures, go back at once (glibc only)."""
 
 
 class WorkerProcess:

@@ -58,7 +58,7 @@ def test_a_style_by_name_is_the_file(client: Client) -> None:
 def test_names_files_and_pictures_mix(client: Client, preserve_color: str) -> None:
     """All three kinds in one region, in every colour mode."""
     name, other = list(built_in_styles())[2:4]
-    sources = [
+    sources: list[tuple[StyleSource, float]] = [
         (name, 1.0),
         (StyleFile(built_in_styles()[other].read_bytes()), 2.0),
         (picture_pixels(STYLE, side=64), 1.0),
@@ -173,9 +173,7 @@ def test_waiting_previews_are_replaced_by_the_newest(server: RunningServer) -> N
 
     def job(alpha: float, preview: int) -> StylizeJob:
         content = random_pixels(700, 700, seed=5)
-        return StylizeJob(
-            StylizeRequest(content, request(content, [("space-sun", 1.0)], alpha=alpha).regions, preview=preview)
-        )
+        return StylizeJob(request(content, [("space-sun", 1.0)], alpha=alpha, preview=preview))
 
     with RawPeer(server) as peer:
         busy = job(0.9, 0)  # a full-size run is never replaced

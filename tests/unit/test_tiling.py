@@ -390,7 +390,7 @@ def test_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
     for side in (100, 60):
         result = _tiled(random_network, content, regions, tile=128, engines=[_Small(whole, side), whole])
         assert float((result - expected).abs().max()) < 1e-10
-    engines = [_Small(whole, 100), whole]
+    engines: list[Engine] = [_Small(whole, 100), whole]
     tiled = TiledContent(engines, lambda part: part.of(content), [None], height=120, width=120, tile=128)
     tiled.encode(_ignore)
     assert tiled.tile == 64 and tiled.engine is engines[0]
