@@ -29,8 +29,8 @@ from adain_weights.styles import SavedStyle
 
 OnStep = Callable[[str, int, int], None]
 """Told the stage, the steps that are over and the steps in all; may raise to stop."""
-TILE_BYTES_PER_PIXEL = 1024
-"""What a tile's activations need at their widest: 64 channels of float32, in and out, and the engine's workspace."""
+TILE_BYTES_PER_PIXEL = 2560
+"""What the ncnn engine needs for a tile at its widest, measured: activations, and Winograd's workspace."""
 LARGEST_TILE = 512
 OUTPUT_TILE = 1024
 """Side of the parts in which a picture that was painted smaller is brought to full size."""
@@ -113,7 +113,7 @@ class Painter:
         self._engines = engines
         self._encoder_digest = encoder_digest
         self._cache = ByteCache(memory_budget // 2)
-        self._tile = tile_side(memory_budget // 4)
+        self._tile = tile_side(memory_budget // 3)
 
     @torch.inference_mode()
     def paint(self, plan: Plan, on_step: OnStep) -> Painted:

@@ -344,7 +344,7 @@ def _frames(folder: Path) -> Path:
     frames.mkdir()
     with Image.open(folder / "photo.png") as picture:
         for index in range(4):
-            picture.point(lambda value, index=index: value * (4 - index) // 4).save(frames / f"{index:04}.png")  # type: ignore[misc]
+            picture.point(lambda value, index=index: value * (4 - index) // 4).save(frames / f"{index:04}.png")
     return frames
 
 

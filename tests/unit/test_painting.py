@@ -319,7 +319,7 @@ def test_stages_are_told_in_order(painter: Painter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("budget", "side"), [(0, 128), (64 * 2**20, 192), (256 * 2**20, 448), (GIB, painting.LARGEST_TILE)]
+    ("budget", "side"), [(0, 128), (128 * 2**20, 160), (512 * 2**20, 392), (GIB, painting.LARGEST_TILE)]
 )
 def test_tile_follows_the_budget(budget: int, side: int) -> None:
     """Less memory, smaller tiles; never below what the margins make senseless."""

@@ -1,0 +1,198 @@
+"""The engines against the public PyTorch port of AdaIN as its users run it ("peer"), in turns (A B C A B C).
+
+Peer: float32, the 1x1 colour convolution by itself, the style encoded at every call, the whole picture at once. Ours:
+the style's statistics known, in tiles as the server does it, with the torch engine and with the ncnn engine. Then a
+step of a slider: one decode of known features. Both sides have the same weights, threads and allocator settings: the
+worker's, or those in GLIBC_TUNABLES when that is set (`GLIBC_TUNABLES= python benchmarks/engine.py` for glibc's own).
+
+Prints medians, the peer's time over ours, and the largest error of a result in 0..1. `--memory torch` or
+`--memory ncnn` prints what an engine needs for one tile instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from adain_net.engine import Engine, TorchEngine
+from adain_net.layout import PUBLIC_DECODER, PUBLIC_ENCODER, decoder_to_public, encoder_to_public
+from adain_net.network import AdainNetwork
+from adain_net.statistics import StyleStatistics
+from adain_net.tiling import MARGIN, TILE, Box, TiledContent
+from adain_net.transform import adain_transform
+from adain_server.ncnn_engine import NcnnEngine
+from adain_server.worker_process import ALLOCATOR
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from helpers import embedded_network, picture_tensor
+
+CPU = torch.device("cpu")
+SLIDER_SIDES = (256, 512)
+SLIDER_RUNS = 9
+
+
+def main() -> None:
+    """Run the comparison."""
+    options = _options()
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+        # glibc reads this when a program starts.
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": ALLOCATOR})  # noqa: S606
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    print(f"allocator: GLIBC_TUNABLES={os.environ.get('GLIBC_TUNABLES') or '(none)'}", flush=True)
+    with torch.inference_mode():
+        if options.memory:
+            _memory(options.memory)
+            return
+        network = embedded_network()
+        engines: dict[str, Engine] = {
+            "torch": TorchEngine(network, CPU),
+            "ncnn": NcnnEngine(network, torch.get_num_threads()),
+        }
+        style = _picture("van-gogh-road-to-tarascon.jpg", options.style_side)
+        for side in options.sides:
+            _compare(network, engines, _picture("coffee.jpg", side), style, options.runs)
+        for side in SLIDER_SIDES:
+            _slider(engines, side)
+
+
+def _compare(network: AdainNetwork, engines: dict[str, Engine], content: Tensor, style: Tensor, runs: int) -> None:
+    peer, known = Peer(network), network.style_statistics(style)
+    ways: dict[str, Callable[[], Tensor]] = {"peer": partial(peer.stylize, content, style)}
+    ways |= {name: partial(_tiled, engine, content, known) for name, engine in engines.items()}
+    side, style_side = content.shape[2], style.shape[2]
+    print(f"\n{side} x {side}, the peer's style {style_side} x {style_side}, {runs} runs")
+    results, seconds = _interleaved(ways, runs)
+    for name, result in results.items():
+        ratio = statistics.median(seconds["peer"]) / statistics.median(seconds[name])
+        error = float((result - results["peer"]).abs().max())
+        print(f"{name:5} {_spread(seconds[name])}, {ratio:.2f} times the peer's speed, error {error:.1e}", flush=True)
+
+
+def _slider(engines: dict[str, Engine], side: int) -> None:
+    feat = engines["torch"].encode(_picture("coffee.jpg", side))
+    ways: dict[str, Callable[[], Tensor]] = {name: partial(engine.decode, feat) for name, engine in engines.items()}
+    print(f"\none decode, {side} x {side}, {SLIDER_RUNS} runs")
+    _, seconds = _interleaved(ways, SLIDER_RUNS)
+    for name, values in seconds.items():
+        print(f"{name:5} {_spread(values)}", flush=True)
+
+
+def _memory(kind: str) -> None:
+    network = embedded_network()
+    print(f"network loaded: {_resident_mib('VmRSS')} MiB resident")
+    engine: Engine = TorchEngine(network, CPU) if kind == "torch" else NcnnEngine(network, torch.get_num_threads())
+    print(f"{kind} engine made: {_resident_mib('VmRSS')} MiB")
+    side = TILE + 2 * MARGIN
+    feat = engine.encode(torch.rand(1, 3, side, side))
+    print(f"encoded {side} x {side}: peak {_resident_mib('VmHWM')} MiB")
+    engine.decode(feat)
+    print(f"decoded it: peak {_resident_mib('VmHWM')} MiB")
+
+
+class Peer:
+    """AdaIN as the public PyTorch port does it, written anew: two Sequential modules in the public layout.
+
+    Source:
+        Huang and Belongie, ICCV 2017, eq. 8.
+    """
+
+    def __init__(self, network: AdainNetwork) -> None:
+        self._encoder = _sequential(encoder_to_public(network.encoder), PUBLIC_ENCODER, ceil=True)
+        self._decoder = _sequential(decoder_to_public(network.decoder), PUBLIC_DECODER, ceil=False)
+
+    def stylize(self, content: Tensor, style: Tensor) -> Tensor:
+        """The stylized picture, (1, 3, h, w), clamped to 0..1, of pictures in 0..1."""
+        feat, style_feat = self._encoder(content), self._encoder(style)
+        (mean, std), (style_mean, style_std) = _mean_std(feat), _mean_std(style_feat)
+        target_feat = (feat - mean) / std * style_std + style_mean
+        stylized: Tensor = self._decoder(target_feat)
+        return stylized[:, :, : content.shape[2], : content.shape[3]].clamp(0.0, 1.0)
+
+
+def _sequential(state: dict[str, Tensor], numbers: dict[str, int], *, ceil: bool) -> nn.Sequential:
+    """The encoder (`ceil`) or the decoder, as plain modules."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 3, 1)] if ceil else []
+    names = list(numbers)
+    for name, following in zip(names, [*names[1:], ""], strict=True):
+        outputs, inputs = state[f"{numbers[name]}.weight"].shape[:2]
+        layers += [nn.ReflectionPad2d(1), nn.Conv2d(inputs, outputs, 3), nn.ReLU()]
+        # The number before the underscore is the resolution's: conv2_2 is followed by conv3_1 at half of it.
+        if following and following[:5] != name[:5]:
+            layers.append(nn.MaxPool2d(2, 2, 0, ceil_mode=True) if ceil else nn.Upsample(scale_factor=2))
+    if not ceil:
+        layers.pop()  # no ReLU after the last
+    module = nn.Sequential(*layers)
+    wanted = {key: value for key, value in state.items() if int(key.split(".")[0]) < len(layers)}
+    module.load_state_dict(wanted)
+    return module.requires_grad_(False)
+
+
+def _mean_std(feat: Tensor) -> tuple[Tensor, Tensor]:
+    cells = feat.flatten(2)
+    return cells.mean(dim=2)[:, :, None, None], (cells.var(dim=2) + 1e-5).sqrt()[:, :, None, None]
+
+
+def _tiled(engine: Engine, content: Tensor, style: StyleStatistics) -> Tensor:
+    """The stylized picture, as the server makes it."""
+    height, width = content.shape[2:]
+    tiled = TiledContent([engine], lambda box: box.of(content), [None], height=height, width=width)
+    (own,) = tiled.encode(_ignore).statistics
+    result = torch.empty_like(content)
+
+    def write(box: Box, painted: Tensor) -> None:
+        box.of(result).copy_(painted)
+
+    tiled.decode([adain_transform(own, style)], write, _ignore)
+    return result
+
+
+def _ignore(_stage: str, _over: int, _all: int) -> None:
+    pass
+
+
+def _interleaved(ways: dict[str, Callable[[], Tensor]], runs: int) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
+    """Each way's result, and the seconds of its runs; one more run before them is not counted."""
+    results = {name: way() for name, way in ways.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - started)
+    return results, seconds
+
+
+def _picture(name: str, side: int) -> Tensor:
+    """A square part of a picture of docs/pictures."""
+    return picture_tensor(name, side=side)[:, :, :side, :side].contiguous()
+
+
+def _spread(seconds: list[float]) -> str:
+    return f"median {statistics.median(seconds):.3f} s ({min(seconds):.3f} to {max(seconds):.3f})"
+
+
+def _resident_mib(field: str) -> int:
+    return int(Path("/proc/self/status").read_text().split(f"{field}:")[1].split()[0]) // 1024
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048], help="pixels (default: %(default)s)")
+    parser.add_argument("--style-side", type=int, default=512, help="of the peer's style (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="of each way (default: %(default)s)")
+    parser.add_argument("--memory", choices=["torch", "ncnn"], help="print an engine's memory instead (Linux)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
