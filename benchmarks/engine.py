@@ -1,11 +1,11 @@
-"""The engines against the public PyTorch port of AdaIN as its users run it ("peer"), in turns (A B C A B C).
+"""The engines against the public PyTorch port of AdaIN as its users run it ("peer"), in turns (A B C D A B C D).
 
-Peer: float32, the 1x1 colour convolution by itself, the style encoded at every call, the whole picture at once. Ours:
-the style's statistics known, in tiles as the server does it, with the torch engine and with the ncnn engine. Then a
-step of a slider: one decode of known features. Both sides have the same weights, threads and allocator settings: the
-worker's, or those in GLIBC_TUNABLES when that is set (`GLIBC_TUNABLES= python benchmarks/engine.py` for glibc's own).
+Peer: float32, the 1x1 colour convolution by itself, the style encoded at every call, the whole picture at once. It runs
+twice: with the allocator settings of our worker, in this process, and in a process of its own with glibc's defaults, as
+its users have it. Ours: the style's statistics known, in tiles as the server does it, with the torch engine and the ncnn
+engine. Then a step of a slider: one decode of known features. All have the same weights and threads.
 
-Prints medians, the peer's time over ours, and the largest error of a result in 0..1. `--memory torch` or
+Prints medians, the peers' times over ours, and the largest error of a result in 0..1. `--memory torch` or
 `--memory ncnn` prints what an engine needs for one tile instead.
 """
 
@@ -14,9 +14,10 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -37,13 +38,18 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from helpers import embedded_network, picture_tensor
 
 CPU = torch.device("cpu")
+CONTENT, STYLE = "coffee.jpg", "van-gogh-road-to-tarascon.jpg"
 SLIDER_SIDES = (256, 512)
 SLIDER_RUNS = 9
+PEER, USERS_PEER = "peer, worker's allocator", "peer, glibc's own allocator"
 
 
 def main() -> None:
     """Run the comparison."""
     options = _options()
+    if options.serve_peer:
+        _serve_peer(options.sides[0], options.style_side)
+        return
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         # glibc reads this when a program starts.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": ALLOCATOR})  # noqa: S606
@@ -58,28 +64,77 @@ def main() -> None:
             "torch": TorchEngine(network, CPU),
             "ncnn": NcnnEngine(network, torch.get_num_threads()),
         }
-        style = _picture("van-gogh-road-to-tarascon.jpg", options.style_side)
+        style = _picture(STYLE, options.style_side)
         for side in options.sides:
-            _compare(network, engines, _picture("coffee.jpg", side), style, options.runs)
+            _compare(network, engines, _picture(CONTENT, side), style, options.runs)
         for side in SLIDER_SIDES:
             _slider(engines, side)
 
 
 def _compare(network: AdainNetwork, engines: dict[str, Engine], content: Tensor, style: Tensor, runs: int) -> None:
     peer, known = Peer(network), network.style_statistics(style)
-    ways: dict[str, Callable[[], Tensor]] = {"peer": partial(peer.stylize, content, style)}
-    ways |= {name: partial(_tiled, engine, content, known) for name, engine in engines.items()}
-    side, style_side = content.shape[2], style.shape[2]
-    print(f"\n{side} x {side}, the peer's style {style_side} x {style_side}, {runs} runs")
-    results, seconds = _interleaved(ways, runs)
+    ways: dict[str, Callable[[], Tensor]] = {PEER: lambda: peer.stylize(content, style)}
+    for name, engine in engines.items():
+        ways[name] = lambda engine=engine: _tiled(engine, content, known)  # type: ignore[misc]
+    print(
+        f"\n{content.shape[2]} x {content.shape[3]}, the peer's style {style.shape[2]} x {style.shape[3]}, {runs} runs"
+    )
+    with _PeerProcess(content.shape[2], style.shape[2]) as users_peer:
+        results, seconds = _interleaved({USERS_PEER: lambda: users_peer.run(content), **ways}, runs)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, result in results.items():
-        ratio = statistics.median(seconds["peer"]) / statistics.median(seconds[name])
-        error = float((result - results["peer"]).abs().max())
-        print(f"{name:5} {_spread(seconds[name])}, {ratio:.2f} times the peer's speed, error {error:.1e}", flush=True)
+        error = "" if name == USERS_PEER else f", error {float((result - results[PEER]).abs().max()):.1e}"
+        ratios = f"{medians[USERS_PEER] / medians[name]:5.2f} and {medians[PEER] / medians[name]:5.2f} times the peers'"
+        print(f"{name:27} {_spread(seconds[name])}, {ratios} speeds{error}", flush=True)
+
+
+class _PeerProcess:
+    """The peer in a process with glibc's own allocator settings, one picture for each line that it is sent."""
+
+    def __init__(self, side: int, style_side: int) -> None:
+        arguments = ["--serve-peer", "--sides", str(side), "--style-side", str(style_side)]
+        environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def __enter__(self) -> _PeerProcess:
+        self._wait()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._process.communicate()  # the end of its input ends it
+
+    def run(self, content: Tensor) -> Tensor:
+        """One picture; what comes back is not it, but stands in its place."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        self._wait()
+        return content
+
+    def _wait(self) -> None:
+        assert self._process.stdout is not None
+        if not self._process.stdout.readline():
+            raise RuntimeError("the peer's process has ended")
+
+
+def _serve_peer(side: int, style_side: int) -> None:
+    peer = Peer(embedded_network())
+    content, style = _picture(CONTENT, side), _picture(STYLE, style_side)
+    print("ready", flush=True)
+    with torch.inference_mode():
+        for _ in sys.stdin:
+            peer.stylize(content, style)
+            print("done", flush=True)
 
 
 def _slider(engines: dict[str, Engine], side: int) -> None:
-    feat = engines["torch"].encode(_picture("coffee.jpg", side))
+    feat = engines["torch"].encode(_picture(CONTENT, side))
     ways: dict[str, Callable[[], Tensor]] = {name: partial(engine.decode, feat) for name, engine in engines.items()}
     print(f"\none decode, {side} x {side}, {SLIDER_RUNS} runs")
     _, seconds = _interleaved(ways, SLIDER_RUNS)
@@ -160,7 +215,9 @@ def _ignore(_stage: str, _over: int, _all: int) -> None:
     pass
 
 
-def _interleaved(ways: dict[str, Callable[[], Tensor]], runs: int) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
+def _interleaved(
+    ways: Mapping[str, Callable[[], Tensor]], runs: int
+) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
     """Each way's result, and the seconds of its runs; one more run before them is not counted."""
     results = {name: way() for name, way in ways.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -191,6 +248,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--style-side", type=int, default=512, help="of the peer's style (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=5, help="of each way (default: %(default)s)")
     parser.add_argument("--memory", choices=["torch", "ncnn"], help="print an engine's memory instead (Linux)")
+    parser.add_argument("--serve-peer", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -32,6 +32,8 @@ OnStep = Callable[[str, int, int], None]
 TILE_BYTES_PER_PIXEL = 2560
 """What the ncnn engine needs for a tile at its widest, measured: activations, and Winograd's workspace."""
 LARGEST_TILE = 512
+SMALL_ENTRY = 256
+"""Bytes of a key without a value worth mentioning."""
 OUTPUT_TILE = 1024
 """Side of the parts in which a picture that was painted smaller is brought to full size."""
 
@@ -202,7 +204,7 @@ class Painter:
                         f"The {what} holds values that are not numbers (NaN or infinite); paint over them, "
                         "or convert it to 16-bit integers first.",
                     )
-                self._cache.put(("finite", key), True, 1)
+                self._cache.put(("finite", key), True, SMALL_ENTRY)
 
     def _preview(self, plan: Plan, height: int, width: int) -> Layer:
         key = ("preview", plan.content_key, height, width)

@@ -408,7 +408,7 @@ def _content_paths(given: Sequence[Path]) -> list[Path]:
     paths = []
     for path in given:
         if path.is_dir():
-            inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
+            inside = sorted((entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES), key=_frame_order)
             if not inside:
                 raise UsageError(f"There is no picture in the folder {path}.")
             paths += inside
@@ -418,6 +418,11 @@ def _content_paths(given: Sequence[Path]) -> list[Path]:
         if not path.exists():
             raise UsageError(f"There is no file {path}.")
     return paths
+
+
+def _frame_order(path: Path) -> list[tuple[int, str]]:
+    """Names in order, numbers in them by value: frame 2 comes before frame 10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
 def _targets(contents: Sequence[Path], output: Path) -> list[Path]:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adain_server.stylize_cli import _content_paths
 from adain_weights.styles import read_style
 from helpers import PICTURES, RunningServer, server_pid
 
@@ -336,6 +337,15 @@ def test_regions_have_colour_modes_of_their_own(server: RunningServer, photo: Pa
         assert run.returncode == 0, run.stderr
         results[name] = out.read_bytes()
     assert results["said"] == results["default"] != results["none"]
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    """2 before 10, whether or not numbers are filled up with zeros."""
+    names = ["a1.png", "a2.png", "a10.png", "a010b3.png", "b.png"]
+    for name in names:
+        (tmp_path / name).touch()
+    found = [path.name for path in _content_paths([tmp_path])]
+    assert found.index("a2.png") < found.index("a10.png") and found[0] == "a1.png" and found[-1] == "b.png"
 
 
 def _frames(folder: Path) -> Path:
