@@ -2,7 +2,7 @@
 
 Peer: float32, the 1x1 colour convolution by itself, the style encoded at every call, the whole picture at once. It runs
 twice: with the allocator settings of our worker, in this process, and in a process of its own with glibc's defaults, as
-its users have it. Ours: the style's statistics known, in tiles as the server does it, with the torch engine and the ncnn
+its users have it. Ours: the style's statistics known, in tiles as the server does it, with the torch and the ncnn
 engine. Then a step of a slider: one decode of known features. All have the same weights and threads.
 
 Prints medians, the peers' times over ours, and the largest error of a result in 0..1. `--memory torch` or

@@ -21,7 +21,7 @@ from adain_server.cache import ByteCache
 from adain_server.colour import ColourStatistics, colour_statistics, recolouring, under_own_chroma
 from adain_server.detail import Enlarged
 from adain_server.errors import JobError
-from adain_server.layers import Array, Layer, as_mask, union_share
+from adain_server.layers import Array, Layer, as_mask, cut, union_share
 from adain_server.transparency import VisibleColours
 from adain_weights.errors import WeightsError
 from adain_weights.style_pictures import open_style_picture
@@ -178,12 +178,15 @@ class Painter:
         detail: float,
         on_step: OnStep,
     ) -> None:
-        small = np.zeros((working.height, working.width, 3), dtype=np.uint16)
+        small = np.empty((working.height, working.width, 3), dtype=np.uint16)
 
         def keep(box: Box, painted: Tensor) -> None:
             values = (painted[0].permute(1, 2, 0).float() * 65535).round_().cpu().numpy()
-            small[box.top : box.bottom, box.left : box.right] = values.astype(np.uint16)
+            cut(small, box)[:] = values.astype(np.uint16)
 
+        # A selection so faint that it vanishes at the working size gets the content's own colours.
+        for box in Box(0, working.height, 0, working.width).tiles(OUTPUT_TILE):
+            keep(box, working.colours(box))
         tiled.decode(transforms, keep, on_step)
         enlarged = Enlarged(small, working, output.shown, detail)
         boxes = output.box().tiles(OUTPUT_TILE)

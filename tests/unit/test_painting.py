@@ -205,6 +205,15 @@ def test_broad_strokes_are_broad_and_keep_edges_by_detail(painter: Painter) -> N
     assert smooth < 0.5 * fine and smooth < sharp < fine
 
 
+def test_selection_that_vanishes_at_the_working_size_changes_nothing_visibly(painter: Painter) -> None:
+    """A pixel of 1 in 255 beside a selected part, under strokes 32 times as broad: it keeps its colour."""
+    array = np.full((400, 400, 3), 0.8, dtype=np.float32)
+    mask = np.zeros((400, 400, 1), dtype=np.uint8)
+    mask[:64, :64], mask[390, 390] = 255, 1
+    result, _ = _paint(painter, array, _region(mask), stroke_size=32.0)
+    assert np.abs(result[390, 390] - 0.8).max() < 1e-3 < np.abs(result[:64, :64] - 0.8).max()
+
+
 def test_sliders_cost_one_decode(painter: Painter, engine: CountingEngine) -> None:
     """Another alpha, weight, style or way to keep colours encodes nothing of the layer again; another mask does."""
     _paint(painter)
