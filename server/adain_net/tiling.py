@@ -306,7 +306,7 @@ class TiledContent:
         """relu4_1 of a tile's cells, exactly as in the whole picture."""
         outer = tile.grown(MARGIN, self._bounds)
         picture = continued(self._content(outer.grown(0, self._picture)), *outer.size)
-        feat = self.engine.encode(picture.to(self.engine.device, self.engine.dtype))
+        feat = self.engine.encode(self._on_device(picture))
         return tile.within(outer, CELL).of(feat)
 
     def _feature_shape(self) -> tuple[int, int, int, int]:
@@ -323,9 +323,15 @@ class TiledContent:
 
     def _features(self, outer: Box) -> Tensor:
         if self._encoded is not None and self._encoded.feat is not None:
-            feat = outer.within(self._work, CELL).of(self._encoded.feat)
-            return feat.to(self.engine.device, self.engine.dtype)
+            return self._on_device(outer.within(self._work, CELL).of(self._encoded.feat))
         return self._encode(outer)
+
+    def _on_device(self, tensor: Tensor) -> Tensor:
+        device, dtype = self.engine.device, self.engine.dtype
+        if device.type == "cuda" and tensor.device.type == "cpu":
+            # From pinned memory the card fetches by itself, while this process prepares the next step.
+            return tensor.pin_memory().to(device, non_blocking=True).to(dtype)
+        return tensor.to(device, dtype)
 
     def _share(self, masks: Sequence[Tensor | None], tile: Box, feat: Tensor) -> Tensor | None:
         """The product of masks over a tile's cells; None when all of them are everything."""

@@ -14,6 +14,7 @@ from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.jobs import Pixels
 from adain_client.protocol import FROM_CLIENT, FROM_SERVER, pack, unpack
+from adain_weights.styles import is_style_name
 
 SPECIFICATION = (Path(adain_client.__file__).parent / "PROTOCOL.md").read_text()
 JOB = bytes(range(16))
@@ -272,3 +273,9 @@ def test_digest_covers_shape_and_pixels() -> None:
 def test_size_of_a_preview(shape: tuple[int, int], preview: int, expected: tuple[int, int]) -> None:
     """The longer side as asked, never more than the layer's, never 0."""
     assert protocol.result_size(*shape, preview) == expected
+
+
+@pytest.mark.parametrize("name", ["a", "a-1", "0" * 64, "0" * 65, "", "-a", "A", "a b", "../a", "a\n", "é", "a_b"])
+def test_a_name_on_the_wire_is_a_name_of_a_saved_style(name: str) -> None:
+    """Client and weights may not import each other, so each has its rule: it is the same one."""
+    assert (protocol.STYLE_NAME.fullmatch(name) is not None) == is_style_name(name)
