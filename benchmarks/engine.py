@@ -246,7 +246,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048], help="pixels (default: %(default)s)")
     parser.add_argument("--style-side", type=int, default=512, help="of the peer's style (default: %(default)s)")
-    parser.add_argument("--runs", type=int, default=5, help="of each way (default: %(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="of each way (default: %(default)s)")
     parser.add_argument("--memory", choices=["torch", "ncnn"], help="print an engine's memory instead (Linux)")
     parser.add_argument("--serve-peer", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()

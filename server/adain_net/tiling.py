@@ -373,12 +373,22 @@ class _WeightedSums:
 
     def of_tile(self, feat: Tensor, share: Tensor | None) -> _TileSums:
         """A tile's sums: features, (1, C, h, w), each cell counted by its share, (1, 1, h, w); None for 1."""
-        cells = feat[0].flatten(1).double()
-        weights = cells.new_ones(1, cells.shape[1]) if share is None else share[0].flatten(1).double()
-        guess = cells.mean(dim=1, keepdim=True) if self._total is None else self._total.guess.to(cells.device)
+        # In half precision squares would overflow. Otherwise numbers about the mean need no more than the features'
+        # own precision, only their sums do.
+        cells = feat[0].flatten(1).to(torch.promote_types(feat.dtype, torch.float32))
+        total = self._total
+        guess = cells.mean(dim=1, keepdim=True) if total is None else total.guess.to(cells)
         moved = cells - guess
-        sums = (weights.sum(), (moved * weights).sum(dim=1), (moved.square_() * weights).sum(dim=1))
-        return _TileSums(guess.cpu(), *(each.cpu() for each in sums))
+        if share is None:
+            count = torch.tensor(float(cells.shape[1]), dtype=torch.float64)
+            weighted = moved
+        else:
+            weights = share[0].flatten(1).to(cells)
+            count = weights.sum(dtype=torch.float64)
+            weighted = moved * weights
+        first = weighted.sum(dim=1, dtype=torch.float64)
+        second = moved.mul_(weighted).sum(dim=1, dtype=torch.float64)
+        return _TileSums(*(each.double().cpu() for each in (guess, count, first, second)))
 
     def add(self, part: _TileSums) -> None:
         """Add what of_tile() gave."""
