@@ -124,6 +124,40 @@ def region_share(region: Tensor) -> Tensor:
     return functional.avg_pool2d(region, kernel_size=CELL, ceil_mode=True, count_include_pad=False)
 
 
+def continued_around(feat: Tensor, share: Tensor) -> Tensor:
+    """Features that are known in a part of the cells, continued smoothly into the cells around them.
+
+    At a selection's edge the decoder looks at cells outside it. What it paints there nobody sees; but next to content
+    that is not painted it would see a step, and paint that as an edge inside the selection. Continuing the transform
+    instead of the features would not do: a channel that is silent in the region may be anything outside of it.
+
+    Args:
+        feat: (1, C, h, w), each cell's features times its share.
+        share: (1, 1, h, w), float in 0..1, how much of each cell is known.
+    Returns:
+        (1, C, h, w): where the share is 1 the features; elsewhere the missing part is the mean of the nearest known
+        cells, at most as far as the decoder looks; beyond, 0.
+    """
+    missing = 1 - share
+    if not bool(missing.any()):
+        return feat
+    mean, reached = torch.zeros_like(feat), torch.zeros_like(share, dtype=torch.bool)
+    for distance in range(1, MARGIN // CELL + 1):
+        known = _around(share, distance)
+        near = (known > 0) & ~reached
+        if bool(near.any()):
+            mean = torch.where(near, _around(feat, distance) / known.clamp_min(torch.finfo(known.dtype).tiny), mean)
+            reached |= near
+    return feat + missing * mean
+
+
+def _around(picture: Tensor, distance: int) -> Tensor:
+    """The mean of the square of cells up to a distance; what lies outside counts as 0."""
+    size = 2 * distance + 1
+    rows = functional.avg_pool2d(picture, (size, 1), stride=1, padding=(distance, 0))
+    return functional.avg_pool2d(rows, (1, size), stride=1, padding=(0, distance))
+
+
 @dataclass(frozen=True)
 class Encoded:
     """What the first pass found, to be used again for as long as content, regions and opacity are the same.
@@ -237,7 +271,7 @@ class TiledContent:
 
         def work(tile: Box) -> None:
             outer = tile.grown(MARGIN, self._bounds)
-            target_feat = self._target(self._features(outer), transforms, outer)
+            target_feat = self._target(outer, transforms)
             painted = tile.within(outer).of(self.engine.decode(target_feat))
             visible = tile.grown(0, self._picture)
             write(visible, visible.within(tile).of(painted).clamp(0.0, 1.0))
@@ -289,18 +323,21 @@ class TiledContent:
             self._bounds.right if wanted.right == self._picture.right else wanted.right,
         )
 
-    def _target(self, feat: Tensor, transforms: Sequence[AffineTransform], outer: Box) -> Tensor:
-        """sum_r m_r (a_r f + b_r) + (1 - sum_r m_r) f; shares that sum above 1 are normalised."""
-        shares = [self._share([region], outer, feat) for region in self._regions]
+    def _target(self, outer: Box, transforms: Sequence[AffineTransform]) -> Tensor:
+        """sum_r m_r (a_r f + b_r), shares that sum above 1 normalised, continued around the regions."""
+        # As far around as the decoder looks, there may be cells of a region that have to be continued.
+        wide = outer if self._regions == [None] else outer.grown(MARGIN, self._work)
+        feat = self._features(wide)
         transforms = [AffineTransform(each.scale.to(feat), each.shift.to(feat)) for each in transforms]
+        shares = [self._share([region], wide, feat) for region in self._regions]
         if shares == [None]:
             return transforms[0].apply(feat)
-        known = [feat.new_ones(1, 1, 1, 1) if share is None else share for share in shares]
-        total = torch.stack([share.expand(1, 1, *feat.shape[2:]) for share in known]).sum(dim=0).clamp_min(1)
-        target_feat = feat.clone()
+        known = [feat.new_ones(1, 1, *feat.shape[2:]) if share is None else share for share in shares]
+        total = torch.stack(known).sum(dim=0)
+        painted = torch.zeros_like(feat)
         for share, transform in zip(known, transforms, strict=True):
-            target_feat += share / total * (transform.apply(feat) - feat)
-        return target_feat
+            painted += share / total.clamp_min(1) * transform.apply(feat)
+        return outer.within(wide, CELL).of(continued_around(painted, total.clamp(max=1)))
 
     def _encode(self, tile: Box) -> Tensor:
         """relu4_1 of a tile's cells, exactly as in the whole picture."""

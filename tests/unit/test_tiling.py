@@ -17,7 +17,7 @@ from adain_net.encoder import Encoder
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, channel_statistics
-from adain_net.tiling import Box, TiledContent, region_box, region_share
+from adain_net.tiling import Box, TiledContent, continued_around, region_box, region_share
 from adain_net.transform import adain_transform
 
 
@@ -87,11 +87,12 @@ def _whole(
         full = torch.ones_like(content[:, :1]) if mask is None else mask
         grown = functional.pad(full, (0, max(0, 16 - width), 0, max(0, 16 - height)), mode="replicate")
         shares.append(region_share(grown))
-    total = sum(shares).clamp_min(1)  # type: ignore[union-attr]
-    target_feat = feat.clone()
+    total = torch.stack(shares).sum(dim=0)
+    painted = torch.zeros_like(feat)
     for share, (_, style, alpha) in zip(shares, regions, strict=True):
         transform = adain_transform(channel_statistics(feat, region=share), style, alpha=alpha)
-        target_feat += share / total * (transform.apply(feat) - feat)
+        painted += share / total.clamp_min(1) * transform.apply(feat)
+    target_feat = continued_around(painted, total.clamp(max=1))
     result: Tensor = network.decoder(target_feat)[:, :, :height, :width].clamp(0, 1)
     return result
 
@@ -400,3 +401,27 @@ def test_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
     assert tiled.engine is whole
     with pytest.raises(MemoryError):
         _tiled(random_network, content, regions, engines=[_Small(whole, 60)])
+
+
+def test_features_are_continued_around_a_region() -> None:
+    """Known cells stay; half known ones are filled up from their neighbours; four cells around get the nearest ones."""
+    share = torch.zeros(1, 1, 3, 20)
+    share[..., 5], share[..., 6:9] = 0.5, 1.0
+    feat = torch.full((1, 2, 3, 20), 99.0)
+    feat[..., 5], feat[..., 6:9] = 1.0, torch.tensor([3.0, 3.0, 7.0])
+    filled = continued_around(feat * share, share)[0, 0, 1]
+    assert filled[6:9].tolist() == [3.0, 3.0, 7.0]
+    assert float(filled[5]) == pytest.approx(0.5 * 1.0 + 0.5 * (0.5 * 1.0 + 3.0) / 1.5)
+    assert float(filled[4]) == pytest.approx(1.0) and float(filled[9]) == pytest.approx(7.0)
+    assert float(filled[12]) == pytest.approx(7.0) and not filled[13:].any() and not filled[0].any()
+    assert torch.equal(continued_around(feat, torch.ones_like(share)), feat)
+
+
+def test_content_outside_a_selection_does_not_reach_the_decoder(random_network: AdainNetwork) -> None:
+    """Whatever lies around a region that ends on cells: with the same statistics, the same paint to its edge."""
+    first, second = _content(64, 96), _content(64, 96)
+    second[..., 72:] = 1 - second[..., 72:]  # beyond what the region's own cells see
+    mask = torch.zeros(1, 1, 64, 96, dtype=torch.float64)
+    mask[..., :32] = 1
+    results = [_tiled(random_network, content, [(mask, _style(), 1.0)])[..., :32] for content in (first, second)]
+    assert float((results[0] - results[1]).abs().max()) < 1e-10
