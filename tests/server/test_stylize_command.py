@@ -97,7 +97,7 @@ def test_mask_keeps_the_black_part(server: RunningServer, photo: Path) -> None:
 
 def test_regions_have_their_own_styles(server: RunningServer, photo: Path) -> None:
     """Two masks, two styles, one run: each half is painted as alone, what no mask reaches stays."""
-    for name, box in (("left", (0, 0, 24, 61)), ("right", (66, 0, 90, 61))):
+    for name, box in (("left", (0, 0, 8, 61)), ("right", (82, 0, 90, 61))):
         mask = Image.new("L", (90, 61), 0)
         mask.paste(255, box)
         mask.save(photo.with_name(f"{name}.png"))
@@ -111,9 +111,9 @@ def test_regions_have_their_own_styles(server: RunningServer, photo: Path) -> No
             results[name] = np.asarray(picture, dtype=int)
     with Image.open(photo) as picture:
         before = np.asarray(picture, dtype=int)
-    assert np.abs(results["both"][:, :24] - results["first"][:, :24]).max() <= 1
-    assert np.abs(results["both"][:, 66:] - results["second"][:, 66:]).max() <= 1
-    assert np.array_equal(results["both"][:, 24:66], before[:, 24:66])
+    assert np.abs(results["both"][:, :8] - results["first"][:, :8]).max() <= 1
+    assert np.abs(results["both"][:, 82:] - results["second"][:, 82:]).max() <= 1
+    assert np.array_equal(results["both"][:, 8:82], before[:, 8:82])
 
 
 def test_one_bad_file_does_not_cost_the_others(server: RunningServer, photo: Path) -> None:
