@@ -16,7 +16,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from adain_server.worker_process import ALLOCATOR
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from helpers import embedded_network, picture_tensor
+from turns import in_turns, spread
 
 CPU = torch.device("cpu")
 CONTENT, STYLE = "coffee.jpg", "van-gogh-road-to-tarascon.jpg"
@@ -85,7 +85,7 @@ def _compare(network: AdainNetwork, engines: dict[str, Engine], content: Tensor,
     for name, result in results.items():
         error = "" if name == USERS_PEER else f", error {float((result - results[PEER]).abs().max()):.1e}"
         ratios = f"{medians[USERS_PEER] / medians[name]:5.2f} and {medians[PEER] / medians[name]:5.2f} times the peers'"
-        print(f"{name:27} {_spread(seconds[name])}, {ratios} speeds{error}", flush=True)
+        print(f"{name:27} {spread(seconds[name])}, {ratios} speeds{error}", flush=True)
 
 
 class _PeerProcess:
@@ -139,7 +139,7 @@ def _slider(engines: dict[str, Engine], side: int) -> None:
     print(f"\none decode, {side} x {side}, {SLIDER_RUNS} runs")
     _, seconds = _interleaved(ways, SLIDER_RUNS)
     for name, values in seconds.items():
-        print(f"{name:5} {_spread(values)}", flush=True)
+        print(f"{name:5} {spread(values)}", flush=True)
 
 
 def _memory(kind: str) -> None:
@@ -220,22 +220,12 @@ def _interleaved(
 ) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
     """Each way's result, and the seconds of its runs; one more run before them is not counted."""
     results = {name: way() for name, way in ways.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(runs):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - started)
-    return results, seconds
+    return results, in_turns(ways, runs)
 
 
 def _picture(name: str, side: int) -> Tensor:
     """A square part of a picture of docs/pictures."""
     return picture_tensor(name, side=side)[:, :, :side, :side].contiguous()
-
-
-def _spread(seconds: list[float]) -> str:
-    return f"median {statistics.median(seconds):.3f} s ({min(seconds):.3f} to {max(seconds):.3f})"
 
 
 def _resident_mib(field: str) -> int:

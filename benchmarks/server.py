@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adain_server.worker_process import ALLOCATOR
+from turns import in_turns, spread
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -61,6 +62,7 @@ def _overhead(client: Client, side: int, runs: int) -> None:
     """A picture through the server, from pixels to pixels, against the network in this process, in the same tiles."""
     import torch
 
+    from adain_net.statistics import StyleStatistics
     from adain_net.tiling import Box, TiledContent
     from adain_net.transform import adain_transform
     from adain_server.layers import Layer
@@ -70,17 +72,14 @@ def _overhead(client: Client, side: int, runs: int) -> None:
 
     engine = best_engine(embedded_network())
     saved = read_style(built_in_styles()[STYLE])
-    style = torch.tensor(saved.mean)[None], torch.tensor(saved.std)[None]
+    style = StyleStatistics(torch.tensor(saved.mean)[None], torch.tensor(saved.std)[None])
     content = _noise(side)
 
     def through_server() -> None:
-        # Read before the clock starts in neither case: a client has pixels, a network has them, too.
         client.stylize(request(array_pixels(_varied(content), "RGB"), [(STYLE, 1.0)]))
 
     @torch.inference_mode()
     def bare() -> None:
-        from adain_net.statistics import StyleStatistics
-
         layer = Layer(_varied(content), "RGB")
         out = np.empty_like(layer.array)
         tiled = TiledContent([engine], layer.colours, [None], height=side, width=side)
@@ -89,7 +88,7 @@ def _overhead(client: Client, side: int, runs: int) -> None:
         def write(box: Box, painted: torch.Tensor) -> None:
             layer.write(box, painted, None, out)
 
-        tiled.decode([adain_transform(own, StyleStatistics(*style))], write, _ignore)
+        tiled.decode([adain_transform(own, style)], write, _ignore)
 
     seconds = _interleaved({"server": through_server, "bare network": bare}, runs)
     ratio = statistics.median(seconds["server"]) / statistics.median(seconds["bare network"])
@@ -98,21 +97,18 @@ def _overhead(client: Client, side: int, runs: int) -> None:
 
 def _sliders(client: Client, side: int, runs: int) -> None:
     """A slider's step on a photograph of 4096 x 2731, from the call to the pixels; the layer is there already."""
-    from adain_client.jobs import StylizeRequest
     from helpers import array_pixels, request
 
     content = array_pixels(_noise(4096, 2731), "RGB")
-    alphas = iter(np.linspace(0.1, 0.9, 2 * runs + 1))
+    alphas = iter(np.linspace(0.1, 0.9, runs + 1))
 
-    def wanted(stroke_size: float) -> StylizeRequest:
-        return request(content, [(STYLE, 1.0)], alpha=float(next(alphas)), preview=side, stroke_size=stroke_size)
+    def step() -> None:
+        client.stylize(request(content, [(STYLE, 1.0)], alpha=float(next(alphas)), preview=side))
 
     started = time.perf_counter()
-    client.stylize(wanted(1.0))
-    first = time.perf_counter() - started
-    ways = {"slider step": lambda: client.stylize(wanted(1.0))}
-    print(f"\npreview of {side}: the first one, with the upload, {first:.3f} s")
-    _interleaved(ways, runs)
+    step()
+    print(f"\npreview of {side}: the first one, with the upload, {time.perf_counter() - started:.3f} s")
+    _interleaved({"slider step": step}, runs)
 
 
 def _selections(client: Client, runs: int) -> None:
@@ -174,15 +170,9 @@ class _Peaks:
 
 def _interleaved(ways: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
     """Seconds of each way, in turns; the medians are printed."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(runs):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - started)
+    seconds = in_turns(ways, runs)
     for name, values in seconds.items():
-        spread = f"{min(values):.3f} to {max(values):.3f} s"
-        print(f"{name}: median {statistics.median(values):.3f} s ({spread}, {runs} runs)", flush=True)
+        print(f"{name}: {spread(values)}, {runs} runs", flush=True)
     return seconds
 
 

@@ -29,6 +29,11 @@ class JobState(enum.Enum):
     READY = "ready"
 
 
+def request_of(header: Header) -> dict[str, Any]:
+    """What an `open` asks for: two with the same job id must agree in it."""
+    return {name: value for name, value in header.items() if name not in {"v", "op", "job"}}
+
+
 def style_sources(header: Header) -> Iterator[Any]:
     """The source of every style of an `open`: a picture's map, a file's map, or a name."""
     return (style["source"] for region in header["regions"] for style in region["styles"])
@@ -68,7 +73,7 @@ class Job:
         """
         self.client = client
         self.job_id: bytes = header["job"]
-        self.spec = {name: value for name, value in header.items() if name not in {"v", "op", "job"}}
+        self.spec = request_of(header)
         self.state = JobState.UPLOADING
         self.statistics = {
             source["digest"]: known_styles[source["digest"]]

@@ -6,7 +6,7 @@ own type. No step has fewer bits than the layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -71,12 +71,12 @@ class Layer:
         if not protocol.has_alpha(self.layout):
             return None
         alpha = self.array[:, :, -1:]
-        opaque = all(bool((strip >= self.white).all()) for _, strip in strips(alpha))
+        opaque = all(bool((strip >= self.white).all()) for strip in strips(alpha))
         return None if opaque else as_mask(alpha)
 
     def is_finite(self) -> bool:
         """No number is NaN or infinite."""
-        return self.array.dtype.kind != "f" or all(bool(np.isfinite(strip).all()) for _, strip in strips(self.array))
+        return self.array.dtype.kind != "f" or all(bool(np.isfinite(strip).all()) for strip in strips(self.array))
 
     def write(self, box: Box, painted: Tensor, share: Array | None, out: Array) -> None:
         """Put painted colours over a part of this layer, into another picture's memory; alpha stays.
@@ -155,9 +155,9 @@ def cut(array: Array, box: Box) -> Array:
     return array[box.top : box.bottom, box.left : box.right]
 
 
-def strips(array: Array) -> Iterable[tuple[int, Array]]:
-    """A picture row by row of strips: the first row's number and the strip; no copies."""
-    return ((top, array[top : top + STRIP]) for top in range(0, array.shape[0], STRIP))
+def strips(array: Array) -> Iterable[Array]:
+    """A picture in strips of STRIP rows; no copies."""
+    return (array[top : top + STRIP] for top in range(0, array.shape[0], STRIP))
 
 
 def as_mask(array: Array) -> Tensor:
@@ -165,14 +165,15 @@ def as_mask(array: Array) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None]
 
 
-def union_share(masks: Iterable[Tensor | None], box: Box) -> Array | None:
+def mask_sum(masks: Sequence[Tensor | None], box: Box) -> Tensor:
+    """The masks' sum over a part, (1, 1, h, w) float32; None counts 1 everywhere."""
+    one = torch.ones(1, 1, *box.size)
+    return torch.stack([one if mask is None else mask_values(box.of(mask), torch.float32) for mask in masks]).sum(dim=0)
+
+
+def union_share(masks: Sequence[Tensor | None], box: Box) -> Array | None:
     """How much a part is painted: the masks' sum, at most 1, (h, w, 1) float32; None when one is everything."""
-    total: Tensor | None = None
-    for mask in masks:
-        if mask is None:
-            return None
-        values = mask_values(box.of(mask), torch.float32)
-        total = values if total is None else total + values
-    assert total is not None
-    share: Array = total.clamp_(max=1.0)[0].permute(1, 2, 0).numpy()
+    if any(mask is None for mask in masks):
+        return None
+    share: Array = mask_sum(masks, box).clamp_(max=1.0)[0].permute(1, 2, 0).numpy()
     return share

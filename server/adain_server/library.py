@@ -6,10 +6,9 @@ The folder is looked at each time, so that a style that was put there a moment a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from adain_client.jobs import KnownStyle
 from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
 from adain_server.picture_files import SUFFIXES, PictureError, open_picture
@@ -18,27 +17,15 @@ from adain_weights.style_pictures import swatch
 from adain_weights.styles import built_in_styles, read_style
 
 
-@dataclass(frozen=True)
-class StyleEntry:
-    """A style as it is listed; the fields are the wire's."""
-
-    name: str
-    title: str
-    artist: str
-    origin: str
-    licence: str
-    own: bool
-
-
 class StyleLibrary:
     """Finds styles by name."""
 
     def __init__(self, folder: Path) -> None:
         """folder: The user's own: saved styles and pictures; it need not exist."""
         self._folder = folder
-        self._read: dict[tuple[Path, int], StyleEntry | None] = {}
+        self._read: dict[tuple[Path, int], KnownStyle | None] = {}
 
-    def entries(self) -> list[StyleEntry]:
+    def entries(self) -> list[KnownStyle]:
         """Every style that can be read: the user's own first, each group by name."""
         own = {name: self._entry(name, path, own=True) for name, path in self._own().items()}
         built_in = {
@@ -71,7 +58,7 @@ class StyleLibrary:
         named = {style_name(path.stem): path for path in sorted(found)}
         return {name: named[name] for name in sorted(named) if name}
 
-    def _entry(self, name: str, path: Path, *, own: bool) -> StyleEntry | None:
+    def _entry(self, name: str, path: Path, *, own: bool) -> KnownStyle | None:
         """What is said of a style; None when its file is damaged."""
         key = (path, path.stat().st_mtime_ns)
         if key not in self._read:
@@ -84,16 +71,11 @@ def style_name(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64]
 
 
-def _read_entry(name: str, path: Path, *, own: bool) -> StyleEntry | None:
+def _read_entry(name: str, path: Path, *, own: bool) -> KnownStyle | None:
     if path.suffix != ".safetensors":
-        return StyleEntry(name, path.stem[:MAX_TEXT], "", "a picture in your styles folder", "", own)
+        return KnownStyle(name, path.stem[:MAX_TEXT], "", "a picture in your styles folder", "", own)
     try:
         style = read_style(path)
     except WeightsError:
         return None
-    return StyleEntry(name, style.title, style.artist, style.origin, style.licence, own)
-
-
-def style_fields(entry: StyleEntry) -> dict[str, Any]:
-    """An entry as the wire has it."""
-    return dict(vars(entry))
+    return KnownStyle(name, style.title, style.artist, style.origin, style.licence, own)

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from adain_net.engine import Engine
 from adain_net.statistics import StyleStatistics, mix_statistics
-from adain_net.tiling import CELL, SMALLEST_TILE, Box, TiledContent, mask_values, region_box
+from adain_net.tiling import CELL, MARGIN, SMALLEST_TILE, TILE, Box, TiledContent, mask_values, region_box
 from adain_net.transform import AffineTransform, adain_transform
 from adain_server.cache import ByteCache
 from adain_server.colour import ColourStatistics, colour_statistics, recolouring, under_own_chroma
 from adain_server.detail import Enlarged
 from adain_server.errors import JobError
-from adain_server.layers import Array, Layer, as_mask, cut, union_share
+from adain_server.layers import Array, Layer, as_mask, cut, mask_sum, union_share
 from adain_server.transparency import VisibleColours
 from adain_weights.errors import WeightsError
 from adain_weights.style_pictures import open_style_picture
@@ -31,7 +31,6 @@ OnStep = Callable[[str, int, int], None]
 """Told the stage, the steps that are over and the steps in all; may raise to stop."""
 TILE_BYTES_PER_PIXEL = 2560
 """What the ncnn engine needs for a tile at its widest, measured: activations, and Winograd's workspace."""
-LARGEST_TILE = 512
 SMALL_ENTRY = 256
 """Bytes of a key without a value worth mentioning."""
 OUTPUT_TILE = 1024
@@ -210,22 +209,22 @@ class Painter:
                 self._cache.put(("finite", key), True, SMALL_ENTRY)
 
     def _preview(self, plan: Plan, height: int, width: int) -> Layer:
-        key = ("preview", plan.content_key, height, width)
-        preview: Layer | None = self._cache.get(key)
-        if preview is None:
-            preview = Layer(plan.content.shrunk(height, width).like(plan.content), plan.content.layout)
-            self._cache.put(key, preview, preview.array.nbytes)
-        return preview
+        return self._kept_layer(
+            ("preview", plan.content_key, height, width),
+            lambda: Layer(plan.content.shrunk(height, width).like(plan.content), plan.content.layout),
+        )
 
     def _shrunk(self, layer: Layer, key: Hashable, height: int, width: int) -> Layer:
         if (height, width) == (layer.height, layer.width):
             return layer
-        full_key = ("shrunk", key, height, width)
-        small: Layer | None = self._cache.get(full_key)
-        if small is None:
-            small = layer.shrunk(height, width)
-            self._cache.put(full_key, small, small.array.nbytes)
-        return small
+        return self._kept_layer(("shrunk", key, height, width), lambda: layer.shrunk(height, width))
+
+    def _kept_layer(self, key: Hashable, make: Callable[[], Layer]) -> Layer:
+        kept: Layer | None = self._cache.get(key)
+        if kept is None:
+            kept = make()
+            self._cache.put(key, kept, kept.array.nbytes)
+        return kept
 
     def _mask(self, region: RegionPlan, layer: Layer) -> Tensor | None:
         """A region's mask at a layer's size."""
@@ -256,14 +255,13 @@ class Painter:
         if known is None:
             picture = style.picture if style.saved is None else _saved_picture(style.saved)
             assert picture is not None
-            known = self.style_statistics(picture, target, on_step)
+            known = self._picture_statistics(picture, target, on_step)
             self._cache.put(key, known, known.mean.numel() * 8)
         if target is None and style.saved is None:
             done.new_styles[style.key] = known
         return known
 
-    @torch.inference_mode()
-    def style_statistics(self, picture: Layer, target: ColourStatistics | None, on_step: OnStep) -> StyleStatistics:
+    def _picture_statistics(self, picture: Layer, target: ColourStatistics | None, on_step: OnStep) -> StyleStatistics:
         """Statistics of a style picture of any size, (1, 512) each; recoloured to a content's colours if asked.
 
         Raises:
@@ -312,11 +310,12 @@ class _Output:
     def write(self, box: Box, painted: Tensor) -> None:
         """Put a painted part, (1, 3, h, w), in its place."""
         if self._luminance:
-            kept = under_own_chroma(painted.float().cpu(), self.shown.colours(box))
+            painted = painted.float().cpu()
+            kept = under_own_chroma(painted, self.shown.colours(box))
             if len(self._luminance) < len(self._masks):
                 # Where regions of both kinds overlap, each has its share of the colours.
-                share = _sum(self._luminance, box) / _sum(self._masks, box).clamp_min(torch.finfo(torch.float32).tiny)
-                kept = torch.lerp(painted.float().cpu(), kept, share)
+                total = mask_sum(self._masks, box).clamp_min(torch.finfo(torch.float32).tiny)
+                kept = torch.lerp(painted, kept, mask_sum(self._luminance, box) / total)
             painted = kept
         self.shown.write(box, painted, union_share(self._masks, box), self._out)
 
@@ -338,8 +337,8 @@ def working_size(plan: Plan) -> tuple[int, int]:
 
 def tile_side(budget: int) -> int:
     """The largest tile, in pixels a side, whose activations fit a number of bytes."""
-    side = int((budget / TILE_BYTES_PER_PIXEL) ** 0.5) // CELL * CELL - 64
-    return min(max(side, SMALLEST_TILE), LARGEST_TILE)
+    side = int((budget / TILE_BYTES_PER_PIXEL) ** 0.5) // CELL * CELL - 2 * MARGIN
+    return min(max(side, SMALLEST_TILE), TILE)
 
 
 def _selects(mask: Tensor | None, opacity: Tensor | None, layer: Layer) -> bool:
@@ -350,11 +349,6 @@ def _selects(mask: Tensor | None, opacity: Tensor | None, layer: Layer) -> bool:
         if not parts or bool(torch.stack(parts).all(dim=0).any()):
             return True
     return False
-
-
-def _sum(masks: Sequence[Tensor | None], box: Box) -> Tensor:
-    one = torch.ones(1, 1, *box.size)
-    return torch.stack([one if mask is None else mask_values(box.of(mask), torch.float32) for mask in masks]).sum(dim=0)
 
 
 def _smoothed(statistics: Sequence[StyleStatistics], plan: Plan) -> Sequence[StyleStatistics]:

@@ -19,8 +19,8 @@ from adain_client.protocol import Header
 from adain_server.admission import check_jobs, check_name, check_request
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
-from adain_server.job import Job, JobState, style_sources
-from adain_server.library import StyleLibrary, style_fields
+from adain_server.job import Job, JobState, request_of, style_sources
+from adain_server.library import StyleLibrary
 from adain_server.place import Place
 from adain_server.store import PictureStore
 from adain_server.worker_process import WorkerProcess
@@ -161,7 +161,7 @@ class Server:
         listed: list[dict[str, Any]] = []
         room = LIST_BYTES
         for entry in entries[header["first"] :]:
-            fields = style_fields(entry)
+            fields = vars(entry)
             room -= len(msgpack.packb(fields))
             if room < 0:
                 break
@@ -201,7 +201,7 @@ class Server:
                 self._forget(job)
 
     def _attach(self, job: Job, client: bytes, header: Header) -> None:
-        if {name: value for name, value in header.items() if name not in {"v", "op", "job"}} != job.spec:
+        if request_of(header) != job.spec:
             raise JobError("ID_CONFLICT", "This job id is in use for other contents.")
         job.client = client
         if job.state is JobState.UPLOADING:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from adain_client.protocol import MAX_TEXT
-from adain_net.layout import load_encoder
-from adain_net.statistics import channel_statistics
+from adain_net.layout import load_network
 from adain_server.library import style_name
-from adain_weights.manifest import DEFAULT_MODEL, read_manifest
-from adain_weights.models import load_embedded_encoder
+from adain_weights.manifest import DEFAULT_MODEL
+from adain_weights.models import load_model
 from adain_weights.style_pictures import make_style
 from adain_weights.styles import write_style
 
@@ -27,10 +26,11 @@ def save_style(target: Path, picture: Image.Image, *, title: str, artist: str, o
     Raises:
         WeightsError: The file cannot be written, or a text cannot be stored.
     """
-    encoder = load_encoder(load_embedded_encoder()).requires_grad_(False)
+    model = load_model(DEFAULT_MODEL)
+    network = load_network(model.encoder, model.decoder).requires_grad_(False)
 
     def measure(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        statistics = channel_statistics(encoder(torch.from_numpy(values).permute(2, 0, 1)[None]))
+        statistics = network.style_statistics(torch.from_numpy(values).permute(2, 0, 1)[None])
         return statistics.mean[0].numpy(), statistics.std[0].numpy()
 
     style = make_style(
@@ -41,6 +41,6 @@ def save_style(target: Path, picture: Image.Image, *, title: str, artist: str, o
         artist=artist[:MAX_TEXT],
         origin=origin[:MAX_TEXT],
         licence=licence[:MAX_TEXT],
-        encoder_digest=read_manifest()[DEFAULT_MODEL].encoder.sha256,
+        encoder_digest=model.encoder_digest,
     )
     write_style(target, style)

@@ -162,11 +162,9 @@ class Worker:
         for key, statistics in painted.new_styles.items():
             if isinstance(key, bytes):  # a picture that came over the wire, and may come again
                 _say(self._connection, "style", digest=key, statistics=pack_statistics(statistics))
-        hasher = protocol.blob_hasher(result)
-        hasher.update(out.data)
         return {
             "op": "finished",
-            "digest": hasher.digest(),
+            "digest": protocol.blob_digest(result, out.data),
             "notice": painted.notice,
             "statistics": [pack_statistics(statistics) for statistics in painted.statistics],
         }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adain_net.engine import TorchEngine
 from adain_net.network import AdainNetwork
+from adain_net.tiling import TILE
 from adain_server import painting
 from adain_server.colour import colour_statistics
 from adain_server.errors import JobError
@@ -327,9 +328,7 @@ def test_stages_are_told_in_order(painter: Painter) -> None:
         _paint(painter, on_step=stop)
 
 
-@pytest.mark.parametrize(
-    ("budget", "side"), [(0, 128), (128 * 2**20, 160), (512 * 2**20, 392), (GIB, painting.LARGEST_TILE)]
-)
+@pytest.mark.parametrize(("budget", "side"), [(0, 128), (128 * 2**20, 160), (512 * 2**20, 392), (GIB, TILE)])
 def test_tile_follows_the_budget(budget: int, side: int) -> None:
     """Less memory, smaller tiles; never below what the margins make senseless."""
     assert painting.tile_side(budget) == side

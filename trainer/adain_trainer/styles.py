@@ -19,7 +19,7 @@ from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
 from adain_trainer.errors import TrainerError
 from adain_trainer.pictures import fetch_packages, package_pictures
-from adain_weights.manifest import DEFAULT_MODEL, read_manifest
+from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model
 from adain_weights.style_pictures import MeasureStatistics, make_style
 from adain_weights.styles import SUFFIX, write_style
@@ -174,7 +174,6 @@ def build_styles(folder: Path, downloads: Path) -> Iterator[Path]:
     fetch_packages(downloads)
     model = load_model(DEFAULT_MODEL)
     measure = measure_with(load_network(model.encoder, model.decoder))
-    encoder_digest = read_manifest()[DEFAULT_MODEL].encoder.sha256
     missing = {style.path: style for style in LIBRARY}
     for path, picture in package_pictures(downloads):
         style = missing.pop(path, None)
@@ -188,7 +187,7 @@ def build_styles(folder: Path, downloads: Path) -> Iterator[Path]:
             artist=style.artist,
             origin=style.origin,
             licence=style.licence,
-            encoder_digest=encoder_digest,
+            encoder_digest=model.encoder_digest,
         )
         target = folder / f"{style.name}{SUFFIX}"
         write_style(target, saved)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adain_weights.digest import sha256_of_bytes
 from adain_weights.errors import WeightsError
+from adain_weights.files import write_whole
 from adain_weights.manifest import DEFAULT_MODEL, EMBEDDED, ModelFile, read_manifest
 
 LARGEST_FILE = 512 * 1024**2
@@ -47,9 +48,11 @@ def load_model(model: str) -> ModelWeights:
     path = Path(model)
     if path.is_dir():
         own_encoder = path / "encoder.safetensors"
-        encoder, digest = load_manifest_file(embedded), embedded.sha256
         if own_encoder.exists():
-            encoder, digest = read_safetensors(own_encoder), sha256_of_bytes(_read(own_encoder))
+            data = _read(own_encoder)
+            encoder, digest = _parse(own_encoder, data), sha256_of_bytes(data)
+        else:
+            encoder, digest = load_manifest_file(embedded), embedded.sha256
         return ModelWeights(path.resolve().name, encoder, digest, read_safetensors(path / "decoder.safetensors"))
     if path.is_file():
         return ModelWeights(path.stem, load_manifest_file(embedded), embedded.sha256, read_safetensors(path))
@@ -84,15 +87,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 def write_safetensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> str:
     """Write tensors beside the target and rename; returns the file's digest. Raises WeightsError."""
     data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=dict(metadata))
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
-        raise WeightsError(f"{path} cannot be written: {error.strerror}.") from None
+    write_whole(path, data)
     return sha256_of_bytes(data)
 
 

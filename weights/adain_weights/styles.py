@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from adain_weights.errors import WeightsError
+from adain_weights.files import write_whole
 
 BUILT_IN = Path(__file__).parent / "styles"
 SUFFIX = ".safetensors"
@@ -164,16 +165,7 @@ def style_bytes(style: SavedStyle) -> bytes:
 
 def write_style(path: Path, style: SavedStyle) -> None:
     """Write a style beside its target and rename. Raises WeightsError."""
-    data = style_bytes(style)
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
-        raise WeightsError(f"{path} cannot be written: {error.strerror}.") from None
+    write_whole(path, style_bytes(style))
 
 
 def built_in_styles() -> dict[str, Path]:

@@ -12,7 +12,7 @@ import zmq
 from adain_client import protocol
 from adain_client.connection import ConnectionInfo
 from adain_client.errors import CancelledError, ProtocolError, RequestError, ServerUnavailableError
-from adain_client.jobs import Message, Progress, StylizeJob, StylizeRequest, StylizeResult
+from adain_client.jobs import KnownStyle, Message, Progress, StylizeJob, StylizeRequest, StylizeResult
 from adain_client.protocol import Header
 
 HELLO_TIMEOUT_S = 3.0
@@ -48,23 +48,6 @@ class ServerInfo:
     max_pixels: int
     max_styles: int
     max_regions: int
-
-
-@dataclass(frozen=True)
-class KnownStyle:
-    """A style that a server has.
-
-    Attributes:
-        name: To ask for it. title, artist, origin, licence: For people.
-        own: From the user's folder; False for those that come with the program.
-    """
-
-    name: str
-    title: str
-    artist: str
-    origin: str
-    licence: str
-    own: bool
 
 
 class Client:

@@ -51,9 +51,7 @@ class Pixels:
             raise ValueError(
                 f"{size} bytes are not a picture of {self.height} x {self.width}, {self.layout} {self.depth}."
             )
-        hasher = protocol.blob_hasher(vars(self))
-        hasher.update(self.data)
-        object.__setattr__(self, "digest", hasher.digest())
+        object.__setattr__(self, "digest", protocol.blob_digest(vars(self), self.data))
 
     def blob(self) -> dict[str, Any]:
         """The wire's description of this picture."""
@@ -68,9 +66,7 @@ class StyleFile:
     digest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        hasher = protocol.blob_hasher({})
-        hasher.update(self.data)
-        object.__setattr__(self, "digest", hasher.digest())
+        object.__setattr__(self, "digest", protocol.blob_digest({}, self.data))
 
     def blob(self) -> dict[str, Any]:
         """The wire's description of this file."""
@@ -79,6 +75,23 @@ class StyleFile:
 
 StyleSource = Pixels | StyleFile | str
 """A style: a picture, a saved style, or the name of one that the server knows."""
+
+
+@dataclass(frozen=True)
+class KnownStyle:
+    """A style that a server has.
+
+    Attributes:
+        name: To ask for it. title, artist, origin, licence: For people.
+        own: From the user's folder; False for those that come with the program.
+    """
+
+    name: str
+    title: str
+    artist: str
+    origin: str
+    licence: str
+    own: bool
 
 
 @dataclass(frozen=True)

@@ -247,6 +247,13 @@ def blob_hasher(blob: Mapping[str, Any]) -> hashlib._Hash:
     return hashlib.sha256(shape.encode("ascii"))
 
 
+def blob_digest(blob: Mapping[str, Any], data: bytes | bytearray | memoryview) -> bytes:
+    """The name of a picture or a file that is there whole."""
+    hasher = blob_hasher(blob)
+    hasher.update(data)
+    return hasher.digest()
+
+
 def blob_bytes(blob: Mapping[str, Any]) -> int:
     """Number of bytes of a picture's pixels or of a file. The layout and the depth must be known ones."""
     if "layout" not in blob:
