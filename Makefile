@@ -8,12 +8,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Where the plug-in's client has to work too: Debian's own Python, with Debian's zmq and msgpack.
 DEBIAN_PACKAGES := python3-zmq python3-msgpack
 
-.PHONY: demo test check bench setup debian clean
+.PHONY: demo test check bench setup debian hosts clean
 
 demo: setup
 	@$(BIN)/python docs/demo.py
 
-test: setup debian
+test: setup debian hosts
 	$(BIN)/python -m pytest $(PYTEST_ARGUMENTS)
 
 check: setup
@@ -35,6 +35,10 @@ $(INSTALLED): pyproject.toml
 
 debian:
 	@$(call apt_install,$(DEBIAN_PACKAGES))
+
+# Real hosts for tests/hosts; what this machine cannot have is said in one line, and those tests are skipped.
+hosts:
+	@sh tests/hosts/set_up.sh
 
 # Only root may install packages, and only Debian has them; without them the tests say what they skipped.
 define apt_install

@@ -63,6 +63,10 @@ def _check_settings(header: Header) -> None:
         raise JobError("BAD_FIELD", f"The stroke size is between 1 and {protocol.MAX_STROKE_SIZE:g}.")
     if not 0 <= header["detail"] <= 1:
         raise JobError("BAD_FIELD", "The detail is between 0 and 1.")
+    if header["compose"] not in protocol.COMPOSE:
+        raise JobError("BAD_FIELD", f"compose is one of {', '.join(protocol.COMPOSE)}.")
+    if header["compose"] == "cutout" and not protocol.has_alpha(header["content"]["layout"]):
+        raise JobError("BAD_FIELD", "Only a layer with an alpha channel can be cut out; add one to the layer.")
     if "sequence" in header and not 0 <= header["sequence"]["smoothing"] < 1:
         raise JobError("BAD_FIELD", "The smoothing is at least 0 and below 1.")
 

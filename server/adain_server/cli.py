@@ -12,12 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from adain_client.connection import default_connection_file
+from adain_client.folders import user_styles_folder
 from adain_server.config import DEFAULT_MAX_PIXELS, LEAST_MEMORY_BUDGET, ServerConfig, default_memory_budget
 from adain_server.errors import ServerError
 from adain_server.place import Place
 from adain_server.server import Server
 from adain_weights.manifest import DEFAULT_MODEL
-from adain_weights.styles import user_styles_folder
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,7 +106,11 @@ def _parser() -> argparse.ArgumentParser:
         help="saved styles and pictures that get a name of their own (default: %(default)s)",
     )
     parser.add_argument(
-        "--idle-timeout", type=float, metavar="SECONDS", help="end after this long without work (default: never)"
+        "--idle-timeout",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="end after this long without work; 0 for never (default: never)",
     )
     parser.add_argument("--verbose", action="store_true", help="log each client's hello")
     return parser
@@ -117,6 +121,13 @@ def _megapixels(text: str) -> int:
     if not 0 < value <= 10_000:
         raise argparse.ArgumentTypeError("must be above 0 and at most 10,000")
     return int(value * 1_000_000)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be at least 0 and finite")
+    return value
 
 
 def _memory(text: str) -> int:

@@ -35,7 +35,7 @@ class ServerConfig:
         max_bytes: Pixels in memory, of all jobs together, and of layers that are kept for the next one.
         memory_budget: Bytes that the worker may use for tiles, features and what it keeps between jobs.
         styles: The user's own folder of styles; it need not exist.
-        idle_timeout_s: End after this long without a message; None for never.
+        idle_timeout_s: End after this long without a message and without a job; 0 for never.
     """
 
     device: str
@@ -48,4 +48,4 @@ class ServerConfig:
     max_jobs: int = 64
     max_client_jobs: int = 8
     max_bytes: int = 2 * 1024**3
-    idle_timeout_s: float | None = None
+    idle_timeout_s: float = 0.0

@@ -204,6 +204,7 @@ class Job:
             ],
             "stroke_size": spec["stroke_size"],
             "detail": spec["detail"],
+            "compose": spec["compose"],
             "smoothing": spec["sequence"]["smoothing"] if self.sequence else 0.0,
             "previous": previous,
         }

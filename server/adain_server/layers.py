@@ -95,10 +95,20 @@ class Layer:
         if share is not None:
             # Where values lie outside 0..1 this blends what they are, not what the network saw of them.
             colours = colours * share + self._floats(before) * (1 - share)
-        if self.array.dtype.kind != "f":
-            colours = np.rint(colours * self.white)
-        after = colours.astype(self.array.dtype)
+        after = self._rounded(colours * self.white)
         cut(out, box)[:, :, channels] = after if share is None else np.where(share > 0, after, before)
+
+    def cut_out(self, box: Box, share: Array | None, out: Array) -> None:
+        """Multiply the alpha of a part of this layer, which must have it, into another picture's memory; colours stay.
+
+        Args:
+            box: The part.
+            share: (h, w, 1), 0 = transparent, 1 = bit for bit; float64, so that 16 bit are rounded to nearest. None
+                for 1.
+            out: (h, w, channels) of the whole picture, like this layer's; only the part's alpha is written.
+        """
+        if share is not None:
+            cut(out, box)[:, :, -1:] = self._rounded(cut(self.array, box)[:, :, -1:] * share)
 
     def shrunk(self, height: int, width: int) -> Layer:
         """Averaged down to another size; integers become 16 bit. Transparent pixels do not bleed into their neighbours.
@@ -134,16 +144,17 @@ class Layer:
         """This layer's numbers in another one's type."""
         if self.array.dtype == other.array.dtype:
             return self.array
-        values = self._floats(self.array)
-        if other.array.dtype.kind != "f":
-            values = np.rint(values * other.white)
-        return values.astype(other.array.dtype)
+        return other._rounded(self._floats(self.array) * other.white)
 
     def _floats(self, part: Array) -> Array:
         values = part.astype(np.float32, order="C")
         if self.white != 1.0:
             values /= np.float32(self.white)
         return values
+
+    def _rounded(self, values: Array) -> Array:
+        """Numbers up to white in this layer's own type."""
+        return (values if self.array.dtype.kind == "f" else np.rint(values)).astype(self.array.dtype)
 
     def _colour_channels(self) -> slice:
         """Where gray, or R, G and B are."""
@@ -165,15 +176,17 @@ def as_mask(array: Array) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)[None]
 
 
-def mask_sum(masks: Sequence[Tensor | None], box: Box) -> Tensor:
-    """The masks' sum over a part, (1, 1, h, w) float32; None counts 1 everywhere."""
-    one = torch.ones(1, 1, *box.size)
-    return torch.stack([one if mask is None else mask_values(box.of(mask), torch.float32) for mask in masks]).sum(dim=0)
+def mask_sum(masks: Sequence[Tensor | None], box: Box, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The masks' sum over a part, (1, 1, h, w), float32 or float64; None counts 1 everywhere."""
+    total = torch.zeros(1, 1, *box.size, dtype=dtype)
+    for mask in masks:
+        total += 1 if mask is None else mask_values(box.of(mask), dtype)
+    return total
 
 
-def union_share(masks: Sequence[Tensor | None], box: Box) -> Array | None:
-    """How much a part is painted: the masks' sum, at most 1, (h, w, 1) float32; None when one is everything."""
+def union_share(masks: Sequence[Tensor | None], box: Box, dtype: torch.dtype = torch.float32) -> Array | None:
+    """How much a part is painted: the masks' sum, at most 1, (h, w, 1) of dtype; None when one is everything."""
     if any(mask is None for mask in masks):
         return None
-    share: Array = mask_sum(masks, box).clamp_(max=1.0)[0].permute(1, 2, 0).numpy()
+    share: Array = mask_sum(masks, box, dtype).clamp_(max=1.0)[0].permute(1, 2, 0).numpy()
     return share

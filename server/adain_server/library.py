@@ -5,9 +5,9 @@ The folder is looked at each time, so that a style that was put there a moment a
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+from adain_client.choices import style_name
 from adain_client.jobs import KnownStyle
 from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
@@ -64,11 +64,6 @@ class StyleLibrary:
         if key not in self._read:
             self._read[key] = _read_entry(name, path, own=own)
         return self._read[key]
-
-
-def style_name(text: str) -> str:
-    """A file's name as a style's name: small letters, digits and hyphens."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64]
 
 
 def _read_entry(name: str, path: Path, *, own: bool) -> KnownStyle | None:

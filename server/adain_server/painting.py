@@ -72,6 +72,7 @@ class Plan:
     Attributes:
         content: The layer. content_key: names its pixels in the caches.
         out: (h, w, channels) in the layer's type, of the result's size: receives the result.
+        compose: As on the wire; cutout needs a content with alpha.
         smoothing: How much of `previous` the content's statistics keep, 0..1. previous: those of the frame before.
     """
 
@@ -81,6 +82,7 @@ class Plan:
     regions: Sequence[RegionPlan]
     stroke_size: float
     detail: float
+    compose: str = "blend"
     smoothing: float = 0.0
     previous: Sequence[StyleStatistics] = ()
 
@@ -128,7 +130,7 @@ class Painter:
         self._check_numbers(plan)
         size = plan.out.shape[:2]
         shown = plan.content if size == (plan.content.height, plan.content.width) else self._preview(plan, *size)
-        plan.out[:] = shown.array
+        self._start(shown, plan)
         working = self._shrunk(plan.content, plan.content_key, *working_size(plan))
         if (working.height, working.width) == size:
             working = shown
@@ -160,13 +162,21 @@ class Painter:
             adain_transform(own, style, alpha=region.alpha)
             for own, style, region in zip(done.statistics, styles, regions, strict=True)
         ]
-        output = _Output(shown, plan.out, regions, [self._mask(region, shown) for region in regions])
+        output = _Output(shown, plan, regions, [self._mask(region, shown) for region in regions])
         if working is shown:
             tiled.decode(transforms, output.write, on_step)
         else:
             self._decode_smaller(tiled, transforms, working, output, plan.detail, on_step)
         done.notice = self._notice(tiled)
         return done
+
+    def _start(self, shown: Layer, plan: Plan) -> None:
+        """The result before anything is painted: the content, its alpha cut out if that was asked for."""
+        plan.out[:] = shown.array
+        if plan.compose == "cutout":
+            masks = [self._mask(region, shown) for region in plan.regions]
+            for box in Box(0, shown.height, 0, shown.width).tiles(OUTPUT_TILE):
+                shown.cut_out(box, union_share(masks, box, torch.float64), plan.out)
 
     def _decode_smaller(
         self,
@@ -301,9 +311,10 @@ class Painter:
 class _Output:
     """The picture that is returned: painted parts are put over what is there."""
 
-    def __init__(self, shown: Layer, out: Array, regions: Sequence[RegionPlan], masks: Sequence[Tensor | None]) -> None:
+    def __init__(self, shown: Layer, plan: Plan, regions: Sequence[RegionPlan], masks: Sequence[Tensor | None]) -> None:
         self.shown = shown
-        self._out = out
+        self._out = plan.out
+        self._blends = plan.compose == "blend"
         self._masks = masks
         self._luminance = [m for m, r in zip(masks, regions, strict=True) if r.preserve_color == "luminance"]
 
@@ -317,7 +328,10 @@ class _Output:
                 total = mask_sum(self._masks, box).clamp_min(torch.finfo(torch.float32).tiny)
                 kept = torch.lerp(painted, kept, mask_sum(self._luminance, box) / total)
             painted = kept
-        self.shown.write(box, painted, union_share(self._masks, box), self._out)
+        share = union_share(self._masks, box)
+        if share is not None and not self._blends:
+            share = (share > 0).astype(np.float32)  # whole paint, wherever a mask reaches
+        self.shown.write(box, painted, share, self._out)
 
     def box(self) -> Box:
         """Everything that any region reaches."""

@@ -113,7 +113,7 @@ class Server:
             busy = self._running is not None or any(job.state is JobState.READY for job in self._jobs.values())
             return not busy or now > self._stop_at
         idle = self._config.idle_timeout_s
-        if idle is not None and self._ready and not self._jobs and now - self._heard > idle:
+        if idle and self._ready and not self._jobs and now - self._heard > idle:
             self._announce(f"Ending after {idle:g} seconds without work.")
             return True
         return False
@@ -154,6 +154,8 @@ class Server:
             max_pixels=self._config.max_pixels,
             max_styles=protocol.MAX_STYLES,
             max_regions=protocol.MAX_REGIONS,
+            idle_timeout_s=self._config.idle_timeout_s,
+            jobs=len(self._jobs),
         )
 
     def _on_styles(self, client: bytes, header: Header, _payload: bytes) -> None:
@@ -242,6 +244,11 @@ class Server:
 
     def _on_done(self, client: bytes, header: Header, _payload: bytes) -> None:
         self._forget(self._job_of(client, header))
+
+    def _on_stop(self, client: bytes, _header: Header, _payload: bytes) -> None:
+        self._announce("Ending, as a client asked.")
+        self._send(client, "stopping")
+        self.request_stop()
 
     def _job_of(self, client: bytes, header: Header) -> Job:
         job = self._jobs.get(header["job"])

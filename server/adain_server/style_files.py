@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from adain_client.choices import style_name
 from adain_client.protocol import MAX_TEXT
 from adain_net.layout import load_network
-from adain_server.library import style_name
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model
 from adain_weights.style_pictures import make_style

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
 import sys
@@ -15,10 +14,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from adain_client import protocol
+from adain_client.choices import RegionChoice, parse_number, parse_region, parse_style, picture_and_crop
 from adain_client.client import Client
 from adain_client.errors import AdainError
+from adain_client.folders import user_styles_folder
 from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest
 from adain_client.launcher import connect
+from adain_client.progress import fraction
 from adain_server.picture_files import (
     SUFFIXES,
     PictureError,
@@ -30,31 +32,11 @@ from adain_server.picture_files import (
     style_picture,
 )
 from adain_weights.errors import WeightsError
-from adain_weights.styles import read_style, user_styles_folder
-
-CROP = re.compile(r"(?P<path>.+)\[(\d+),(\d+),(\d+),(\d+)\]")
+from adain_weights.styles import read_style
 
 
 class UsageError(Exception):
     """What the user asked for cannot be done; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class StyleChoice:
-    """A style as it was typed: a picture's or a saved style's file, or a name; and its relative weight."""
-
-    source: str
-    weight: float
-
-
-@dataclass(frozen=True)
-class RegionChoice:
-    """A region as it was typed."""
-
-    styles: list[StyleChoice]
-    alpha: float
-    preserve_color: str
-    mask: Path | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         "--list-styles; several are mixed by their relative weights (default weight: 1)",
     )
     parser.add_argument("--alpha", default="1", metavar="A", help="0 = content, 1 = full style (default: %(default)s)")
-    parser.add_argument("--mask", type=Path, metavar="MASK", help="stylize only where this picture is white")
+    parser.add_argument("--mask", metavar="MASK", help="stylize only where this picture is white")
     parser.add_argument(
         "--region",
         action="append",
@@ -181,13 +163,13 @@ def _save_style(options: argparse.Namespace) -> int:
     """Save a style picture with its statistics; computed in this process, so no server is needed."""
     if len(options.style) != 1 or options.region or options.content:
         raise UsageError("--save-style takes exactly one --style, a picture, and no content.")
-    text = _parse_style(options.style[0]).source
+    text = parse_style(options.style[0]).source
     target = Path(options.save_style)
     if target.suffix != ".safetensors":
         if not protocol.STYLE_NAME.fullmatch(options.save_style):
             raise UsageError("A style's name has small letters, digits and hyphens only; a file ends in .safetensors.")
         target = user_styles_folder() / f"{options.save_style}.safetensors"
-    path, crop = _picture_and_crop(text)
+    path, crop = picture_and_crop(text)
     picture = style_picture(path, crop=crop)
     # Imported here: it loads torch, which every other use of this command leaves to the server.
     from adain_server.style_files import save_style
@@ -210,9 +192,9 @@ def _stylize_all(options: argparse.Namespace) -> int:
     if not options.content or options.output is None:
         raise UsageError("A picture to paint, and -o with the result's place, are needed.")
     settings = Settings(
-        stroke_size=_number(options.stroke_size, "--stroke-size", 1, protocol.MAX_STROKE_SIZE),
-        detail=_number(options.detail, "--detail", 0, 1),
-        smoothing=0.0 if options.smooth is None else _number(options.smooth, "--smooth", 0, 0.999),
+        stroke_size=parse_number(options.stroke_size, "--stroke-size", 1, protocol.MAX_STROKE_SIZE),
+        detail=parse_number(options.detail, "--detail", 0, 1),
+        smoothing=0.0 if options.smooth is None else parse_number(options.smooth, "--smooth", 0, 0.999),
         sequence=b"" if options.smooth is None else os.urandom(16),
     )
     choices = _region_choices(options)
@@ -223,7 +205,7 @@ def _stylize_all(options: argparse.Namespace) -> int:
             styles=[(_load_style(style.source), style.weight) for style in choice.styles],
             alpha=choice.alpha,
             preserve_color=choice.preserve_color,
-            mask=open_picture(choice.mask) if choice.mask is not None else None,
+            mask=open_picture(Path(choice.mask)) if choice.mask else None,
         )
         for choice in choices
     ]
@@ -305,8 +287,7 @@ class _Bar:
         self._bar.set_description(name)
 
         def listen(progress: Progress) -> None:
-            begin, end = _STAGES.get(progress.stage, (0.0, 1.0))
-            now = self._done + begin + (end - begin) * progress.step / max(progress.steps, 1)
+            now = self._done + fraction(progress)
             self._bar.set_postfix_str(progress.stage, refresh=False)
             self._bar.update(max(0.0, now - self._bar.n))
 
@@ -319,64 +300,16 @@ class _Bar:
         self._bar.update(self._done - self._bar.n)
 
 
-# Where each stage begins and ends on the progress bar.
-_STAGES = {
-    "upload": (0.0, 0.05),
-    "queued": (0.05, 0.05),
-    "loading": (0.05, 0.05),
-    "style": (0.05, 0.3),
-    "encode": (0.3, 0.6),
-    "decode": (0.6, 0.9),
-    "enlarge": (0.9, 0.95),
-    "download": (0.95, 1.0),
-}
-
-
-def _number(text: str, what: str, least: float, most: float = math.inf) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"{what} is a number, not '{text}'.")
-    if not least <= value <= most:
-        limits = f"at least {least:g}" if most == math.inf else f"between {least:g} and {most:g}"
-        raise UsageError(f"{what} is {limits}, not {text}.")
-    return value
-
-
 def _region_choices(options: argparse.Namespace) -> list[RegionChoice]:
     if options.region:
-        if options.style or options.mask is not None:
+        if options.style or options.mask:
             raise UsageError("--region names its own styles and mask; leave --style and --mask away.")
-        return [_parse_region(text, options.preserve_color) for text in options.region]
+        return [parse_region(text, options.preserve_color) for text in options.region]
     if not options.style:
         raise UsageError("At least one --style or --region is needed.")
-    styles = [_parse_style(text) for text in options.style]
-    return [RegionChoice(styles, _number(options.alpha, "--alpha", 0, 1), options.preserve_color, options.mask)]
-
-
-def _parse_region(text: str, preserve_color: str) -> RegionChoice:
-    """MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA][@COLOUR]."""
-    mask, separator, rest = text.partition("=")
-    if not separator or not mask or not rest:
-        raise UsageError(f"A region is MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA][@COLOUR], not '{text}'.")
-    if not _is_file(rest) and rest.rpartition("@")[2] in protocol.PRESERVE_COLOR:
-        rest, _, preserve_color = rest.rpartition("@")
-    alpha = 1.0
-    if "@" in rest and not _is_file(rest):
-        rest, _, alpha_text = rest.rpartition("@")
-        alpha = _number(alpha_text, f"the alpha of region {mask}", 0, 1)
-    names = [rest] if _is_file(rest) else rest.split("+")
-    return RegionChoice([_parse_style(name) for name in names], alpha, preserve_color, Path(mask))
-
-
-def _parse_style(text: str) -> StyleChoice:
-    """STYLE or STYLE:WEIGHT; a file whose name has a colon is found first."""
-    if _is_file(text) or ":" not in text:
-        return StyleChoice(text, 1.0)
-    name, _, weight_text = text.rpartition(":")
-    return StyleChoice(name, _number(weight_text, f"the weight of style {name}", 0))
+    styles = [parse_style(text) for text in options.style]
+    alpha = parse_number(options.alpha, "--alpha", 0, 1)
+    return [RegionChoice(tuple(styles), alpha, options.preserve_color, options.mask or "")]
 
 
 def _load_style(text: str) -> StyleSource:
@@ -384,24 +317,11 @@ def _load_style(text: str) -> StyleSource:
     if text.endswith(".safetensors"):
         read_style(Path(text))  # a damaged file is found here, with its path in the message
         return StyleFile(Path(text).read_bytes())
-    path, crop = _picture_and_crop(text)
+    path, crop = picture_and_crop(text)
     if crop is None and not path.exists() and protocol.STYLE_NAME.fullmatch(text):
         return text
     picture = style_picture(path, crop=crop)
     return Pixels(picture.tobytes(), picture.height, picture.width)
-
-
-def _picture_and_crop(text: str) -> tuple[Path, tuple[int, int, int, int] | None]:
-    """PICTURE or PICTURE[LEFT,TOP,WIDTH,HEIGHT]; a file whose name ends in brackets is found first."""
-    match = None if _is_file(text) else CROP.fullmatch(text)
-    if match is None:
-        return Path(text), None
-    left, top, width, height = (int(number) for number in match.groups()[1:])
-    return Path(match["path"]), (left, top, width, height)
-
-
-def _is_file(text: str) -> bool:
-    return Path(text).exists()
 
 
 def _content_paths(given: Sequence[Path]) -> list[Path]:

@@ -155,6 +155,7 @@ class Worker:
             ],
             stroke_size=message["stroke_size"],
             detail=message["detail"],
+            compose=message["compose"],
             smoothing=message["smoothing"],
             previous=[unpack_statistics(packed) for packed in message["previous"]],
         )

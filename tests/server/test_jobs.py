@@ -26,6 +26,7 @@ def test_hello_says_who_answers(client: Client) -> None:
     info = client.hello()
     assert info.ready and info.device.startswith("cpu") and info.model and info.server
     assert len(info.boot) == 16 and info.max_pixels > 1_000_000 and info.max_styles == protocol.MAX_STYLES
+    assert info.idle_timeout_s == 0.0  # it does not end by itself
 
 
 def test_result_is_the_networks(client: Client, network: AdainNetwork) -> None:
@@ -227,7 +228,7 @@ def test_same_picture_as_content_and_style(client: Client) -> None:
     assert np.abs(own.astype(int) - same).max() <= 2
 
 
-SETTINGS: dict[str, object] = {"stroke_size": 1.0, "detail": 0.5, "preview": 0}
+SETTINGS: dict[str, object] = {"stroke_size": 1.0, "detail": 0.5, "preview": 0, "compose": "blend"}
 
 
 def _open(*, job: bytes = b"j" * 16, content: dict[str, object] | None = None, **changes: object) -> list[bytes]:
@@ -265,6 +266,8 @@ REFUSED = {
     "stroke below 1": ({"stroke_size": 0.5}, "BAD_FIELD"),
     "stroke above the limit": ({"stroke_size": 33.0}, "BAD_FIELD"),
     "detail above 1": ({"detail": 1.1}, "BAD_FIELD"),
+    "unknown way to compose": ({"compose": "paste"}, "BAD_FIELD"),
+    "cutout without alpha": ({"compose": "cutout"}, "BAD_FIELD"),
     "smoothing of 1": ({"sequence": {"id": b"s" * 16, "smoothing": 1.0}}, "BAD_FIELD"),
     "name of no style": ({"styles": [{"source": "no-such-style", "weight": 1.0}]}, "UNKNOWN_STYLE"),
     **{

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,9 @@ import zmq
 from adain_client import launcher, protocol
 from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
-from adain_client.errors import ServerUnavailableError
+from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import StylizeJob
+from adain_server import cli
 from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid
 from raw_peer import RawPeer
 
@@ -56,23 +57,60 @@ def test_second_server_refuses(server: RunningServer) -> None:
         assert client.hello().ready
 
 
-def test_sigterm_ends_cleanly(own_server: RunningServer) -> None:
+def _stop(server: RunningServer) -> None:
+    with server.client() as client:
+        client.stop()
+
+
+WAYS_TO_END = {"SIGTERM": lambda server: server.process.terminate(), "stop": _stop}
+each_way_to_end = pytest.mark.parametrize("end", WAYS_TO_END.values(), ids=WAYS_TO_END.keys())
+
+
+@each_way_to_end
+def test_server_ends_cleanly(own_server: RunningServer, end: Callable[[RunningServer], None]) -> None:
     """Exit status 0, socket and connection file gone, no worker left."""
     worker = own_server.worker_pid()
-    own_server.process.terminate()
+    end(own_server)
     assert own_server.process.wait(timeout=15) == 0
     assert not own_server.connection_file.exists()
     assert not list(own_server.folder.glob("*.sock"))
     assert not Path(f"/proc/{worker}").exists()
 
 
-def test_sigterm_tells_waiting_clients(own_server: RunningServer) -> None:
+@each_way_to_end
+def test_waiting_clients_are_told_of_the_end(own_server: RunningServer, end: Callable[[RunningServer], None]) -> None:
     """A job that cannot be finished is answered with SHUTTING_DOWN, which is retryable."""
     with RawPeer(own_server) as peer:
         assert peer.ask(*StylizeJob(SMALL).open())["op"] == "grant"
-        own_server.process.terminate()
+        end(own_server)
         answer = peer.receive_answer()
         assert (answer["code"], answer["retryable"]) == ("SHUTTING_DOWN", True)
+
+
+def test_running_job_is_finished_before_the_end(own_server: RunningServer) -> None:
+    """A client stops the server while another one's job runs: that one gets its result, a later one is refused."""
+    job, late = (StylizeJob(request(random_pixels(256, 256), SMALL.regions[0].styles)) for _ in range(2))
+    with RawPeer(own_server) as peer:
+        peer.upload(job)
+        while job.progress.stage in {"upload", "queued"}:
+            peer.serve([job])
+        _stop(own_server)
+        peer.send(*late.open())
+        while not (job.finished and late.finished):
+            peer.serve([job, late])
+    assert job.result is not None
+    assert isinstance(late.error, RequestError) and late.error.code == "SHUTTING_DOWN"
+    assert own_server.process.wait(timeout=15) == 0
+    assert own_server.text().count("as a client asked") == 1
+
+
+def test_stopping_without_a_server_is_a_sentence(own_server: RunningServer) -> None:
+    """As any question to a server that has gone."""
+    with own_server.client() as client:
+        client.stop()
+        own_server.process.wait(timeout=15)
+        with pytest.raises(ServerUnavailableError):
+            client.stop()
 
 
 def test_stale_socket_is_replaced(own_server: RunningServer) -> None:
@@ -161,6 +199,23 @@ def test_taken_port_is_a_sentence(tmp_path: Path) -> None:
         taken.listen()
         bind = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
         assert "another port" in _refusal("--bind", bind, "--connection-file", str(tmp_path / "c.json"))
+
+
+def test_welcome_tells_the_idle_timeout_and_the_jobs() -> None:
+    """How long the server waits for work, and the jobs of all clients; without a time-out it says 0."""
+    with RunningServer("--idle-timeout", "600") as running, running.client() as client, RawPeer(running) as peer:
+        job = StylizeJob(SMALL)
+        assert (client.hello().idle_timeout_s, client.hello().jobs) == (600.0, 0)
+        assert peer.ask(*job.open())["op"] == "grant" and client.hello().jobs == 1
+        assert peer.ask(*job.cancel())["op"] == "cancelled" and client.hello().jobs == 0
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+def test_impossible_idle_timeout_is_a_sentence(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Negative, or no number of seconds that a client could be told."""
+    with pytest.raises(SystemExit):
+        cli.main(["--idle-timeout", value])
+    assert "--idle-timeout: must be at least 0" in capsys.readouterr().err
 
 
 def test_idle_server_ends_by_itself() -> None:

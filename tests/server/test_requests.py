@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import RequestError
 from adain_client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
-from adain_server.layers import DTYPES
+from adain_server.layers import DTYPES, Array
 from adain_weights.styles import built_in_styles
 from helpers import PICTURES, RunningServer, array_pixels, picture_pixels, pixels_array, random_pixels, request
 from raw_peer import RawPeer
@@ -105,17 +106,21 @@ def test_truncated_style_file_is_refused_and_the_next_request_works(client: Clie
     assert client.stylize(request(PHOTO, [(StyleFile(data), 1.0)])).pixels != PHOTO
 
 
-@pytest.mark.parametrize("depth", protocol.DEPTHS)
-@pytest.mark.parametrize("layout", protocol.LAYOUTS)
-def test_every_layout_and_depth_comes_back_as_it_went(client: Client, layout: str, depth: str) -> None:
-    """Painted in the middle; alpha, and everything outside the mask, bit for bit."""
+def _noise(layout: str, depth: str) -> Array:
+    """Of 40 x 48; floats also beyond 0..1."""
     generator = np.random.default_rng(7)
     shape = (40, 48, protocol.LAYOUTS[layout])
     dtype = DTYPES[depth]
     if dtype.kind == "f":
-        array = generator.normal(0.5, 0.6, shape).astype(dtype)  # some beyond 0..1
-    else:
-        array = generator.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+        return generator.normal(0.5, 0.6, shape).astype(dtype)
+    return generator.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+
+
+@pytest.mark.parametrize("depth", protocol.DEPTHS)
+@pytest.mark.parametrize("layout", protocol.LAYOUTS)
+def test_every_layout_and_depth_comes_back_as_it_went(client: Client, layout: str, depth: str) -> None:
+    """Painted in the middle; alpha, and everything outside the mask, bit for bit."""
+    array, dtype = _noise(layout, depth), DTYPES[depth]
     mask = np.zeros((40, 48, 1), dtype=dtype)
     mask[10:30, 10:40] = 1 if dtype.kind == "f" else np.iinfo(dtype).max
     content = array_pixels(array, layout)
@@ -127,6 +132,37 @@ def test_every_layout_and_depth_comes_back_as_it_went(client: Client, layout: st
     if protocol.has_alpha(layout):
         assert np.array_equal(after[..., -1], array[..., -1])
     assert not np.array_equal(after[inside], array[inside])
+
+
+@pytest.mark.parametrize("depth", protocol.DEPTHS)
+@pytest.mark.parametrize("layout", [layout for layout in protocol.LAYOUTS if protocol.has_alpha(layout)])
+def test_composing_decides_who_blends(client: Client, layout: str, depth: str) -> None:
+    """Paint under a half mask: the blend is between, plain is whole, a cutout is plain with half of the alpha."""
+    array = _noise(layout, depth)
+    mask = np.zeros((40, 48, 1), dtype=np.float32)
+    mask[10:30, 10:24], mask[10:30, 24:40] = 0.5, 1
+    wanted = request(array_pixels(array, layout), [("space-sun", 1.0)], mask=array_pixels(mask, "Y"))
+    blend, plain, cutout = (
+        pixels_array(client.stylize(replace(wanted, compose=compose)).pixels) for compose in protocol.COMPOSE
+    )
+    outside, half, whole = (mask[:, :, 0] == share for share in (0, 0.5, 1))
+    assert np.array_equal(plain[outside], array[outside]) and np.array_equal(plain[whole], blend[whole])
+    between = (plain[half].astype(float) + array[half]) / 2
+    step = np.finfo(array.dtype).eps * 4 if array.dtype.kind == "f" else 1
+    assert np.abs(blend[half].astype(float) - between)[:, :-1].max() <= step
+    assert np.abs(blend[half].astype(float) - plain[half]).mean() > 10 * step
+    assert np.array_equal(cutout[..., :-1], plain[..., :-1]) and np.array_equal(plain[..., -1], array[..., -1])
+    assert np.array_equal(cutout[whole], plain[whole]) and not cutout[outside][:, -1].any()
+    assert np.abs(cutout[half][:, -1] - array[half][:, -1] / 2).max() <= step / 2
+
+
+def test_a_cutout_needs_an_alpha_channel(client: Client) -> None:
+    """The sentence says what to do; the layer is not uploaded."""
+    stages: list[str] = []
+    wanted = request(PHOTO, [("space-sun", 1.0)], compose="cutout")
+    with pytest.raises(RequestError, match="alpha channel") as caught:
+        client.stylize(wanted, on_progress=lambda progress: stages.append(progress.stage))
+    assert caught.value.code == "BAD_FIELD" and set(stages) <= {"upload"}
 
 
 def test_nan_is_a_sentence_and_the_next_request_works(client: Client) -> None:

@@ -112,6 +112,34 @@ def test_shrunk_floats_keep_their_range() -> None:
     assert small.array.dtype == np.float32 and np.allclose(small.array, 4.0)
 
 
+@pytest.mark.parametrize("depth", ["u8", "u16"])
+def test_cutting_out_rounds_integers_to_nearest(depth: str) -> None:
+    """Each alpha under each mask of 8 bit, and many of 16 bit, against integer arithmetic."""
+    top = np.iinfo(DTYPES[depth]).max
+    values = np.arange(256) if depth == "u8" else np.random.default_rng(1).integers(0, top, 500, endpoint=True)
+    values[[0, -1]] = 0, top
+    alpha, mask = (part[:, :, None].astype(DTYPES[depth]) for part in np.meshgrid(values, values))
+    layer, whole = Layer(np.dstack([alpha, alpha]), "YA"), Box(0, len(values), 0, len(values))
+    out = layer.array.copy()
+    layer.cut_out(whole, union_share([as_mask(mask)], whole, torch.float64), out)
+    product = 2 * alpha[..., 0].astype(np.int64) * mask[..., 0]  # the maximum is odd, so nothing lies half-way
+    assert np.array_equal(out[..., 1], (product + top) // (2 * top)) and np.array_equal(out[..., 0], alpha[..., 0])
+
+
+@pytest.mark.parametrize("depth", DTYPES)
+def test_cutting_out_with_masks_that_add_up_to_1_keeps_every_bit(depth: str) -> None:
+    """However 1 is shared out between two masks; of floats beyond 0..1 as well."""
+    array = _ramp(depth, 4)
+    if array.dtype.kind == "f":
+        array[:4, :, 3], array[4:8, :, 3] = 7.5, -0.25
+    layer, out = Layer(array, "RGBA"), np.zeros_like(array)
+    first = np.arange(40 * 30, dtype=np.uint16).reshape(40, 30, 1) * 54
+    layer.cut_out(WHOLE, union_share([as_mask(first), as_mask(65535 - first)], WHOLE, torch.float64), out)
+    assert np.array_equal(out[..., 3], array[..., 3]) and not out[..., :3].any()
+    layer.cut_out(WHOLE, union_share([as_mask(first * 0)], WHOLE, torch.float64), out)
+    assert not out.any()
+
+
 def test_masks_that_overlap_add_up_to_at_most_one() -> None:
     """8 and 16 bit masks together; one that is everywhere makes the share 1."""
     first, second = np.zeros((40, 30, 1), dtype=np.uint8), np.zeros((40, 30, 1), dtype=np.uint16)

@@ -11,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from adain_client import protocol
 from adain_net.engine import TorchEngine
 from adain_net.network import AdainNetwork
 from adain_net.tiling import TILE
 from adain_server import painting
 from adain_server.colour import colour_statistics
 from adain_server.errors import JobError
-from adain_server.layers import LUMA, Array, Layer
+from adain_server.layers import DTYPES, LUMA, Array, Layer
 from adain_server.painting import Painted, Painter, Plan, RegionPlan, Style
 from helpers import picture_pixels, pixels_array
 
@@ -173,6 +174,128 @@ def test_overlapping_regions_blend(painter: Painter) -> None:
     both, _ = _paint(painter, PHOTO, _region(full), _region(full, alpha=0.0))
     assert np.abs(both - once.astype(float)).mean() < np.abs(other - once.astype(float)).mean()
     assert np.abs(both - other.astype(float)).mean() < np.abs(other - once.astype(float)).mean()
+
+
+WITH_ALPHA = [layout for layout in protocol.LAYOUTS if protocol.has_alpha(layout)]
+ROUNDING = {"u8": 1.01 / 255, "u16": 1.01 / 65535, "f16": 8 * 2**-10, "f32": 8 * 2**-23}
+"""How far a result and one that is computed from another result may lie apart, 1 = white."""
+SIZES: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "broad strokes": {"stroke_size": 3.0},
+    "preview": {"size": (20, 24)},
+    "preview of broad strokes": {"size": (20, 24), "stroke_size": 3.0},
+}
+
+
+def _noise(layout: str, depth: str) -> Array:
+    """Of 40 x 48, alpha from clear to opaque; colours of floats also beyond 0..1."""
+    values = np.random.default_rng(3).normal(0.5, 0.6, (40, 48, protocol.LAYOUTS[layout]))
+    values[:, :, -1] = values[:, :, -1].clip(0, 1)
+    dtype = DTYPES[depth]
+    if dtype.kind != "f":
+        values = np.rint(values.clip(0, 1) * np.iinfo(dtype).max)
+    return values.astype(dtype)
+
+
+def _soft_masks() -> list[Array]:
+    """Two of 8 and of 16 bit: above and left of both nothing, then a part of each, more than 1 where they overlap."""
+    across, down = np.linspace(-100, 355, 48).clip(0, 255), np.linspace(-30000, 65535, 40).clip(0, 65535)
+    first, second = np.broadcast_to(across, (40, 48)), np.broadcast_to(down[:, None], (40, 48))
+    return [first[:, :, None].astype(np.uint8), second[:, :, None].astype(np.uint16)]
+
+
+def _at_size(array: Array, layout: str, height: int, width: int) -> Array:
+    """A layer as a result of that size shows it where nothing is painted."""
+    layer = Layer(array, layout)
+    return layer.shrunk(height, width).like(layer)
+
+
+def _union(masks: list[Array], height: int, width: int) -> Array:
+    """The masks' sum at a size, in units of 1 / 65535, at most that."""
+    at_size = [Layer(mask, "Y").shrunk(height, width).array for mask in masks]
+    sixteen = [mask.astype(np.int64) * (257 if mask.dtype == np.uint8 else 1) for mask in at_size]
+    union: Array = np.sum(sixteen, axis=0).clip(max=65535)
+    return union
+
+
+@pytest.mark.parametrize("settings", SIZES.values(), ids=SIZES.keys())
+@pytest.mark.parametrize("preserve_color", ["none", "luminance"])
+@pytest.mark.parametrize("depth", DTYPES)
+@pytest.mark.parametrize("layout", WITH_ALPHA)
+def test_cutout_over_the_content_is_the_blend(
+    painter: Painter, layout: str, depth: str, preserve_color: str, settings: dict[str, Any]
+) -> None:
+    """Alpha is the content's times the masks' sum, exactly; colour * share + content * (1 - share) is the blend."""
+    array, masks = _noise(layout, depth), _soft_masks()
+    regions = [_region(masks[0], preserve_color=preserve_color), _region(masks[1], alpha=0.7)]
+    blend, plain, cutout = (
+        _paint(painter, array, *regions, layout=layout, compose=compose, **settings)[0] for compose in protocol.COMPOSE
+    )
+    content = _at_size(array, layout, *blend.shape[:2])
+    union = _union(masks, *blend.shape[:2])
+    alpha = content[:, :, -1:]
+    if array.dtype.kind == "f":
+        cut = (alpha.astype(np.float64) * (union / 65535)).astype(array.dtype)
+    else:
+        cut = (2 * alpha.astype(np.int64) * union + 65535) // (2 * 65535)
+    assert np.array_equal(cutout[:, :, -1:], cut)
+    assert np.array_equal(plain[:, :, :-1], cutout[:, :, :-1])
+    assert np.array_equal(plain[:, :, -1:], alpha) and np.array_equal(blend[:, :, -1:], alpha)
+    outside = union[:, :, 0] == 0
+    assert outside.any() and np.array_equal(plain[outside], content[outside])
+    share, white = union / 65535, Layer(array, layout).white
+    laid = cutout[:, :, :-1] / white * share + content[:, :, :-1] / white * (1 - share)
+    assert np.abs(blend[:, :, :-1] / white - laid).max() <= ROUNDING[depth]
+
+
+@pytest.mark.parametrize("stroke_size", [1.0, 3.0])
+def test_plain_leaves_faintly_selected_paint_whole(painter: Painter, stroke_size: float) -> None:
+    """A mask of 1 in 255 on the left and of 255 on the right: plain paints both as if all were selected."""
+    mask = _mask((EVERYWHERE, slice(0, 72), 1), (EVERYWHERE, slice(72, None), 255))
+    everywhere, _ = _paint(painter, PHOTO, stroke_size=stroke_size)
+    blend, plain = (
+        _paint(painter, PHOTO, _region(mask), compose=compose, stroke_size=stroke_size)[0]
+        for compose in ("blend", "plain")
+    )
+    assert np.array_equal(plain[:, 72:], blend[:, 72:])
+    assert np.abs(blend[:, :72].astype(int) - PHOTO[:, :72]).max() <= 1
+    moved, all_moved = (np.abs(result[:, :72].astype(int) - PHOTO[:, :72]).mean() for result in (plain, everywhere))
+    assert moved > 0.5 * all_moved
+
+
+@pytest.mark.parametrize("compose", protocol.COMPOSE)
+def test_without_a_mask_everything_is_painted_whole(painter: Painter, compose: str) -> None:
+    """However it is composed, and whatever another region's mask is."""
+    array = _noise("RGBA", "u16")
+    regions = [_region(), _region(_soft_masks()[0], alpha=0.5)]
+    expected, _ = _paint(painter, array, *regions)
+    result, _ = _paint(painter, array, *regions, compose=compose)
+    assert np.array_equal(result, expected) and np.array_equal(result[..., 3], array[..., 3])
+
+
+@pytest.mark.parametrize("size", [None, (20, 24)])
+@pytest.mark.parametrize("depth", DTYPES)
+@pytest.mark.parametrize("layout", WITH_ALPHA)
+def test_nothing_selected_is_cut_out_to_nothing(
+    painter: Painter, engine: CountingEngine, layout: str, depth: str, size: tuple[int, int] | None
+) -> None:
+    """Alpha 0 everywhere over the content's colours; plain is the content. Nothing is computed."""
+    array, nothing = _noise(layout, depth), _region(np.zeros((40, 48, 1), np.uint8))
+    plain, cutout = (
+        _paint(painter, array, nothing, layout=layout, size=size, compose=c)[0] for c in ("plain", "cutout")
+    )
+    content = _at_size(array, layout, *(size or array.shape[:2]))
+    assert np.array_equal(plain, content) and not engine.encoded
+    assert not cutout[..., -1].any() and np.array_equal(cutout[..., :-1], content[..., :-1])
+
+
+def test_selection_that_vanishes_at_the_working_size_is_still_cut_out(painter: Painter) -> None:
+    """One faint pixel under strokes 32 times as broad: nothing is painted, and alpha is the mask's all the same."""
+    array, mask = np.full((400, 400, 4), 255, dtype=np.uint8), np.zeros((400, 400, 1), dtype=np.uint8)
+    mask[390, 390] = 1
+    result, painted = _paint(painter, array, _region(mask), stroke_size=32.0, compose="cutout")
+    assert not painted.statistics and np.array_equal(result[..., :3], array[..., :3])
+    assert np.array_equal(result[..., 3:], mask)
 
 
 def test_match_brings_the_contents_colours(painter: Painter) -> None:

@@ -38,19 +38,21 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "stroke_size": 1.0,
         "detail": 0.5,
         "preview": 0,
+        "compose": "blend",
         "sequence": {"id": JOB, "smoothing": 0.5},
     },
     "chunk": {"job": JOB, "digest": b"d" * 32, "offset": 0},
     "credit": {"job": JOB, "chunks": 3},
     "cancel": {"job": JOB},
     "done": {"job": JOB},
+    "stop": {},
 }
 
 
 def _documented(section: str) -> dict[str, dict[str, str]]:
     text = SPECIFICATION.split(f"### {section}")[1].split("###")[0]
-    rows = re.findall(r"^\| `(\w+)` \| `(.*)` \|$", text, re.MULTILINE)
-    return {op: dict(field.split(": ") for field in fields.split(", ")) for op, fields in rows}
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(.+)`|none) \|$", text, re.MULTILINE)
+    return {op: dict(re.findall(r"(\w+): ([\w?]+)", fields)) for op, fields in rows}
 
 
 def test_specification_lists_the_messages() -> None:
@@ -75,6 +77,12 @@ def test_specification_states_version_and_limits() -> None:
     assert f"at most {protocol.MAX_BLOBS} bytes32" in SPECIFICATION
 
 
+@pytest.mark.parametrize("word", [*protocol.LAYOUTS, *protocol.DEPTHS, *protocol.PRESERVE_COLOR, *protocol.COMPOSE])
+def test_specification_explains_the_words(word: str) -> None:
+    """Everything that a layout, a depth, a way to keep colours or to compose may be."""
+    assert f"`{word}`" in SPECIFICATION
+
+
 _JOB_FIELD = b"\xa3job\xc4\x10" + JOB
 _BLOB_MAP = b"\x85\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6height\x02\xa5width\x03\xa6layout\xa3RGB\xa5depth\xa2u8"
 _FILE_MAP = b"\x82\xa6digest\xc4\x20" + b"f" * 32 + b"\xa4size\x07"
@@ -84,16 +92,17 @@ EXACT_BYTES = {
     "hello": b"\x83\xa1v\x01\xa2op\xa5hello\xa6client\xa4test",
     "styles": b"\x83\xa1v\x01\xa2op\xa6styles\xa5first\x00",
     "swatch": b"\x83\xa1v\x01\xa2op\xa6swatch\xa4name\xa3ink",
-    "open": b"\x89\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa7content" + _BLOB_MAP
+    "open": b"\x8a\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa7content" + _BLOB_MAP
     + b"\xa7regions\x91\x84\xa4mask\xc0\xa6styles\x93"
     + b"\x82\xa6source" + _BLOB_MAP + b"\xa6weight" + _ONE + b"\x82\xa6source" + _FILE_MAP + b"\xa6weight" + _ONE
     + b"\x82\xa6source\xa3ink\xa6weight" + _ONE
     + b"\xa5alpha" + _HALF + b"\xaepreserve_color\xa4none" + b"\xabstroke_size" + _ONE + b"\xa6detail" + _HALF
-    + b"\xa7preview\x00" + b"\xa8sequence\x82\xa2id\xc4\x10" + JOB + b"\xa9smoothing" + _HALF,
+    + b"\xa7preview\x00" + b"\xa7compose\xa5blend" + b"\xa8sequence\x82\xa2id\xc4\x10" + JOB + b"\xa9smoothing" + _HALF,
     "chunk": b"\x85\xa1v\x01\xa2op\xa5chunk" + _JOB_FIELD + b"\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6offset\x00",
     "credit": b"\x84\xa1v\x01\xa2op\xa6credit" + _JOB_FIELD + b"\xa6chunks\x03",
     "cancel": b"\x83\xa1v\x01\xa2op\xa6cancel" + _JOB_FIELD,
     "done": b"\x83\xa1v\x01\xa2op\xa4done" + _JOB_FIELD,
+    "stop": b"\x82\xa1v\x01\xa2op\xa4stop",
 }  # fmt: skip
 
 

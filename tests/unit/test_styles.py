@@ -41,7 +41,6 @@ from adain_weights.styles import (
     parse_style,
     read_style,
     style_bytes,
-    user_styles_folder,
     write_style,
 )
 
@@ -337,24 +336,3 @@ def test_missing_picture_is_a_sentence(
     monkeypatch.setattr(pictures, "PYPI_PACKAGES", ())
     assert main(["styles", "-o", str(tmp_path / "styles"), "--downloads", str(tmp_path / "downloads")]) == 1
     assert "skimage/data/brick.png" in capsys.readouterr().err
-
-
-@pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the folder of free desktops")
-def test_users_folder_follows_the_desktop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """XDG_DATA_HOME when it is a whole path, else the home folder's."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert user_styles_folder() == tmp_path / "adain-style" / "styles"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for ignored in ("", "relative"):
-        monkeypatch.setenv("XDG_DATA_HOME", ignored)
-        assert user_styles_folder() == tmp_path / ".local" / "share" / "adain-style" / "styles"
-
-
-def test_users_folder_on_the_other_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """%APPDATA%, and the Library folder of macOS."""
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("APPDATA", str(tmp_path))
-    assert user_styles_folder() == tmp_path / "adain-style" / "styles"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert user_styles_folder() == tmp_path / "Library" / "Application Support" / "adain-style" / "styles"

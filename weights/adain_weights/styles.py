@@ -6,10 +6,8 @@ Neither torch nor Pillow is needed here: the server's I/O process reads these fi
 from __future__ import annotations
 
 import json
-import os
 import re
 import struct
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -171,16 +169,3 @@ def write_style(path: Path, style: SavedStyle) -> None:
 def built_in_styles() -> dict[str, Path]:
     """The files of the styles that come with the project, by name, in the names' order."""
     return {path.stem: path for path in sorted(BUILT_IN.glob(f"*{SUFFIX}"))}
-
-
-def user_styles_folder() -> Path:
-    """Where a user's own styles are kept: the platform's folder for programs' data. Not created here."""
-    if sys.platform == "win32":
-        data = os.environ.get("APPDATA") or str(Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        data = str(Path.home() / "Library" / "Application Support")
-    else:
-        data = os.environ.get("XDG_DATA_HOME", "")
-        if not Path(data).is_absolute():  # the specification says to ignore such a value
-            data = str(Path.home() / ".local" / "share")
-    return Path(data) / "adain-style" / "styles"

@@ -38,6 +38,8 @@ class ServerInfo:
         ready: The model is loaded.
         max_pixels: The largest content, height times width.
         max_styles: The most styles of a region. max_regions: The most regions of a job.
+        idle_timeout_s: It ends by itself after that many seconds without work; 0 for never.
+        jobs: That it has at the moment, of all clients.
     """
 
     boot: bytes
@@ -48,6 +50,8 @@ class ServerInfo:
     max_pixels: int
     max_styles: int
     max_regions: int
+    idle_timeout_s: float
+    jobs: int
 
 
 class Client:
@@ -110,6 +114,13 @@ class Client:
         """
         _, payload = self._ask(HELLO_TIMEOUT_S, "swatch", "swatch", name=name)
         return payload
+
+    def stop(self) -> None:
+        """Tell the server to end, and wait until it says that it will. Raises as hello().
+
+        It finishes what it is painting, if that takes no longer than a few seconds; other jobs end with SHUTTING_DOWN.
+        """
+        self._ask(HELLO_TIMEOUT_S, "stop", "stopping")
 
     def _ask(self, timeout_s: float, op: str, answer: str, /, **fields: object) -> tuple[Header, bytes]:
         """Send a question that is no job and wait for its answer."""

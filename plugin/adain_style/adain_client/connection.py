@@ -7,10 +7,12 @@ import os
 import stat
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from adain_client.errors import ServerUnavailableError
+from adain_client.folders import write_whole
+from adain_client.texts import _
 
 CONNECTION_FILE_VARIABLE = "ADAIN_CONNECTION_FILE"
 CONNECTION_FILE_NAME = "connection.json"
@@ -69,14 +71,7 @@ def make_private_folder(folder: Path) -> None:
 
 def write_connection_file(path: Path, info: ConnectionInfo) -> None:
     """Write the file so that it appears whole and readable by its owner only. Raises OSError."""
-    descriptor, temporary = tempfile.mkstemp(prefix=".connection-", dir=path.parent)  # mkstemp makes it 0600
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(info), file)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(asdict(info)).encode())
 
 
 def read_connection_file(path: Path) -> ConnectionInfo:
@@ -88,16 +83,52 @@ def read_connection_file(path: Path) -> ConnectionInfo:
     try:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode):
-            raise ServerUnavailableError(f"{path} is not a plain file, so it is not trusted; remove it.")
+            raise ServerUnavailableError(
+                _("{path} is not a plain file, so it is not trusted; remove it.").format(path=path)
+            )
         if sys.platform != "win32" and (status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077):
-            raise ServerUnavailableError(f"{path} can be read by other users, so it is not trusted; remove it.")
+            raise ServerUnavailableError(
+                _("{path} can be read by other users, so it is not trusted; let only yourself read it.").format(
+                    path=path
+                )
+            )
         fields = json.loads(path.read_text(encoding="utf-8"))
         info = ConnectionInfo(**fields)
     except FileNotFoundError:
-        raise ServerUnavailableError("No AdaIN server is running.") from None
+        raise ServerUnavailableError(_("No AdaIN server is running.")) from None
     except (OSError, ValueError, TypeError):
-        raise ServerUnavailableError(f"{path} cannot be read; remove it and start the server again.") from None
+        raise ServerUnavailableError(
+            _("{path} cannot be read; remove it and start the server again.").format(path=path)
+        ) from None
     keys = (info.endpoint, info.server_key, info.client_key, info.client_secret)
     if not all(isinstance(value, str) for value in keys) or not info.endpoint.startswith(("ipc://", "tcp://")):
-        raise ServerUnavailableError(f"{path} is damaged; remove it and start the server again.")
+        raise ServerUnavailableError(_("{path} is damaged; remove it and start the server again.").format(path=path))
     return info
+
+
+def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
+    """Where a server on another machine is.
+
+    Args:
+        address: HOST:PORT.
+        key_file: The server's connection file, as it was copied from there: its keys are used.
+    Raises:
+        ServerUnavailableError: The address is none, or the file is missing, damaged, open to others or has no keys.
+    """
+    host, _colon, port = address.strip().removeprefix("tcp://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ServerUnavailableError(
+            _("The server's address is HOST:PORT, such as studio.example:5571, not '{address}'.").format(
+                address=address
+            )
+        )
+    if not key_file.is_file():
+        raise ServerUnavailableError(
+            _("There is no key file {path}; copy the server's connection.json to this machine.").format(path=key_file)
+        )
+    info = read_connection_file(key_file)
+    if not (info.server_key and info.client_key and info.client_secret):
+        raise ServerUnavailableError(
+            _("{path} has no keys; start that server with '--bind tcp://127.0.0.1:PORT'.").format(path=key_file)
+        )
+    return replace(info, endpoint=f"tcp://{host}:{port}")

@@ -124,6 +124,10 @@ class StylizeRequest:
         detail: How much of the content's fine detail comes back when strokes are broad, 0..1.
         preview: The result's longer side in pixels, when that is less than the layer's; 0 for full size. A waiting
             preview of the same client is replaced by a newer one: it ends with CancelledError.
+        compose: One of protocol.COMPOSE. blend = where masks are soft the paint is blended with the content; plain =
+            where any mask is above 0 the paint is left whole, for a host that writes through its own selection;
+            cutout = as plain, and alpha is multiplied by the masks' sum, so that the result can be laid above the
+            content, which needs a layout with alpha.
         sequence: 16 bytes that name a film whose frames come one by one; b"" for a single picture.
         smoothing: How much of the frame before the content's statistics keep, 0..1, below 1.
     """
@@ -133,6 +137,7 @@ class StylizeRequest:
     stroke_size: float = 1.0
     detail: float = 0.7
     preview: int = 0
+    compose: str = "blend"
     sequence: bytes = b""
     smoothing: float = 0.0
 
@@ -218,6 +223,7 @@ class StylizeJob:
             "stroke_size": float(request.stroke_size),
             "detail": float(request.detail),
             "preview": request.preview,
+            "compose": request.compose,
         }
         if request.sequence:
             fields["sequence"] = {"id": request.sequence, "smoothing": float(request.smoothing)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -14,30 +15,46 @@ from pathlib import Path
 from typing import Any
 
 from adain_client.client import Client
-from adain_client.connection import default_connection_file, make_private_folder, read_connection_file
-from adain_client.errors import ProtocolError, ServerUnavailableError
+from adain_client.connection import ConnectionInfo, default_connection_file, make_private_folder, read_connection_file
+from adain_client.errors import CancelledError, ProtocolError, ServerUnavailableError
+from adain_client.texts import _, ngettext
 
 SERVER_COMMAND_VARIABLE = "ADAIN_SERVER_COMMAND"
-IDLE_TIMEOUT_S = 600
-"""A server that a client started ends by itself after this long without work."""
+SERVER_COMMAND_FILE = Path(__file__).parent.parent / "server.json"
+"""Written by adain-plugin beside this package: {"command": [...]}, the server of the installation it belongs to."""
+IDLE_TIMEOUT_S = 600.0
+"""A server that a client started ends by itself after this long without work, unless the user chose another time."""
 START_TIMEOUT_S = 90.0
 LOG_NAME = "server.log"
 
 
 def server_command() -> list[str]:
-    """How to start a server: ADAIN_SERVER_COMMAND, or adain-server on PATH.
+    """How to start a server: ADAIN_SERVER_COMMAND, what adain-plugin wrote, or adain-server on PATH.
 
     Raises:
-        ServerUnavailableError: Neither is there.
+        ServerUnavailableError: There is none of them.
     """
     if named := os.environ.get(SERVER_COMMAND_VARIABLE):
         return shlex.split(named)
+    if installed := _installed_command():
+        return installed
     if found := shutil.which("adain-server"):
         return [found]
     raise ServerUnavailableError(
-        "No AdaIN server is running, and the program adain-server is not installed here; "
-        "install adain-style, or start the server yourself."
+        _(
+            "No AdaIN server is running, and the program adain-server is not installed here; "
+            "install adain-style, or start the server yourself."
+        )
     )
+
+
+def _installed_command() -> list[str] | None:
+    try:
+        command = json.loads(SERVER_COMMAND_FILE.read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    is_command = isinstance(command, list) and command and all(isinstance(word, str) for word in command)
+    return command if is_command and shutil.which(command[0]) else None
 
 
 def connect(
@@ -47,7 +64,9 @@ def connect(
     command: Sequence[str] | None = None,
     start: bool = True,
     on_start: Callable[[str], None] = lambda _message: None,
+    cancelled: Callable[[], bool] = lambda: False,
     timeout_s: float = START_TIMEOUT_S,
+    idle_timeout_s: float = IDLE_TIMEOUT_S,
 ) -> Client:
     """A client of the running server; starts one when there is none.
 
@@ -57,59 +76,85 @@ def connect(
         command: Starts a server; None for server_command().
         start: False to take only a server that runs already.
         on_start: Called with a sentence when a server is being started.
+        cancelled: Asked while a server starts; True gives up waiting for it.
         timeout_s: How long a start may take.
+        idle_timeout_s: After how long without work a server that is started here ends by itself.
     Raises:
         ServerUnavailableError: None answers and none could be started; the message says why.
+        CancelledError: As asked.
     """
     path = default_connection_file() if connection_file is None else connection_file
     try:
-        return _connect(path, name)
+        return connect_to(read_connection_file(path), name=name)
     except ServerUnavailableError:
         if not start:
             raise
     command = server_command() if command is None else list(command)
-    on_start(f"Starting the AdaIN server; it ends by itself after {IDLE_TIMEOUT_S // 60} minutes without work.")
-    return _start(path, command, name, timeout_s)
+    minutes = max(1, round(idle_timeout_s / 60))
+    on_start(
+        ngettext(
+            "Starting the AdaIN server; it ends by itself after {n} minute without work.",
+            "Starting the AdaIN server; it ends by itself after {n} minutes without work.",
+            minutes,
+        ).format(n=minutes)
+    )
+    command += ["--connection-file", str(path), "--idle-timeout", f"{idle_timeout_s:g}"]
+    return _start(path, command, name, timeout_s, cancelled)
 
 
-def _connect(path: Path, name: str, *, ready: bool = False) -> Client:
-    client = Client(read_connection_file(path), name=name)
+def connect_to(connection: ConnectionInfo, *, name: str, ready: bool = False) -> Client:
+    """A client of the server at a known place.
+
+    Args:
+        connection: The place.
+        name: What this client calls itself, for the server's log.
+        ready: A server that is still loading its model does not do.
+    Raises:
+        ServerUnavailableError: It does not answer. ProtocolError: It is another program, or another version.
+    """
+    client = Client(connection, name=name)
     try:
         if not client.hello().ready and ready:
-            raise ServerUnavailableError("The AdaIN server is still loading.")
+            raise ServerUnavailableError(_("The AdaIN server is still loading."))
     except (ServerUnavailableError, ProtocolError):
         client.close()
         raise
     return client
 
 
-def _start(path: Path, command: list[str], name: str, timeout_s: float) -> Client:
+def _start(path: Path, command: list[str], name: str, timeout_s: float, cancelled: Callable[[], bool]) -> Client:
     deadline = time.monotonic() + timeout_s
     try:
         make_private_folder(path.parent)
         log_path = path.parent / LOG_NAME
         with log_path.open("ab") as log:
             process = subprocess.Popen(  # the command is the user's own setting
-                [*command, "--connection-file", str(path), "--idle-timeout", str(IDLE_TIMEOUT_S)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 **_detached(),
             )
     except OSError as error:
-        raise ServerUnavailableError(f"The AdaIN server cannot be started: {error}.") from None
+        raise ServerUnavailableError(_("The AdaIN server cannot be started: {error}.").format(error=error)) from None
     threading.Thread(target=process.wait, daemon=True).start()  # or a server that ends would stay a zombie
     while time.monotonic() < deadline:
         ended = process.poll()
         try:
-            return _connect(path, name, ready=True)
+            return connect_to(read_connection_file(path), name=name, ready=True)
         except ServerUnavailableError:
             # A server that ends at once may have found another one that started at the same moment: that one answers.
             if ended is not None:
                 raise ServerUnavailableError(_last_words(log_path, ended)) from None
+        if cancelled():
+            raise CancelledError(_("The server was still starting; it goes on by itself."))
         time.sleep(0.1)
     process.terminate()
-    raise ServerUnavailableError(f"The AdaIN server did not answer within {timeout_s:g} seconds; see {log_path}.")
+    raise ServerUnavailableError(
+        _("The AdaIN server did not answer within {seconds:g} seconds; see {log}.").format(
+            seconds=timeout_s, log=log_path
+        )
+    )
 
 
 def _detached() -> dict[str, Any]:
@@ -121,5 +166,5 @@ def _detached() -> dict[str, Any]:
 
 def _last_words(log_path: Path, status: int) -> str:
     lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    reason = lines[-1] if lines else f"it ended with status {status}"
-    return f"The AdaIN server could not start: {reason}"
+    reason = lines[-1] if lines else _("it ended with status {status}").format(status=status)
+    return _("The AdaIN server could not start: {reason}").format(reason=reason)

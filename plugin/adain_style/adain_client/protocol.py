@@ -32,6 +32,7 @@ LAYOUTS = {"Y": 1, "YA": 2, "RGB": 3, "BGR": 3, "RGBA": 4, "BGRA": 4}
 DEPTHS = {"u8": 1, "u16": 2, "f16": 2, "f32": 4}
 """Unsigned integers and IEEE floats, little-endian, and their bytes."""
 PRESERVE_COLOR = ("none", "match", "luminance")
+COMPOSE = ("blend", "plain", "cutout")
 STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 Header = dict[str, Any]
@@ -146,12 +147,14 @@ FROM_CLIENT: dict[str, dict[str, str]] = {
         "stroke_size": "float",
         "detail": "float",
         "preview": "uint",
+        "compose": "str",
         "sequence": "sequence?",
     },
     "chunk": {"job": "bytes16", "digest": "bytes32", "offset": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
     "cancel": {"job": "bytes16"},
     "done": {"job": "bytes16"},
+    "stop": {},
 }
 FROM_SERVER: dict[str, dict[str, str]] = {
     "welcome": {
@@ -163,6 +166,8 @@ FROM_SERVER: dict[str, dict[str, str]] = {
         "max_pixels": "uint",
         "max_styles": "uint",
         "max_regions": "uint",
+        "idle_timeout_s": "float",
+        "jobs": "uint",
     },
     "styles": {"first": "uint", "total": "uint", "styles": "styles"},
     "swatch": {"name": "str"},
@@ -172,6 +177,7 @@ FROM_SERVER: dict[str, dict[str, str]] = {
     "result": {"job": "bytes16", "height": "uint", "width": "uint", "digest": "bytes32", "notice": "str"},
     "chunk": {"job": "bytes16", "offset": "uint"},
     "cancelled": {"job": "bytes16"},
+    "stopping": {},
     "error": {
         "code": "str",
         "message": "str",

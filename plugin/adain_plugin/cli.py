@@ -1,0 +1,86 @@
+"""adain-plugin: puts the plug-in into GIMP and takes it out again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from adain_plugin import install
+from adain_plugin.errors import HostNotFoundError, PluginError
+from adain_plugin.gimp import find_gimps
+from adain_plugin.hosts import Host
+from adain_plugin.machine import Machine
+
+Finder = Callable[..., Sequence[Host]]
+"""Called with the machine, and folder= and program= as the user named them; finds a host's user folders."""
+HOSTS: dict[str, Finder] = {"gimp": find_gimps}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except PluginError as error:
+        print(f"adain-plugin: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="adain-plugin", description="Puts AdaIN Style into GIMP 3.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--folder", type=Path, metavar="DIR", help="your settings folder of GIMP, the one with plug-ins in it"
+    )
+    place.add_argument("--program", metavar="PATH", help="GIMP's program; both are looked for unless you name them")
+    for name, run, text in (
+        ("install", _install, "put the plug-in in, or bring it up to date"),
+        ("uninstall", _uninstall, "take the plug-in out"),
+    ):
+        command = commands.add_parser(name, parents=[place], help=text)
+        command.add_argument("host", choices=HOSTS, help="the paint program")
+        command.set_defaults(run=run)
+    command = commands.add_parser("status", parents=[place], help="say where the plug-in is and whether it works")
+    command.set_defaults(run=_status)
+    return parser
+
+
+def _install(options: argparse.Namespace) -> None:
+    hosts = _find(HOSTS[options.host], options)
+    # An older version leaves its folder behind; such folders matter only where no program can be found.
+    for host in [host for host in hosts if host.program] or hosts:
+        install.install(host, _say)
+
+
+def _uninstall(options: argparse.Namespace) -> None:
+    for host in _find(HOSTS[options.host], options):
+        install.uninstall(host, _say)
+
+
+def _status(options: argparse.Namespace) -> None:
+    for find in HOSTS.values():
+        try:
+            hosts = _find(find, options)
+        except HostNotFoundError as error:
+            _say(str(error))  # nobody has all the hosts
+            continue
+        for host in hosts:
+            install.status(host, _say)
+
+
+def _find(find: Finder, options: argparse.Namespace) -> Sequence[Host]:
+    return find(Machine.here(), folder=options.folder, program=options.program)
+
+
+def _say(message: str) -> None:
+    print(message, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

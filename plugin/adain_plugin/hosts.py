@@ -1,0 +1,90 @@
+"""What all hosts have in common: a folder for plug-ins, and an answer to what is in it."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from adain_plugin.machine import Machine
+from adain_plugin.question import ANSWER, PLUGIN
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What question.py prints inside a host.
+
+    Attributes:
+        version: The host's, like "3.0.4".
+        is_listed: The host knows the plug-in, so the menu entry is there.
+        python: The version of the host's Python, like "3.13".
+        platform: As sysconfig.get_platform() says it there.
+        glibc: The version of glibc, like "2.41"; empty where there is none.
+        is_flatpak: The host runs inside a Flatpak.
+        modules: Where each library comes from: "own", "vendor" or "missing".
+    """
+
+    version: str
+    is_listed: bool
+    python: str
+    platform: str
+    glibc: str
+    is_flatpak: bool
+    modules: Mapping[str, str]
+
+    @property
+    def missing(self) -> list[str]:
+        """The libraries that the plug-in would not find."""
+        return [name for name, origin in self.modules.items() if origin == "missing"]
+
+
+def read_answer(output: str) -> Answer | None:
+    """The answer in what a host printed; None when there is none."""
+    for line in output.splitlines():
+        if line.startswith(ANSWER):
+            return Answer(**json.loads(line.removeprefix(ANSWER)))
+    return None
+
+
+class Host(ABC):
+    """A host's user folder, with the program that reads it when that was found.
+
+    Attributes:
+        machine: Where it is.
+        name: What users call it.
+        menu: Where the plug-in is found in it.
+    """
+
+    machine: Machine
+    name: str
+    menu: str
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """Name and version."""
+
+    @property
+    @abstractmethod
+    def plugins(self) -> Path:
+        """The folder that holds plug-ins; it may not exist yet."""
+
+    @property
+    @abstractmethod
+    def program(self) -> str:
+        """What starts the host; empty when that was not found, and then it cannot be asked."""
+
+    @abstractmethod
+    def ask(self) -> Answer:
+        """Start the host without a window and ask it; on its first start it makes its folders.
+
+        Raises:
+            ProgramError: It cannot be started, takes too long, or does not answer.
+        """
+
+    @property
+    def target(self) -> Path:
+        """The plug-in's place."""
+        return self.plugins / PLUGIN

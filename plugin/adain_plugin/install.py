@@ -1,0 +1,228 @@
+"""Putting the one folder into a host, taking it out, and looking at what is there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adain_plugin.errors import FilesError, ForeignFolderError, LibrariesError, NotListedError, ProgramError
+from adain_plugin.hosts import Answer, Host
+from adain_plugin.question import PLUGIN, VENDOR
+from adain_plugin.vendor import download
+
+ENTRY = f"{PLUGIN}.py"
+CLIENT = "adain_client"
+SERVER_FILE = "server.json"
+ADDED = {"__pycache__", VENDOR, SERVER_FILE}
+"""What an installed plug-in has and its source has not."""
+
+ORIGINS = {"own": "found", "vendor": "found beside the plug-in", "missing": "missing"}
+
+Say = Callable[[str], None]
+
+
+def plugin_source() -> Path:
+    """The plug-in's folder in this installation: package data in a wheel, the sibling in a checkout.
+
+    Raises:
+        FilesError: It is not there.
+    """
+    here = Path(__file__).parent
+    for folder in (here / PLUGIN, here.parent / PLUGIN):
+        if is_plugin(folder):
+            return folder
+    raise FilesError("The plug-in's own files are missing; install adain-style again.")
+
+
+def is_plugin(folder: Path) -> bool:
+    """Whether a folder is this plug-in."""
+    return (folder / ENTRY).is_file() and (folder / CLIENT).is_dir()
+
+
+def server_command(answer: Answer | None) -> list[str]:
+    """How the plug-in starts the server of this installation."""
+    command = [sys.executable, "-m", "adain_server"]
+    # Unchecked: whether GIMP's Flatpak is allowed to start programs outside.
+    return ["flatpak-spawn", "--host", *command] if answer and answer.is_flatpak else command
+
+
+def install(host: Host, say: Say) -> None:
+    """Put the plug-in into a host, or replace the one that is there; if that fails, everything is as before.
+
+    Raises:
+        PluginError: It failed. LibrariesError: It is in its place, but not usable yet; the message says what to do.
+    """
+    _refuse_foreign(host.target)
+    answer = _ask(host, say, "to look at its Python")
+    with _writing(host.target), _new_folder(host.target) as new:
+        _copy(new, answer)
+        problem = _add_libraries(new, host, answer, say)
+        with _in_place(new, host.target):
+            checked = _ask(host, say, "to check the plug-in")
+            _check_listed(host, checked)
+    say(f"{host.title}: the plug-in is in {host.target}")
+    say(f"  server program: {' '.join(server_command(answer))}")
+    if checked is None:
+        say(f"  not checked, because {host.name} itself was not found; name it with --program")
+    elif checked.missing:
+        raise LibrariesError(_instruction(host, checked, problem))
+    say(f"  in {host.name}: {host.menu} (restart {host.name} if it is open)")
+
+
+def uninstall(host: Host, say: Say) -> None:
+    """Take the plug-in out of a host. Raises PluginError."""
+    if not _exists(host.target):
+        say(f"{host.title}: the plug-in is not in {host.plugins}")
+        return
+    _refuse_foreign(host.target)
+    with _writing(host.target):
+        _remove(host.target)
+    say(f"{host.title}: the plug-in was removed from {host.plugins}")
+
+
+def status(host: Host, say: Say) -> None:
+    """Say what there is of the plug-in in a host. Raises FilesError."""
+    say(host.title)
+    say(f"  program: {host.program or 'not found'}")
+    say(f"  plug-in: {_state(host)}")
+    if is_plugin(host.target):
+        say(f"  server program: {_server_state(host.target)}")
+    if host.program and host.plugins.is_dir():  # on its first start GIMP would make its folders
+        try:
+            answer = host.ask()
+        except ProgramError as error:
+            say(f"  {error}")
+            return
+        libraries = ", ".join(f"{name} {ORIGINS[origin]}" for name, origin in answer.modules.items())
+        say(f"  its Python {answer.python}: {libraries}")
+        say(f"  menu entry: {host.menu if answer.is_listed else 'none'}")
+
+
+def _ask(host: Host, say: Say, why: str) -> Answer | None:
+    if not host.program:
+        return None
+    say(f"Starting {host.title} without a window {why} ...")
+    return host.ask()
+
+
+def _check_listed(host: Host, answer: Answer | None) -> None:
+    if answer and not answer.is_listed:
+        raise NotListedError(
+            f"{host.title} does not find the plug-in in {host.plugins}, so everything was put back as it was; "
+            "if its own folder is another, name that with --folder."
+        )
+
+
+def _copy(new: Path, answer: Answer | None) -> None:
+    # copyfile gives each file a new time: GIMP looks again only at plug-ins whose time has changed.
+    shutil.copytree(plugin_source(), new, ignore=shutil.ignore_patterns(*ADDED), copy_function=shutil.copyfile)
+    entry = new / ENTRY
+    entry.chmod(entry.stat().st_mode | 0o111)  # without the run bit GIMP passes over it and says nothing
+    (new / SERVER_FILE).write_text(json.dumps({"command": server_command(answer)}), encoding="utf-8")
+
+
+def _add_libraries(new: Path, host: Host, answer: Answer | None, say: Say) -> str:
+    """Fill the vendor folder if the host's Python needs it; returns why that failed, or nothing."""
+    lacking = [name for name, origin in answer.modules.items() if origin != "own"] if answer else []
+    if answer and answer.missing:
+        say(f"Downloading {' and '.join(lacking)} for Python {answer.python} ...")
+        try:
+            download(host.machine, answer, lacking, new / VENDOR)
+        except LibrariesError as error:
+            return str(error)  # the plug-in is of use all the same: in the host it says what to do
+    elif (lacking or answer is None) and (host.target / VENDOR).is_dir():
+        shutil.copytree(host.target / VENDOR, new / VENDOR)  # what works is kept, so that no network is needed
+    return ""
+
+
+def _instruction(host: Host, answer: Answer, problem: str) -> str:
+    modules = " and ".join(answer.missing)
+    reason = f"cannot be downloaded ({problem})" if problem else "of PyPI do not work in it"
+    remedy = "connect to the internet and run this again"
+    if host.machine.platform == "linux" and not answer.is_flatpak:
+        remedy += ", or install them with your system's packages, on Debian and Ubuntu with "
+        remedy += f"'sudo apt install {' '.join(f'python3-{name}' for name in answer.missing)}'"
+    return f"The plug-in is in {host.title}, but its Python {answer.python} lacks {modules}, which {reason}; {remedy}."
+
+
+@contextmanager
+def _new_folder(target: Path) -> Iterator[Path]:
+    """The place for a new folder beside its target; what is still there in the end is removed."""
+    new = target.with_name(f".{PLUGIN}.new")  # while it has this name, GIMP finds no plug-in in it
+    new.parent.mkdir(parents=True, exist_ok=True)
+    _remove(new)
+    try:
+        yield new
+    finally:
+        _remove(new)
+
+
+@contextmanager
+def _in_place(new: Path, target: Path) -> Iterator[None]:
+    """Put a new folder into its place; whatever fails inside brings back the old one."""
+    old = target.with_name(f".{PLUGIN}.old")
+    _remove(old)
+    was_there = _exists(target)
+    if was_there:
+        target.rename(old)
+    try:
+        new.rename(target)
+        yield
+    except BaseException:
+        _remove(target)
+        if was_there:
+            old.rename(target)
+        raise
+    _remove(old)
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FilesError(f"{target} cannot be changed: {error.strerror or error}.") from None
+
+
+def _refuse_foreign(target: Path) -> None:
+    if _exists(target) and not is_plugin(target):
+        raise ForeignFolderError(f"{target} is not this plug-in, so it is left alone; move it away first.")
+
+
+def _exists(path: Path) -> bool:
+    return path.exists() or path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()  # the link only, never what it names
+    elif path.exists():
+        shutil.rmtree(path)
+
+
+def _state(host: Host) -> str:
+    if not _exists(host.target):
+        return f"not in {host.plugins}"
+    if not is_plugin(host.target):
+        return f"something else is in its place, {host.target}"
+    if _files(host.target) == _files(plugin_source()):
+        return f"{host.target}, up to date"
+    return f"{host.target}, differs from this program's; 'adain-plugin install {host.name.lower()}' replaces it"
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    paths = {path.relative_to(folder): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in paths.items() if not ADDED & set(name.parts)}
+
+
+def _server_state(target: Path) -> str:
+    try:
+        command: list[str] = json.loads((target / SERVER_FILE).read_text(encoding="utf-8"))["command"]
+        words, is_there = " ".join(command), shutil.which(command[0]) is not None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return "none is named"
+    return words if is_there else f"{words} (missing)"

@@ -1,0 +1,41 @@
+"""The platform's folders for what a user keeps, settings and styles, and writing into them so that nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+
+def settings_folder() -> Path:
+    """Where settings and presets are kept. Not created here."""
+    return _platform_folder("XDG_CONFIG_HOME", ".config") / "adain-style"
+
+
+def user_styles_folder() -> Path:
+    """Where the user's own styles are kept: saved styles and pictures. Not created here."""
+    return _platform_folder("XDG_DATA_HOME", ".local/share") / "adain-style" / "styles"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole; only its owner may read it. Raises OSError."""
+    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # mkstemp makes it 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _platform_folder(variable: str, default: str) -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    named = Path(os.environ.get(variable, ""))
+    return named if named.is_absolute() else Path.home() / default  # the specification says to ignore a relative one

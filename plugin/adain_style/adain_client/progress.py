@@ -1,0 +1,78 @@
+"""How far a job is, for a bar and in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from adain_client.jobs import Progress
+from adain_client.texts import _, ngettext
+
+STAGES = {
+    "upload": (0.0, 0.05),
+    "queued": (0.05, 0.05),
+    "loading": (0.05, 0.05),
+    "style": (0.05, 0.3),
+    "encode": (0.3, 0.6),
+    "decode": (0.6, 0.9),
+    "enlarge": (0.9, 0.95),
+    "download": (0.95, 1.0),
+}
+"""Where each stage begins and ends on a bar."""
+STEADY_AFTER_S = 2.0
+"""Before, what is left cannot be told from what is over."""
+
+
+def fraction(progress: Progress) -> float:
+    """How much is over, 0..1."""
+    begin, end = STAGES.get(progress.stage, (0.0, 1.0))
+    return begin + (end - begin) * progress.step / max(progress.steps, 1)
+
+
+def stage_text(stage: str) -> str:
+    """What is being done, for a bar."""
+    texts = {
+        "upload": _("Sending the layer"),
+        "queued": _("Waiting for the server"),
+        "loading": _("The server is loading its model"),
+        "style": _("Looking at the styles"),
+        "encode": _("Looking at the picture"),
+        "decode": _("Painting"),
+        "enlarge": _("Bringing back detail"),
+        "download": _("Fetching the result"),
+    }
+    return texts.get(stage, stage)
+
+
+class TimeLeft:
+    """Estimates what is left from what is over, since the first stage that computes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun: tuple[float, float] | None = None
+
+    def seconds(self, progress: Progress) -> float | None:
+        """What is left, in seconds; None while nobody can tell."""
+        now, done = self._clock(), fraction(progress)
+        if progress.stage in ("upload", "queued", "loading"):
+            return None
+        if self._begun is None:
+            self._begun = now, done
+        since, at = self._begun
+        if now - since < STEADY_AFTER_S or done <= at:
+            return None
+        return (now - since) * (1 - done) / (done - at)
+
+    def text(self, progress: Progress) -> str:
+        """The stage and what is left of the whole, for a bar."""
+        left = self.seconds(progress)
+        stage = stage_text(progress.stage)
+        if left is None:
+            return f"{stage}…"
+        if left >= 90:
+            minutes = round(left / 60)
+            rest = ngettext("{n} minute left", "{n} minutes left", minutes).format(n=minutes)
+        else:
+            seconds = max(1, round(left))
+            rest = ngettext("{n} second left", "{n} seconds left", seconds).format(n=seconds)
+        return f"{stage}, {rest}"

@@ -1,0 +1,501 @@
+"""The window of Stylize: gallery, mix, sliders, regions, presets, live preview, progress.
+
+The session talks to the server in its own thread; everything here runs in GTK's, the only one that may call GIMP.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
+from adain_client.client import ServerInfo
+from adain_client.errors import AdainError, CancelledError
+from adain_client.jobs import KnownStyle, Progress, StyleSource, StylizeResult
+from adain_client.progress import TimeLeft, fraction
+from adain_client.texts import _
+from adain_gimp.controls import Controls
+from adain_gimp.gallery import Gallery, GalleryEntry
+from adain_gimp.mix import Mix
+from adain_gimp.painting import CLIENT_NAME, apply_result, load_styles, result_name
+from adain_gimp.presets import Presets
+from adain_gimp.preview import Preview
+from adain_gimp.regions import Regions
+from adain_gimp.requests import LAYER_STYLE, Content, load_style, make_request, mask_sources, own_pictures, read_content
+from adain_gimp.small_dialogs import choose_layer, choose_picture, run_server_dialog
+from adain_gimp.typelibs import Gimp, GLib
+from adain_gimp.ui import GimpUi, Gtk, pixbuf_of, pixbuf_of_file
+from adain_host.session import Session
+from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
+
+log = logging.getLogger(__name__)
+
+PULSE_MS = 120
+BORDER = 12
+"""Around the window's parts, in pixels."""
+
+
+def run_dialog(image: Gimp.Image, layer: Gimp.Layer) -> bool:
+    """Let the user choose, and paint. Returns whether the layer was painted."""
+    GimpUi.init("adain-style")
+    dialog = StylizeDialog(image, layer)
+    Gtk.main()
+    return dialog.painted_layer
+
+
+class StylizeDialog:
+    """The window and what it does; see adain_host.session.SessionListener for what the session tells it.
+
+    Attributes:
+        painted_layer: The result is in the image.
+    """
+
+    def __init__(self, image: Gimp.Image, layer: Gimp.Layer) -> None:
+        """Show the window. layer: As one_layer() gave it."""
+        self.painted_layer = False
+        self._image, self._layer = image, layer
+        self._store = SettingsStore()
+        self._settings = self._store.load()
+        self._choices = _usable(self._settings.choices, image)
+        self._region = 0
+        self._known: list[KnownStyle] = []
+        self._styles: dict[str, StyleSource] = {}
+        self._content: Content | None = None
+        self._painting: Content | None = None
+        self._pulse = 0
+        self._retry: Callable[[], None] = self._reconnect
+        self._changed_at = 0.0
+        self._build()
+        self._show_choices()
+        self._read_preview_content()
+        self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=GLib.idle_add)
+        self._window.show_all()
+        self._bar_box.hide()
+        self._info.hide()
+
+    # Building
+
+    def _build(self) -> None:
+        self._window = GimpUi.Dialog(title=_("AdaIN Style"), role="adain-style")
+        GimpUi.window_set_transient(self._window)
+        self._reset = self._window.add_button(_("_Reset"), Gtk.ResponseType.REJECT)
+        self._reset.set_tooltip_text(_("Everything as it was when this window was first opened"))
+        self._cancel = self._window.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
+        self._ok = self._window.add_button(_("_Stylize"), Gtk.ResponseType.OK)
+        self._ok.get_style_context().add_class("suggested-action")
+        self._window.set_default_response(Gtk.ResponseType.OK)
+        self._window.connect("response", self._respond)
+        self._window.connect("delete-event", lambda *_: self._close() or True)
+        self._window.connect("focus-in-event", lambda *_: self._read_preview_content())
+        self._preview = Preview()
+        self._gallery = Gallery(self._choose_style)
+        self._mix = Mix(self._weigh, self._show_mix)
+        self._controls = Controls(self._control_changed)
+        self._regions = Regions(mask_sources(self._image), self._show_region, self._change_regions)
+        self._presets = Presets(self._store, lambda: self._choices, self._use_preset, self._show_error)
+        area = self._window.get_content_area()
+        area.pack_start(self._build_info(), False, False, 0)
+        columns = Gtk.Box(spacing=BORDER)
+        columns.set_border_width(BORDER)
+        columns.pack_start(self._build_left(), True, True, 0)
+        self._right = self._build_right()
+        columns.pack_start(self._right, False, False, 0)
+        area.pack_start(columns, True, True, 0)
+
+    def _build_info(self) -> Gtk.Widget:
+        self._info = Gtk.InfoBar()
+        self._info.set_message_type(Gtk.MessageType.WARNING)
+        self._info.set_show_close_button(True)
+        self._info_text = Gtk.Label()
+        self._info_text.set_line_wrap(True)
+        self._info_text.set_xalign(0.0)
+        self._info_text.set_selectable(True)
+        self._info.get_content_area().pack_start(self._info_text, True, True, 0)
+        self._info_retry = self._info.add_button(_("_Try again"), Gtk.ResponseType.OK)
+        self._info.connect("response", self._info_answered)
+        self._info.set_no_show_all(True)
+        self._info.get_content_area().show_all()
+        return self._info
+
+    def _build_left(self) -> Gtk.Widget:
+        self._state = Gtk.Label()
+        self._state.set_xalign(0.0)
+        self._state.set_line_wrap(True)
+        self._spinner = Gtk.Spinner()
+        server = Gtk.Button.new_with_mnemonic(_("Ser_ver…"))
+        server.set_tooltip_text(_("The server that paints: start and stop it, or choose another one"))
+        server.connect("clicked", lambda _button: self._choose_server())
+        row = Gtk.Box(spacing=6)
+        row.pack_start(self._spinner, False, False, 0)
+        row.pack_start(self._state, True, True, 0)
+        row.pack_end(server, False, False, 0)
+        self._bar = Gtk.ProgressBar()
+        self._bar.set_show_text(True)
+        self._bar_box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL)
+        self._bar_box.pack_start(self._bar, False, False, 0)
+        left = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
+        left.pack_start(self._preview.widget, True, True, 0)
+        left.pack_start(self._bar_box, False, False, 0)
+        left.pack_start(row, False, False, 0)
+        return left
+
+    def _build_right(self) -> Gtk.Widget:
+        add_picture = Gtk.Button.new_with_mnemonic(_("Add _picture…"))
+        add_picture.set_tooltip_text(_("Use any picture as a style"))
+        add_picture.connect("clicked", lambda _button: self._add_picture())
+        use_layer = Gtk.Button.new_with_mnemonic(_("Use a _layer…"))
+        use_layer.set_tooltip_text(_("Use a layer of any open image as a style"))
+        use_layer.connect("clicked", lambda _button: self._use_layer())
+        self._mixes = Gtk.CheckButton.new_with_mnemonic(_("_Mix several"))
+        self._mixes.set_tooltip_text(
+            _("A click adds a style to the mix or takes it out, up to {n}; so does Ctrl+click").format(
+                n=MAX_CHOSEN_STYLES
+            )
+        )
+        buttons = Gtk.Box(spacing=6)
+        buttons.pack_start(add_picture, False, False, 0)
+        buttons.pack_start(use_layer, False, False, 0)
+        buttons.pack_end(self._mixes, False, False, 0)
+        right = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=8)
+        for widget, grows in (
+            (self._presets.widget, False),
+            (self._regions.widget, False),
+            (self._gallery.search, False),
+            (self._gallery.widget, True),
+            (buttons, False),
+            (self._mix.widget, False),
+            (self._controls.widget, False),
+        ):
+            right.pack_start(widget, grows, grows, 0)
+        return right
+
+    # What the user chooses
+
+    def _current(self) -> RegionChoice:
+        return self._choices.regions[self._region]
+
+    def _set_current(self, **changes: Any) -> None:
+        regions = list(self._choices.regions)
+        regions[self._region] = replace(self._current(), **changes)
+        self._choices = replace(self._choices, regions=tuple(regions))
+        self._refresh()
+
+    def _choose_style(self, source: str, adds: bool) -> None:
+        styles = list(self._current().styles)
+        if not (adds or self._mixes.get_active()):
+            self._show_mix([StyleChoice(source)])
+        elif any(style.source == source for style in styles):
+            self._show_mix([style for style in styles if style.source != source])
+        elif len(styles) < MAX_CHOSEN_STYLES:
+            self._show_mix([*styles, StyleChoice(source)])
+        else:
+            self._show_error(
+                ChoiceError(_("A mix has at most {n} styles; take one out first.").format(n=MAX_CHOSEN_STYLES))
+            )
+
+    def _weigh(self, styles: list[StyleChoice]) -> None:
+        self._set_current(styles=tuple(styles))
+
+    def _show_mix(self, styles: list[StyleChoice]) -> None:
+        self._mix.show(styles, self._gallery.entry)
+        self._gallery.mark(style.source for style in styles)
+        self._set_current(styles=tuple(styles))
+
+    def _control_changed(self) -> None:
+        self._choices = replace(
+            self._choices,
+            stroke_size=self._controls.stroke_size,
+            detail=self._controls.detail,
+            output=self._controls.output,
+        )
+        self._set_current(alpha=self._controls.alpha, preserve_color=self._controls.preserve_color)
+
+    def _show_region(self, index: int) -> None:
+        self._region = index
+        self._show_current()
+
+    def _change_regions(self, masks: list[str], index: int) -> None:
+        """Regions were added, removed or got another mask; a new one begins as the one that was shown."""
+        old = {region.mask: region for region in self._choices.regions}
+        template = self._current()
+        regions = tuple(replace(old.get(mask, template), mask=mask) for mask in masks)
+        self._choices = replace(self._choices, regions=regions)
+        self._region = index
+        self._show_current()
+        self._read_preview_content()
+        self._refresh()
+
+    def _use_preset(self, choices: Choices) -> None:
+        self._choices, self._region = choices, 0
+        self._show_choices()
+        self._read_preview_content()
+        self._refresh()
+
+    def _show_choices(self) -> None:
+        """The widgets show what is chosen."""
+        self._regions.show([region.mask for region in self._choices.regions], self._region)
+        self._show_current()
+
+    def _show_current(self) -> None:
+        region = self._current()
+        self._controls.show(self._choices, region)
+        self._mix.show(region.styles, self._gallery.entry)
+        self._gallery.mark(style.source for style in region.styles)
+
+    def _add_picture(self) -> None:
+        path = choose_picture(self._window, self._settings.picture_folder)
+        if path is None:
+            return
+        self._settings = replace(self._settings, picture_folder=str(path.parent))
+        self._add_style(str(path), path.stem, str(path))
+
+    def _use_layer(self) -> None:
+        layer = choose_layer(self._window)
+        if layer is not None:
+            about = _("A layer of {image}").format(image=layer.get_image().get_name())
+            self._add_style(f"{LAYER_STYLE}{layer.get_id()}", layer.get_name(), about)
+
+    def _add_style(self, source: str, title: str, about: str) -> None:
+        try:
+            self._styles[source] = load_style(source)
+        except ChoiceError as error:
+            self._show_error(error)
+            return
+        self._gallery.add(GalleryEntry(source, title, about, self._picture_of(source)), first=True)
+        self._choose_style(source, False)
+
+    def _picture_of(self, source: str) -> Any:
+        style = self._styles.get(source)
+        return pixbuf_of(style) if hasattr(style, "layout") else None
+
+    def _choose_server(self) -> None:
+        chosen = run_server_dialog(self._window)
+        if chosen is not None:
+            self._settings = replace(self._settings, server=chosen)
+            self._reconnect()
+
+    def _reconnect(self) -> None:
+        self._session.reconnect(self._settings.server)
+
+    # The preview
+
+    def _read_preview_content(self) -> None:
+        """Look at the layer and the selection again: the user may have changed them since."""
+        if self._painting is not None:
+            return
+        try:
+            content = read_content(self._layer, self._choices, preview=True)
+        except ChoiceError as error:
+            self._content = None
+            self._show_error(error)
+            return
+        before = self._content
+        self._content = content
+        if before is None or before.pixels.digest != content.pixels.digest:
+            self._preview.show_before(pixbuf_of(content.pixels))
+        if before is None or (before.pixels, before.selection, before.masks) != (
+            content.pixels,
+            content.selection,
+            content.masks,
+        ):
+            self._refresh()
+
+    def _refresh(self) -> None:
+        """Ask for a preview of what is chosen now."""
+        self._ok.set_sensitive(self._is_complete())
+        if self._content is None or not self._is_complete() or not hasattr(self, "_session"):
+            return
+        content, choices = self._content, self._choices
+        try:
+            styles = self._load_styles(choices)
+        except ChoiceError as error:
+            self._show_error(error)
+            return
+        self._changed_at = time.monotonic()
+        self._session.preview(lambda side: make_request(content, choices, styles, preview=side))
+
+    def _is_complete(self) -> bool:
+        return all(any(style.weight > 0 for style in region.styles) for region in self._choices.regions)
+
+    def _load_styles(self, choices: Choices) -> dict[str, StyleSource]:
+        wanted = {style.source for region in choices.regions for style in region.styles}
+        if wanted - self._styles.keys():
+            self._styles |= load_styles(choices, self._known)
+        return {source: self._styles[source] for source in wanted}
+
+    # Painting
+
+    def _respond(self, _window: Gtk.Dialog, response: int) -> None:
+        if response == Gtk.ResponseType.OK:
+            self._paint()
+        elif response == Gtk.ResponseType.REJECT:
+            self._use_preset(Choices())
+        elif self._painting is not None and response == Gtk.ResponseType.CANCEL:
+            self._bar.set_text(_("Cancelling…"))
+            self._session.cancel()
+        else:
+            self._close()
+
+    def _paint(self) -> None:
+        self._info.hide()
+        self._set_busy(True)
+        self._bar.set_text(_("Reading the layer…"))
+        # The bar is shown before a large layer is read.
+        GLib.idle_add(self._read_and_paint, priority=GLib.PRIORITY_LOW)
+
+    def _read_and_paint(self) -> None:
+        choices = self._choices
+        try:
+            content = read_content(self._layer, choices)
+            styles = self._load_styles(choices)
+        except ChoiceError as error:
+            self._set_busy(False)
+            self._show_error(error)
+            return
+        self._painting, self._left = content, TimeLeft()
+        self._session.paint(lambda: make_request(content, choices, styles))
+
+    def _set_busy(self, busy: bool) -> None:
+        self._right.set_sensitive(not busy)
+        self._reset.set_sensitive(not busy)
+        self._ok.set_sensitive(not busy and self._is_complete())
+        self._bar_box.set_visible(busy)
+        self._bar.show()
+        self._bar.set_fraction(0.0)
+        if not busy:
+            self._painting = None
+
+    def _close(self) -> None:
+        self._store.save(replace(self._store.load(), server=self._settings.server))
+        self._session.close()
+        self._window.destroy()
+        Gtk.main_quit()
+
+    # What the session tells
+
+    def connecting(self, sentence: str) -> None:
+        """Looking for the server."""
+        self._state.set_text(sentence)
+        self._spinner.start()
+        self._info.hide()
+
+    def connected(self, info: ServerInfo, styles: list[KnownStyle]) -> None:
+        """The server is there: its styles fill the gallery."""
+        self._spinner.stop()
+        self._state.set_text(_("Server ready on {device}, model {model}").format(device=info.device, model=info.model))
+        self._known = styles
+        self._fill_gallery()
+        self._show_current()
+        self._session.fetch_swatches([style.name for style in styles])
+        self._refresh()
+
+    def disconnected(self, error: AdainError) -> None:
+        """No server: what to do is in the error's sentence."""
+        self._spinner.stop()
+        self._state.set_text(_("No server"))
+        self._show_error(error, retry=self._reconnect)
+
+    def swatch(self, name: str, jpeg: bytes) -> None:
+        """A thumbnail has come."""
+        entry, pixbuf = self._gallery.entry(name), pixbuf_of_file(jpeg)
+        if entry is not None and pixbuf is not None:
+            self._gallery.add(replace(entry, thumbnail=pixbuf))
+            if any(style.source == name for style in self._current().styles):
+                self._mix.show(self._current().styles, self._gallery.entry)
+
+    def previewed(self, result: StylizeResult) -> None:
+        """Show it."""
+        if self._painting is None:
+            self._preview.show_after(pixbuf_of(result.pixels))
+            side = max(result.pixels.height, result.pixels.width)
+            log.debug("previewed %d after %.3f s", side, time.monotonic() - self._changed_at)
+
+    def preview_failed(self, error: AdainError) -> None:
+        """Say why."""
+        self._show_error(error)
+
+    def progressed(self, progress: Progress) -> None:
+        """Move the bar."""
+        if self._painting is not None:
+            self._bar.set_fraction(fraction(progress))
+            self._bar.set_text(self._left.text(progress))
+
+    def painted(self, result: StylizeResult) -> None:
+        """Put it into the image and close."""
+        content = self._painting
+        if content is None:
+            return
+        try:
+            notice = apply_result(content, self._choices, result, result_name(self._choices, self._known))
+        except ChoiceError as error:
+            self._set_busy(False)
+            self._show_error(error)
+            return
+        Gimp.displays_flush()
+        self.painted_layer = True
+        self._store.save(replace(self._settings, choices=self._choices))
+        log.debug("painted")
+        if notice:
+            Gimp.message(notice)
+        self._close()
+
+    def paint_failed(self, error: AdainError) -> None:
+        """Nothing of the image has been touched; let the user try again."""
+        self._set_busy(False)
+        if isinstance(error, CancelledError):
+            log.debug("cancelled")
+            self._refresh()
+        else:
+            self._show_error(error, retry=self._paint)
+
+    # Showing
+
+    def _fill_gallery(self) -> None:
+        names = {style.name for style in self._known}
+        entries = [_entry_of(style) for style in self._known]
+        own = [GalleryEntry(name, path.stem, str(path)) for name, path in own_pictures().items() if name not in names]
+        listed = {entry.source for entry in (*own, *entries)}
+        chosen = {style.source for region in self._choices.regions for style in region.styles}
+        for source in sorted(chosen - listed):
+            own.append(self._chosen_entry(source))
+        self._gallery.show([*own, *entries])
+
+    def _chosen_entry(self, source: str) -> GalleryEntry:
+        """A picture that a preset or the last time names."""
+        try:
+            self._styles.setdefault(source, load_style(source, {style.name for style in self._known}))
+        except ChoiceError as error:
+            self._show_error(error)
+        title = result_name(Choices((RegionChoice((StyleChoice(source),)),)), self._known)
+        return GalleryEntry(source, title, source, self._picture_of(source))
+
+    def _show_error(self, error: AdainError, *, retry: Callable[[], None] | None = None) -> None:
+        log.debug("error: %s", error)
+        self._info_text.set_text(str(error))
+        self._info_retry.set_visible(retry is not None)
+        self._retry = retry or self._reconnect
+        self._info.show()
+
+    def _info_answered(self, _info: Gtk.InfoBar, response: int) -> None:
+        self._info.hide()
+        if response == Gtk.ResponseType.OK:
+            self._retry()
+
+
+def _entry_of(style: KnownStyle) -> GalleryEntry:
+    about = ", ".join(filter(None, (style.artist, style.origin, style.licence)))
+    return GalleryEntry(style.name, style.title or style.name, about)
+
+
+def _usable(choices: Choices, image: Gimp.Image) -> Choices:
+    """The last choices, without layers that may be closed by now and regions that this image has not."""
+    masks = {"", *(source.name for source in mask_sources(image))}
+    regions = tuple(
+        replace(region, styles=tuple(s for s in region.styles if not s.source.startswith(LAYER_STYLE)))
+        for region in choices.regions
+        if region.mask in masks
+    )
+    return replace(choices, regions=regions or Choices().regions)

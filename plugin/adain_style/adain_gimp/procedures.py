@@ -1,0 +1,265 @@
+"""The plug-in's procedures: their menu entries, arguments and documentation, and what each of them does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from adain_client import protocol
+from adain_client.choices import ChoiceError, RegionChoice, StyleChoice, parse_region, parse_styles
+from adain_client.errors import AdainError
+from adain_client.texts import _
+from adain_gimp.layers import one_layer
+from adain_gimp.painting import paint_layer
+from adain_gimp.requests import LAYER_STYLE, save_style
+from adain_gimp.typelibs import Gimp, GLib, GObject
+from adain_host.settings import MAX_STROKE_SIZE, OUTPUTS, Choices, SettingsStore
+
+STYLIZE = "plug-in-adain-style"
+REPEAT = "plug-in-adain-style-repeat"
+SAVE_STYLE = "plug-in-adain-style-save"
+SERVER = "plug-in-adain-style-server"
+PROCEDURES = (STYLIZE, REPEAT, SAVE_STYLE, SERVER)
+MENU = "<Image>/Filters/AdaIN Style/"
+
+_AUTHORS = "AdaIN Style"
+_YEAR = "2026"
+
+
+def create(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
+    """Make one of PROCEDURES."""
+    return {STYLIZE: _create_stylize, REPEAT: _create_repeat, SAVE_STYLE: _create_save, SERVER: _create_server}[name](
+        plug_in, name
+    )
+
+
+def _create_stylize(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
+    procedure = _image_procedure(plug_in, name, _("_Stylize…"), _run_stylize)
+    procedure.set_documentation(
+        _("Paint a layer in the style of other pictures"),
+        _(
+            "Paints one layer, or what is selected of it, in the style of one or several pictures, with the AdaIN "
+            "network on the AdaIN server, which is found or started. The result is a new layer above, with the "
+            "selection as its alpha, or replaces the layer's pixels. One undo step. Groups and locked layers are "
+            "refused."
+        ),
+        name,
+    )
+    _add_arguments(procedure)
+    return procedure
+
+
+def _add_arguments(procedure: Gimp.Procedure) -> None:
+    flags = GObject.ParamFlags.READWRITE
+    default = Choices()
+    region = RegionChoice()
+    procedure.add_string_argument(
+        "styles",
+        _("St_yles"),
+        _(
+            "STYLE[:WEIGHT][+STYLE[:WEIGHT]...]: a built-in style's name, a picture's file, "
+            "PICTURE[LEFT,TOP,WIDTH,HEIGHT] for a part of one, a saved style's file, or layer:ID; "
+            "several are mixed by their relative weights"
+        ),
+        "",
+        flags,
+    )
+    procedure.add_double_argument(
+        "alpha", _("S_trength"), _("0 = the layer as it is, 1 = the full style"), 0.0, 1.0, region.alpha, flags
+    )
+    colours = Gimp.Choice.new()
+    colours.add("none", 0, _("The styles' colours"), _("The result has the styles' colours"))
+    colours.add("match", 1, _("The layer's palette"), _("The styles are recoloured to the layer before they are used"))
+    colours.add("luminance", 2, _("The layer's colours"), _("Only the styles' light and dark is painted"))
+    procedure.add_choice_argument(
+        "preserve-color", _("_Colours"), _("Whose colours the result has"), colours, region.preserve_color, flags
+    )
+    procedure.add_double_argument(
+        "stroke-size",
+        _("Stroke si_ze"),
+        _("How broad strokes are: 1 = the finest, 8 = eight times broader, 0 = fitting the layer's size"),
+        0.0,
+        MAX_STROKE_SIZE,
+        default.stroke_size,
+        flags,
+    )
+    procedure.add_double_argument(
+        "detail",
+        _("_Detail"),
+        _("How much of the layer's fine detail stays where strokes are broad"),
+        0.0,
+        1.0,
+        default.detail,
+        flags,
+    )
+    outputs = Gimp.Choice.new()
+    outputs.add("new-layer", 0, _("A new layer above"), _("The layer itself stays as it is"))
+    outputs.add("in-place", 1, _("This layer"), _("The layer's pixels are replaced"))
+    procedure.add_choice_argument("output", _("Res_ult"), _("Where the result goes"), outputs, default.output, flags)
+    procedure.add_string_array_argument(
+        "regions",
+        _("_Regions"),
+        _(
+            "MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@STRENGTH][@COLOURS], once for each region, each painted in "
+            "styles of its own in the same pass; MASK is a channel's name, mask:LAYER or layer:LAYER; with regions, "
+            "styles may be empty"
+        ),
+        flags,
+    )
+
+
+def _create_repeat(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
+    procedure = _image_procedure(plug_in, name, _("_Repeat Last"), _run_repeat)
+    procedure.set_documentation(
+        _("Paint a layer as the last one, without asking"),
+        _("Paints one layer with the styles and settings that were last used in the window of Stylize."),
+        name,
+    )
+    return procedure
+
+
+def _create_save(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
+    procedure = _image_procedure(plug_in, name, _("Style from This _Layer…"), _run_save)
+    procedure.set_documentation(
+        _("Save a layer as a style"),
+        _("Saves one layer, or what is selected of it, among your own styles, under a name."),
+        name,
+    )
+    procedure.add_string_argument("name", _("_Name"), _("What the style is called"), "", GObject.ParamFlags.READWRITE)
+    return procedure
+
+
+def _create_server(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
+    procedure = Gimp.Procedure.new(plug_in, name, Gimp.PDBProcType.PLUGIN, _guarded(_run_server), None)
+    _place(procedure, _("Ser_ver…"))
+    procedure.set_documentation(
+        _("The server that paints: what it does, start and stop it, choose another one"),
+        _("Shows the AdaIN server's state, device and model; starts and stops it; or uses one on another machine."),
+        name,
+    )
+    procedure.add_enum_argument(
+        "run-mode",
+        "Run mode",
+        "The run mode",
+        Gimp.RunMode,
+        Gimp.RunMode.INTERACTIVE,
+        GObject.ParamFlags.READWRITE,
+    )
+    return procedure
+
+
+def _image_procedure(plug_in: Gimp.PlugIn, name: str, label: str, run: Callable[..., None]) -> Gimp.ImageProcedure:
+    procedure = Gimp.ImageProcedure.new(plug_in, name, Gimp.PDBProcType.PLUGIN, _guarded(run), None)
+    procedure.set_image_types("*")
+    procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE)
+    _place(procedure, label)
+    return procedure
+
+
+def _place(procedure: Gimp.Procedure, label: str) -> None:
+    procedure.set_menu_label(label)  # GIMP wants it before the path
+    procedure.add_menu_path(MENU)
+    procedure.set_attribution(_AUTHORS, _AUTHORS, _YEAR)
+
+
+def _guarded(run: Callable[..., None]) -> Callable[..., Gimp.ValueArray]:
+    """The one place where an error becomes GIMP's: a sentence for the user, and no traceback."""
+
+    def call(procedure: Gimp.Procedure, *arguments: Any) -> Gimp.ValueArray:
+        try:
+            run(*arguments)
+        except AdainError as error:
+            return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error(str(error)))
+        except _Dismissed:
+            return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
+        return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
+
+    return call
+
+
+class _Dismissed(Exception):  # noqa: N818  # no error: the user closed a window
+    """The user closed the window without painting."""
+
+
+def _run_stylize(
+    run_mode: Gimp.RunMode, image: Gimp.Image, drawables: list[Gimp.Drawable], config: Any, _data: Any
+) -> None:
+    layer = one_layer(drawables)
+    if run_mode == Gimp.RunMode.INTERACTIVE:
+        from adain_gimp.dialog import run_dialog  # needs a display, which scripts may lack
+
+        if not run_dialog(image, layer):
+            raise _Dismissed
+        return
+    store = SettingsStore()
+    choices = store.load().choices if run_mode == Gimp.RunMode.WITH_LAST_VALS else _choices_from(config)
+    _tell(paint_layer(layer, choices, store.load().server))
+
+
+def _choices_from(config: Any) -> Choices:
+    """The procedure's arguments. Raises ChoiceError."""
+    styles = parse_styles(config.get_property("styles")) if config.get_property("styles") else []
+    colour = config.get_property("preserve-color")
+    regions = [parse_region(text, colour) for text in config.get_property("regions") or []]
+    if styles:
+        regions.insert(0, RegionChoice(tuple(styles), config.get_property("alpha"), colour))
+    regions = [replace(region, styles=tuple(map(_layer_or_style, region.styles))) for region in regions]
+    if not regions:
+        raise ChoiceError(_("Choose at least one style."))
+    if len(regions) > protocol.MAX_REGIONS or max(len(region.styles) for region in regions) > protocol.MAX_STYLES:
+        raise ChoiceError(
+            _("There may be {regions} regions of {styles} styles each.").format(
+                regions=protocol.MAX_REGIONS, styles=protocol.MAX_STYLES
+            )
+        )
+    output = config.get_property("output")
+    return Choices(
+        tuple(regions),
+        # A stroke size below 1 has no meaning; 0 fits the picture.
+        stroke_size=config.get_property("stroke-size") and max(1.0, config.get_property("stroke-size")),
+        detail=config.get_property("detail"),
+        output=output if output in OUTPUTS else OUTPUTS[0],
+    )
+
+
+def _layer_or_style(style: StyleChoice) -> StyleChoice:
+    """layer:ID is a layer and has no weight, though it is read as a style 'layer' of that weight."""
+    if f"{style.source}:" == LAYER_STYLE and style.weight.is_integer():
+        return StyleChoice(f"{LAYER_STYLE}{int(style.weight)}")
+    return style
+
+
+def _run_repeat(
+    _run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], _config: Any, _data: Any
+) -> None:
+    settings = SettingsStore().load()
+    if not any(region.styles for region in settings.choices.regions):
+        raise ChoiceError(_("Nothing has been painted yet that could be repeated; use Stylize first."))
+    _tell(paint_layer(one_layer(drawables), settings.choices, settings.server))
+
+
+def _run_save(
+    run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], config: Any, _data: Any
+) -> None:
+    layer = one_layer(drawables)
+    if run_mode == Gimp.RunMode.INTERACTIVE:
+        from adain_gimp.small_dialogs import run_save_style_dialog
+
+        if not run_save_style_dialog(layer):
+            raise _Dismissed
+        return
+    save_style(layer, config.get_property("name"))
+
+
+def _run_server(config: Any, _data: Any) -> None:
+    if config.get_property("run-mode") != Gimp.RunMode.INTERACTIVE:
+        raise ChoiceError(_("The server's window needs a display; 'adain-server --help' says what a terminal can do."))
+    from adain_gimp.small_dialogs import run_server_dialog
+
+    run_server_dialog()
+
+
+def _tell(notice: str) -> None:
+    if notice:
+        Gimp.message(notice)

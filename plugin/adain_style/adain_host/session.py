@@ -1,0 +1,264 @@
+"""The connection to the server behind a window: a thread of its own, so that the window answers whatever happens.
+
+One thing is done at a time: a picture before a preview, the newest preview before swatches. Of previews only the newest
+waits; each is shown small first and then, when nothing newer has come, in full preview size.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from adain_client.client import Client, ServerInfo
+from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
+from adain_client.jobs import KnownStyle, Progress, StylizeRequest, StylizeResult
+from adain_client.texts import _
+from adain_host.servers import open_server
+from adain_host.settings import ServerChoice
+
+DRAFT_SIDE = 256
+PREVIEW_SIDE = 512
+"""Longer sides of a preview, in pixels: while a slider moves, and once it rests."""
+LOADING_POLL_S = 0.3
+
+
+class SessionListener(Protocol):
+    """What a window is told, in its own thread."""
+
+    def connecting(self, sentence: str) -> None:
+        """The server is looked for, started, or loading; the sentence says which."""
+
+    def connected(self, info: ServerInfo, styles: list[KnownStyle]) -> None:
+        """The server is ready and knows these styles."""
+
+    def disconnected(self, error: AdainError) -> None:
+        """There is no server; reconnect() tries again, and so does everything that needs one."""
+
+    def swatch(self, name: str, jpeg: bytes) -> None:
+        """A style's thumbnail."""
+
+    def previewed(self, result: StylizeResult) -> None:
+        """A preview of the newest request."""
+
+    def preview_failed(self, error: AdainError) -> None:
+        """There is no preview of the newest request."""
+
+    def progressed(self, progress: Progress) -> None:
+        """How far the picture is."""
+
+    def painted(self, result: StylizeResult) -> None:
+        """The picture that was asked for."""
+
+    def paint_failed(self, error: AdainError) -> None:
+        """There is no picture; CancelledError when that was asked for."""
+
+
+class Session:
+    """Talks to the server in a thread; every method returns at once."""
+
+    def __init__(
+        self,
+        listener: SessionListener,
+        server: ServerChoice,
+        *,
+        name: str,
+        post: Callable[[Callable[[], None]], object],
+    ) -> None:
+        """Begin to look for the server.
+
+        Args:
+            listener: Told what happens.
+            server: Which one.
+            name: What this client calls itself, for the server's log.
+            post: Has a function called in the window's thread, soon; safe in any thread.
+        """
+        self._listener = listener
+        self._server = server
+        self._name = name
+        self._post = post
+        self._client: Client | None = None
+        self._wake = threading.Condition()
+        self._preview: Callable[[int], StylizeRequest] | None = None
+        self._refine = False  # the newest preview has been shown as a draft
+        self._paint: Callable[[], StylizeRequest] | None = None
+        self._swatches: deque[str] = deque()
+        self._connect_wanted = True
+        self._cancelled = threading.Event()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="adain-session")
+        self._thread.start()
+
+    def reconnect(self, server: ServerChoice | None = None) -> None:
+        """Look for the server again, or for another one; starts this machine's when none runs."""
+        with self._wake:
+            self._server = server or self._server
+            self._connect_wanted = True
+            self._wake.notify()
+
+    def preview(self, make_request: Callable[[int], StylizeRequest] | None) -> None:
+        """Show this soon, in place of every preview that is still waiting.
+
+        Args:
+            make_request: Called in the session's thread with the preview's longer side; None for no preview.
+        """
+        with self._wake:
+            self._preview, self._refine = make_request, False
+            self._wake.notify()
+
+    def paint(self, make_request: Callable[[], StylizeRequest]) -> None:
+        """Paint the picture. make_request: Called in the session's thread."""
+        with self._wake:
+            self._cancelled.clear()
+            self._paint, self._preview = make_request, None
+            self._wake.notify()
+
+    def cancel(self) -> None:
+        """Give up painting; paint_failed() follows."""
+        self._cancelled.set()
+
+    def fetch_swatches(self, names: list[str]) -> None:
+        """Ask for thumbnails, when there is nothing better to do."""
+        with self._wake:
+            self._swatches = deque(names)
+            self._wake.notify()
+
+    def close(self, *, wait_s: float = 0.5) -> None:
+        """End the thread; nothing is told any more. Waits at most that long."""
+        self._closed.set()
+        self._cancelled.set()
+        with self._wake:
+            self._wake.notify()
+        self._thread.join(wait_s)
+
+    # The thread
+
+    def _run(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._do_next()
+            except Exception as error:  # a mistake of ours must not leave a window that waits for ever
+                traceback.print_exc(file=sys.stderr)
+                self._tell(self._listener.paint_failed, RequestError("INTERNAL", _unexpected(error)))
+        if self._client is not None:
+            self._client.close()
+
+    def _do_next(self) -> None:
+        with self._wake:
+            while not (self._closed.is_set() or self._has_work()):
+                self._wake.wait()
+            paint, self._paint = self._paint, None
+            preview, refine = self._preview, self._refine
+            if paint is None and refine:
+                self._preview = None  # after this one there is nothing better to show
+            swatch = self._swatches.popleft() if paint is None and preview is None and self._swatches else None
+            connect_wanted, self._connect_wanted = self._connect_wanted, False
+        if self._closed.is_set():
+            return
+        if connect_wanted or (self._client is None and paint is not None):
+            self._connect()
+        if paint is not None:
+            self._do_paint(paint)
+        elif preview is not None:
+            self._do_preview(preview, PREVIEW_SIDE if refine else DRAFT_SIDE)
+        elif swatch is not None:
+            self._do_swatch(swatch)
+
+    def _has_work(self) -> bool:
+        # Previews and swatches wait for a server; a picture that is to be painted looks for one.
+        return bool(self._connect_wanted or self._paint or (self._client and (self._preview or self._swatches)))
+
+    def _connect(self) -> None:
+        self._disconnect()
+        self._tell(self._listener.connecting, _("Looking for the AdaIN server…"))
+        try:
+            self._client = open_server(
+                self._server,
+                name=self._name,
+                on_start=lambda sentence: self._tell(self._listener.connecting, sentence),
+                cancelled=self._closed.is_set,
+            )
+            info = self._client.hello()
+            while not info.ready and not self._closed.wait(LOADING_POLL_S):
+                self._tell(self._listener.connecting, _("The AdaIN server is loading its model…"))
+                info = self._client.hello()
+            self._tell(self._listener.connected, info, self._client.styles())
+        except AdainError as error:
+            self._lose(error)
+
+    def _do_paint(self, make_request: Callable[[], StylizeRequest]) -> None:
+        if self._client is None:
+            self._tell(self._listener.paint_failed, ServerUnavailableError(_("No AdaIN server is running.")))
+            return
+        try:
+            result = self._client.stylize(
+                make_request(),
+                on_progress=lambda progress: self._tell(self._listener.progressed, progress),
+                cancelled=self._cancelled.is_set,
+            )
+            self._tell(self._listener.painted, result)
+        except AdainError as error:
+            self._tell(self._listener.paint_failed, error)
+            self._lose_if_gone(error)
+
+    def _do_preview(self, make_request: Callable[[int], StylizeRequest], side: int) -> None:
+        if self._client is None:
+            return
+        try:
+            result = self._client.stylize(make_request(side), cancelled=self._is_preview_unwanted)
+        except AdainError as error:
+            self._lose_if_gone(error)
+            if self._is_newest(make_request) and not isinstance(error, CancelledError):
+                self._tell(self._listener.preview_failed, error)
+            with self._wake:
+                if self._preview is make_request:
+                    self._preview = None
+            return
+        with self._wake:
+            newest = self._preview is make_request or (side == PREVIEW_SIDE and self._preview is None)
+            if self._preview is make_request:
+                self._refine = True
+        if newest or side == DRAFT_SIDE:
+            # A draft is shown even when a newer value waits: otherwise a slider that never rests would show nothing.
+            self._tell(self._listener.previewed, result)
+
+    def _is_newest(self, make_request: Callable[[int], StylizeRequest]) -> bool:
+        return self._preview is None or self._preview is make_request
+
+    def _is_preview_unwanted(self) -> bool:
+        return self._closed.is_set() or self._paint is not None
+
+    def _do_swatch(self, name: str) -> None:
+        if self._client is None:
+            return
+        try:
+            self._tell(self._listener.swatch, name, self._client.swatch(name))
+        except AdainError as error:
+            self._lose_if_gone(error)  # a style without a thumbnail is shown by its name
+
+    def _lose_if_gone(self, error: AdainError) -> None:
+        if isinstance(error, ServerUnavailableError):
+            self._lose(error)
+
+    def _lose(self, error: AdainError) -> None:
+        self._disconnect()
+        self._tell(self._listener.disconnected, error)
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _tell(self, method: Callable[..., None], *values: object) -> None:
+        def call() -> None:
+            if not self._closed.is_set():
+                method(*values)
+
+        self._post(call)
+
+
+def _unexpected(error: Exception) -> str:
+    return _("Something went wrong in the plug-in ({what}); nothing was changed.").format(what=repr(error)[:200])

@@ -1,0 +1,205 @@
+"""What the user chose, and keeping it: the last settings, named presets, where the server is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+from adain_client import protocol
+from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
+from adain_client.folders import settings_folder, write_whole
+from adain_client.texts import _
+
+OUTPUTS = ("new-layer", "in-place")
+MAX_CHOSEN_STYLES = 4
+"""Of a region, in a window; scripts may mix as many as the protocol allows."""
+MAX_STROKE_SIZE = protocol.MAX_STROKE_SIZE
+FITTING_SIDE = 1024
+"""A picture's longer side, in pixels, at which the network's own strokes look right."""
+DEFAULT_IDLE_MINUTES = 10
+LONGEST_NAME = 80
+"""Of a preset, in characters."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """A whole request, but for the pixels.
+
+    Attributes:
+        regions: At least one; the first one's mask is "" for the selection, or the whole layer without one.
+        stroke_size: As adain_client.jobs.StylizeRequest has it; 0 fits it to the picture's size.
+        detail: Likewise.
+        output: One of OUTPUTS.
+    """
+
+    regions: tuple[RegionChoice, ...] = (RegionChoice(),)
+    stroke_size: float = 0.0
+    detail: float = 0.7
+    output: str = OUTPUTS[0]
+
+    @property
+    def in_place(self) -> bool:
+        """The layer itself is changed."""
+        return self.output == "in-place"
+
+    def strokes_for(self, height: int, width: int) -> float:
+        """The stroke size for a picture of this size in pixels."""
+        fitting = min(max(height, width) / FITTING_SIDE, MAX_STROKE_SIZE)
+        return self.stroke_size or max(1.0, round(fitting, 1))
+
+
+@dataclass(frozen=True)
+class ServerChoice:
+    """Which server is used.
+
+    Attributes:
+        remote: On another machine, at address with the keys of key_file; otherwise this machine's.
+        address: HOST:PORT. key_file: its connection file.
+        idle_minutes: After how long without work a server that is started here ends by itself.
+    """
+
+    remote: bool = False
+    address: str = ""
+    key_file: str = ""
+    idle_minutes: int = DEFAULT_IDLE_MINUTES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that is remembered. picture_folder: where a picture was last chosen."""
+
+    choices: Choices = field(default_factory=Choices)
+    server: ServerChoice = field(default_factory=ServerChoice)
+    picture_folder: str = ""
+
+
+class SettingsStore:
+    """The settings' and presets' files. Unreadable ones never stop the work: the defaults are used."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """folder: None for the platform's own."""
+        self._folder = settings_folder() if folder is None else folder
+
+    def load(self) -> Settings:
+        """The settings as they were saved; defaults for what is missing or damaged."""
+        try:
+            fields = json.loads((self._folder / "settings.json").read_text(encoding="utf-8"))
+            return settings_from(fields)
+        except (OSError, ValueError, ChoiceError):
+            return Settings()
+
+    def save(self, settings: Settings) -> None:
+        """Keep the settings. A full or read-only disk only means that they are not remembered."""
+        try:
+            self._write(self._folder / "settings.json", asdict(settings))
+        except OSError:
+            return
+
+    def presets(self) -> list[str]:
+        """The presets' names, in order."""
+        return sorted((unquote(path.stem) for path in self._presets().glob("*.json")), key=str.casefold)
+
+    def load_preset(self, name: str) -> Choices:
+        """A preset. Raises ChoiceError, when it is missing or damaged."""
+        try:
+            return choices_from(json.loads(self._preset(name).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            raise ChoiceError(_("The preset '{name}' cannot be read; save it again.").format(name=name)) from None
+
+    def save_preset(self, name: str, choices: Choices) -> None:
+        """Keep choices under a name, in place of what had it. Raises ChoiceError."""
+        if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+            raise ChoiceError(_("A preset's name has 1 to {n} characters.").format(n=LONGEST_NAME))
+        try:
+            self._write(self._preset(name), asdict(choices))
+        except OSError as error:
+            raise ChoiceError(
+                _("The preset cannot be saved: {reason}.").format(reason=error.strerror or error)
+            ) from None
+
+    def delete_preset(self, name: str) -> None:
+        """Forget a preset; one that is not there is forgotten already. Raises ChoiceError."""
+        try:
+            self._preset(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise ChoiceError(
+                _("The preset cannot be deleted: {reason}.").format(reason=error.strerror or error)
+            ) from None
+
+    def _presets(self) -> Path:
+        return self._folder / "presets"
+
+    def _preset(self, name: str) -> Path:
+        return self._presets() / f"{quote(name.strip(), safe=' ')}.json"
+
+    @staticmethod
+    def _write(path: Path, fields: Mapping[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(fields, indent=1).encode())
+
+
+def settings_from(fields: Any) -> Settings:
+    """Settings as they were written. Raises ChoiceError."""
+    server = _fields(fields, "server", dict)
+    return Settings(
+        choices_from(_fields(fields, "choices", dict)),
+        ServerChoice(
+            remote=_fields(server, "remote", bool),
+            address=_fields(server, "address", str),
+            key_file=_fields(server, "key_file", str),
+            idle_minutes=max(1, _fields(server, "idle_minutes", int)),
+        ),
+        _fields(fields, "picture_folder", str),
+    )
+
+
+def choices_from(fields: Any) -> Choices:
+    """Choices as they were written. Raises ChoiceError."""
+    regions = tuple(_region_from(region) for region in _fields(fields, "regions", list))
+    choices = Choices(
+        regions[: protocol.MAX_REGIONS],
+        stroke_size=_number(fields, "stroke_size", 0.0, MAX_STROKE_SIZE),
+        detail=_number(fields, "detail", 0.0, 1.0),
+        output=_one_of(fields, "output", OUTPUTS),
+    )
+    return choices if regions else replace(choices, regions=Choices().regions)
+
+
+def _region_from(fields: Any) -> RegionChoice:
+    styles = tuple(
+        StyleChoice(_fields(style, "source", str), _number(style, "weight", 0.0, 1e6))
+        for style in _fields(fields, "styles", list)
+    )
+    return RegionChoice(
+        styles[: protocol.MAX_STYLES],
+        alpha=_number(fields, "alpha", 0.0, 1.0),
+        preserve_color=_one_of(fields, "preserve_color", protocol.PRESERVE_COLOR),
+        mask=_fields(fields, "mask", str),
+    )
+
+
+def _fields(fields: Any, name: str, kind: Callable[..., T]) -> T:
+    value = fields.get(name) if isinstance(fields, dict) else None
+    if type(value) is not kind:
+        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
+    return value  # type: ignore[no-any-return]  # what mypy cannot see: its type is T
+
+
+def _number(fields: Any, name: str, least: float, most: float) -> float:
+    value = fields.get(name) if isinstance(fields, dict) else None
+    if type(value) not in (int, float) or not least <= value <= most:  # NaN is not between anything
+        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
+    return float(value)
+
+
+def _one_of(fields: Any, name: str, allowed: tuple[str, ...]) -> str:
+    value = _fields(fields, name, str)
+    if value not in allowed:
+        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
+    return value

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""The plug-in's entry in GIMP 3: registers its procedures; says in GIMP what is missing when it cannot run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+# adain-plugin puts zmq and msgpack there when this Python lacks them; what is installed for this Python goes first.
+sys.path.append(str(FOLDER / "vendor"))
+
+# What the windows do, with times, for whoever looks for a fault.
+if log_file := os.environ.get("ADAIN_STYLE_LOG"):
+    logging.basicConfig(filename=log_file, level=logging.DEBUG, format="%(relativeCreated)d %(message)s")
+
+from adain_gimp.typelibs import Gimp, GLib  # noqa: E402  # after the path
+
+try:
+    from adain_gimp import procedures
+
+    MISSING = ""
+except ModuleNotFoundError as error:
+    if error.name is None or error.name.partition(".")[0] not in {"zmq", "msgpack"}:
+        raise
+    MISSING = error.name
+
+
+class AdainStyle(Gimp.PlugIn):
+    """The plug-in. Every menu entry and every argument is in adain_gimp.procedures."""
+
+    def do_set_i18n(self, _name: str) -> bool:
+        """Texts are translated by the plug-in itself, with the catalogues beside it."""
+        return False
+
+    def do_query_procedures(self) -> list[str]:
+        """The names of all procedures."""
+        return [INSTRUCTION] if MISSING else list(procedures.PROCEDURES)
+
+    def do_create_procedure(self, name: str) -> Gimp.Procedure:
+        """One of them."""
+        return _instruction(self, name) if MISSING else procedures.create(self, name)
+
+
+INSTRUCTION = "plug-in-adain-style"
+
+
+def _instruction(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
+    """The menu entry that says what to do when this Python lacks a library."""
+    from adain_client.texts import _
+
+    sentence = _(
+        "AdaIN Style needs the Python libraries zmq and msgpack, and GIMP's Python ({version}) has no {missing}. "
+        "Run 'adain-plugin install gimp' once more, or on Debian and Ubuntu 'sudo apt install python3-zmq "
+        "python3-msgpack'; then start GIMP again."
+    ).format(version=sys.version.split()[0], missing=MISSING)
+
+    def run(procedure: Gimp.Procedure, *_arguments: object) -> Gimp.ValueArray:
+        return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error(sentence))
+
+    procedure = Gimp.ImageProcedure.new(plug_in, name, Gimp.PDBProcType.PLUGIN, run, None)
+    procedure.set_image_types("*")
+    procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE | Gimp.ProcedureSensitivityMask.NO_IMAGE)
+    procedure.set_menu_label(_("_Stylize…"))
+    procedure.add_menu_path("<Image>/Filters/AdaIN Style/")
+    procedure.set_documentation(_("Paint a layer in the style of other pictures"), sentence, name)
+    return procedure
+
+
+Gimp.main(AdainStyle.__gtype__, sys.argv)

@@ -1,0 +1,102 @@
+"""What GIMP's procedure browser and menus say of the plug-in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adain_client import protocol
+from hosts.gimp import Gimp
+
+pytestmark = pytest.mark.hosts
+
+
+def test_every_procedure_is_documented_and_in_the_menu(gimp: Gimp) -> None:
+    """Blurb, help, attribution, label and path; image procedures need a drawable."""
+    procedures = gimp.run(
+        """
+        pdb = Gimp.get_pdb()
+        found = {}
+        for name in pdb.query_procedures(*["^plug-in-adain"] + [".*"] * 7):
+            procedure = pdb.lookup_procedure(name)
+            found[name] = (
+                procedure.get_blurb(), procedure.get_help(), procedure.get_authors(),
+                procedure.get_menu_label(), procedure.get_menu_paths(), procedure.get_image_types(),
+            )
+        return found
+        """
+    )
+    assert sorted(procedures) == [
+        "plug-in-adain-style",
+        "plug-in-adain-style-repeat",
+        "plug-in-adain-style-save",
+        "plug-in-adain-style-server",
+    ]
+    for name, (blurb, long, authors, label, paths, types) in procedures.items():
+        assert blurb and long and authors and label, name
+        assert paths == ["<Image>/Filters/AdaIN Style/"]
+        assert types == (None if name.endswith("-server") else "*")
+
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "styles": {"default": ""},
+    "alpha": {"default": 1.0, "range": (0.0, 1.0)},
+    "preserve-color": {"default": "none", "choices": list(protocol.PRESERVE_COLOR)},
+    "stroke-size": {"default": 0.0, "range": (0.0, protocol.MAX_STROKE_SIZE)},
+    "detail": {"default": 0.7, "range": (0.0, 1.0)},
+    "output": {"default": "new-layer", "choices": ["new-layer", "in-place"]},
+    "regions": {},
+}
+"""After run-mode, image and drawables; ranges are the protocol's."""
+
+
+def test_arguments_have_names_texts_and_ranges(gimp: Gimp) -> None:
+    """As scripts rely on them."""
+    found = gimp.run(
+        """
+        described = {}
+        for argument in Gimp.get_pdb().lookup_procedure(STYLIZE).get_arguments():
+            facts = {"texts": [argument.nick, argument.blurb]}
+            if argument.__gtype__.name in ("GParamString", "GParamDouble", "GimpParamChoice"):
+                facts["default"] = argument.get_default_value()
+            if argument.__gtype__.name == "GParamDouble":
+                facts["range"] = argument.minimum, argument.maximum
+            if argument.__gtype__.name == "GimpParamChoice":
+                facts["choices"] = Gimp.param_spec_choice_get_choice(argument).list_nicks()
+            described[argument.name] = facts
+        return described
+        """
+    )
+    assert list(found) == ["run-mode", "image", "drawables", *ARGUMENTS]
+    for name, expected in ARGUMENTS.items():
+        texts = found[name].pop("texts")
+        assert all(texts), name
+        assert found[name] == expected, name
+
+
+def test_save_and_server_have_their_arguments(gimp: Gimp) -> None:
+    """A style's name to save it; a run mode for the server's window."""
+    save, server = gimp.run(
+        """
+        return [
+            [argument.name for argument in Gimp.get_pdb().lookup_procedure(f"{STYLIZE}-{name}").get_arguments()]
+            for name in ("save", "server")
+        ]
+        """
+    )
+    assert save == ["run-mode", "image", "drawables", "name"]
+    assert server == ["run-mode"]
+
+
+def test_server_window_needs_a_display(gimp: Gimp) -> None:
+    """Without one there is a sentence that names what a terminal can do."""
+    status, sentence = gimp.run(
+        """
+        procedure = Gimp.get_pdb().lookup_procedure("plug-in-adain-style-server")
+        config = procedure.create_config()
+        config.set_property("run-mode", Gimp.RunMode.NONINTERACTIVE)
+        return procedure.run(config).index(0).value_nick, Gimp.get_pdb().get_last_error()
+        """
+    )
+    assert status == "execution-error" and "'adain-server --help'" in sentence
