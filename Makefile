@@ -7,8 +7,9 @@ INSTALLED := $(VENV)/installed
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # Where the plug-in's client has to work too: Debian's own Python, with Debian's zmq and msgpack.
 DEBIAN_PACKAGES := python3-zmq python3-msgpack
+LOCALE := plugin/adain_style/locale
 
-.PHONY: demo test check bench setup debian hosts clean
+.PHONY: demo test check bench texts setup debian hosts clean
 
 demo: setup
 	@$(BIN)/python docs/demo.py
@@ -24,6 +25,15 @@ check: setup
 bench: setup
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/server.py
+
+# The plug-in's texts: what is marked in the sources, for translators, and what they made of it, for gettext. Without
+# dates, line numbers and guesses, so that only texts change the files.
+texts: setup
+	$(BIN)/pybabel -q extract --no-default-keywords --keywords '_ ngettext:1,2' --omit-header --add-location file \
+		--width 120 --output $(LOCALE)/adain-style.pot plugin/adain_style
+	$(BIN)/pybabel -q update --domain adain-style --input-file $(LOCALE)/adain-style.pot --output-dir $(LOCALE) \
+		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 120
+	$(BIN)/pybabel -q compile --domain adain-style --directory $(LOCALE)
 
 setup: $(INSTALLED)
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+
+os.environ["LANGUAGE"] = (
+    "C"  # the tests read English sentences, whatever their user speaks; before anything is imported
+)
 
 import pytest
 

@@ -61,6 +61,17 @@ def as_array(pixels: bytes, size: tuple[int, int], babl_format: str) -> npt.NDAr
     return np.frombuffer(pixels, _SAMPLES.get(kind, np.uint8)).reshape(size[1], size[0], -1)
 
 
+def light(stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Pixels of an image of integers with sRGB's curve, or of a linear one of floats, as light, where white is 1.
+
+    GIMP blends light. The curve is that of IEC 61966-2-1.
+    """
+    if stored.dtype == np.float32:
+        return stored.astype(float)
+    value = stored / np.iinfo(stored.dtype).max
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
 class GimpMissing(Exception):  # noqa: N818  # a reason to skip, not an error
     """This machine has no GIMP 3 that the tests could use; the message says why."""
 
@@ -117,6 +128,7 @@ class Gimp:
         folder: The home. styles: The user's own styles in it. settings: The plug-in's file in it.
         connection_file: Where the plug-in looks for a server; see use().
         server_command: The program that it starts a server with; there is none, unless a test writes one.
+        log: What the plug-in's windows did, a line each.
     """
 
     def __init__(self, installation: Installation, **environment: str) -> None:
@@ -127,6 +139,7 @@ class Gimp:
         self.settings = self.folder / "config" / "adain-style" / "settings.json"
         self.connection_file = self.folder / "run" / "connection.json"
         self.server_command = self.folder / "start-server"
+        self.log = self.folder / "window.log"
         self._environment = {
             "PATH": CLEAN_PATH,
             "LANG": "C.UTF-8",
@@ -138,6 +151,7 @@ class Gimp:
             "GIMP3_DIRECTORY": str(self.folder / "gimp"),
             "ADAIN_CONNECTION_FILE": str(self.connection_file),
             "ADAIN_SERVER_COMMAND": str(self.server_command),
+            "ADAIN_STYLE_LOG": str(self.log),
             "ADAIN_TEST_SOCKET": str(self.folder / "socket"),
             **environment,
         }
@@ -153,7 +167,7 @@ class Gimp:
             listener.bind(str(self.folder / "socket"))
             listener.listen()
             self.process = subprocess.Popen(
-                installation.inside(installation.console, *FLAGS),
+                self._command(),
                 stdin=loop,
                 stdout=self._log,
                 stderr=self._log,
@@ -161,6 +175,9 @@ class Gimp:
                 env=self._environment,
             )
             self._connection = self._accept(listener)
+
+    def _command(self) -> list[str]:
+        return self.installation.inside(self.installation.console, *FLAGS)
 
     def _accept(self, listener: socket.socket) -> Connection:
         listener.settimeout(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time  # noqa: F401  # scripts use it
 import traceback
 from array import array  # noqa: F401  # scripts use it
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ marker=$userland/.complete
 libraries="python3-zmq python3-msgpack"     # what the plug-in needs in a host's Python
 gimp="gimp"
 # A place for other hosts: their packages go into native_packages and userland_packages.
-screen="xvfb xdotool x11-apps x11-utils"    # windows without a screen, and keys pressed in them
+screen="xvfb openbox xdotool x11-utils"     # windows without a screen, and keys pressed in them
 native_packages="$gimp $libraries $screen dbus"
 machine_packages="mmdebstrap $screen dbus"  # where the hosts live in the userland
 userland_packages="$gimp $libraries dbus-bin dbus-daemon"
@@ -36,13 +36,19 @@ has_gimp_3() {
     return 1
 }
 
-# The mirror is the one that apt uses here, whatever the form of its sources.
+# The mirror is the one that apt uses here, whatever the form of its sources; cloud images have a list of mirrors.
 mirror() {
     apt-get update -qq >&2
-    apt-get indextargets --format '$(LABEL) $(REPO_URI)' | sed -n 's/^Debian //p' | head -n 1
+    used=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' | sed -n 's/^Debian //p' | head -n 1)
+    case $used in
+        mirror+file:*) awk '{print $1; exit}' "${used#mirror+file:}" ;;
+        *) echo "$used" ;;
+    esac
 }
 
 build_userland() {
+    from=$(mirror)
+    if [ -z "$from" ]; then skip "skipped; apt has no mirror of Debian here that could be used for Debian 13."; fi
     echo "Building a Debian 13 userland with the hosts in $userland; this happens once."
     rm -rf --one-file-system "$userland.new"
     mkdir -p "$(dirname "$userland")"
@@ -50,7 +56,7 @@ build_userland() {
         --aptopt='APT::Install-Recommends "false"' --aptopt='Acquire::Retries "3"' \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' \
-        trixie "$userland.new" "$(mirror)"
+        trixie "$userland.new" "$from"
     echo "$userland_packages" >"$userland.new/.complete"
     rm -rf --one-file-system "$userland"
     mv "$userland.new" "$userland"

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hosts.gimp import Gimp, as_array, samples
+from hosts.gimp import Gimp, as_array, light, samples
 
 pytestmark = pytest.mark.hosts
 
@@ -88,14 +88,6 @@ LIGHT_STEPS = {"U8_NON_LINEAR": 2 * 2.3 / 255, "U16_NON_LINEAR": 2 * 2.3 / 65535
 """Two steps of what is stored, for it is rounded twice; where the curve is steepest one of them is 2.3 of light."""
 
 
-def _linear(stored: Array) -> Array:
-    """What is stored as light, where white is 1: GIMP blends light. The curve is that of IEC 61966-2-1."""
-    if stored.dtype == np.float32:  # the float image of these tests is a linear one
-        return stored.astype(float)
-    value = stored / np.iinfo(stored.dtype).max
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 def test_painting_in_place_goes_through_the_selection(gimp: Gimp, place: Place) -> None:
     """Beyond it every bit stays; in it is the same paint as in a new layer; at its soft edge both are blended."""
@@ -120,9 +112,8 @@ def _check_painting_through_the_selection(gimp: Gimp, place: Place, precision: s
     assert np.array_equal(new[share == 0], old[share == 0])
     whole = share > 0.999
     assert whole.any() and (new != old)[whole].mean() > 0.5
-    light, painted_light = _linear(old), _linear(paint)
-    blended = light + share[..., None] * (painted_light - light)
-    assert np.abs(_linear(new) - blended).max() <= LIGHT_STEPS[precision]
+    blended = light(old) + share[..., None] * (light(paint) - light(old))
+    assert np.abs(light(new) - blended).max() <= LIGHT_STEPS[precision]
 
 
 @pytest.mark.parametrize("output", ["new-layer", "in-place"])

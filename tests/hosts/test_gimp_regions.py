@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hosts.gimp import Gimp, as_array, samples
+from hosts.gimp import Gimp, as_array, light, samples
 
 pytestmark = pytest.mark.hosts
 
@@ -244,6 +244,55 @@ def test_regions_in_place_change_nothing_elsewhere(gimp: Gimp, precision: str, s
     change = np.abs(new.astype(float) - old)[rows].mean(axis=(0, 2))
     thirds = [part.mean() for part in np.array_split(change, 3)]
     assert thirds[0] < thirds[1] < thirds[2]
+
+
+def test_soft_selection_is_not_softened_twice(gimp: Gimp) -> None:
+    """In place, with styles beside a region: GIMP blends by the selection, and only once."""
+    status, before, soft, selected, whole = gimp.run(
+        """
+        def run(select):
+            image, layer = picture()
+            add_channel(image, "nothing", bytes(96 * 72))
+            select(image)
+            before = look(layer)
+            status = paint(layer, regions=[f"nothing={STYLE}"], output="in-place")
+            return status, before, look(layer), look(image.get_selection())
+
+        def softly(image):
+            image.select_rectangle(Gimp.ChannelOps.REPLACE, 20, 20, 56, 40)
+            Gimp.Selection.feather(image, 20.0)
+
+        status, before, soft, selected = run(softly)
+        hard = bytes(255 * (value > 0) for value in selected["pixels"])
+        whole = run(lambda image: image.select_item(Gimp.ChannelOps.REPLACE, add_channel(image, "hard", hard)))[2]
+        return status, before, soft, selected, whole
+        """
+    )
+    assert status == OK
+    old, paint = light(samples(before)), light(samples(whole))
+    share = samples(selected) / 255
+    assert len(np.unique(share)) > 100
+    # Two steps of 8 bit, for it is rounded twice; where sRGB's curve is steepest one of them is 2.3 of light.
+    assert np.abs(light(samples(soft)) - (old + share * (paint - old))).max() <= 2 * 2.3 / 255
+
+
+def test_colours_beyond_srgb_stay_where_no_region_is(gimp: Gimp) -> None:
+    """In place, in an image with a wider profile: its purest green cannot be said in 8 bit of sRGB."""
+    status, before, after = gimp.run(
+        """
+        image, layer = picture()
+        image.set_color_profile(Gimp.ColorProfile.new_rgb_adobe())
+        write(layer, Babl.get_name(layer.get_format()), bytes([0, 255, 0]) * (96 * 72))
+        add_channel(image, "left", left)
+        before = look(layer)
+        return paint(layer, styles="", regions=[f"left={STYLE}"], output="in-place"), before, look(layer)
+        """,
+        left=LEFT,
+    )
+    assert status == OK
+    old, new = (as_array(look["pixels"], SIZE, "RGB u8") for look in (before, after))
+    assert np.array_equal(new[:, 48:], old[:, 48:])
+    assert (new[:, :48] != old[:, :48]).any()
 
 
 @pytest.mark.parametrize("name", ["nobody", "mask:Photograph", "layer:nobody", "layer:group"])

@@ -7,11 +7,23 @@ import sys
 
 import pytest
 
-OURS = {"adain_client", "adain_net", "adain_server", "adain_trainer", "adain_weights"}
+OURS = {
+    "adain_client",
+    "adain_gimp",
+    "adain_host",
+    "adain_net",
+    "adain_plugin",
+    "adain_server",
+    "adain_trainer",
+    "adain_weights",
+}
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "safetensors", "huggingface_hub"}
 
 CASES = [
-    ("adain_client.launcher", {"adain_client"}, HEAVY),
+    ("adain_client.launcher", {"adain_client"}, HEAVY | {"gi"}),
+    ("adain_client.choices, adain_client.progress, adain_client.folders", {"adain_client"}, HEAVY | {"gi"}),
+    # For every host: GIMP's and Krita's own libraries are not needed.
+    ("adain_host.session, adain_host.settings, adain_host.servers", {"adain_host", "adain_client"}, HEAVY | {"gi"}),
     ("adain_net.network, adain_net.layout", {"adain_net"}, {"zmq", "msgpack", "PIL", "safetensors", "torchvision"}),
     ("adain_weights.cli", {"adain_weights"}, {"zmq", "msgpack", "PIL", "torchvision"}),
     # The I/O process checks saved styles and makes swatches; it never computes.

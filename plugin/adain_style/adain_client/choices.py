@@ -69,9 +69,13 @@ def parse_number(text: str, what: str, least: float, most: float = math.inf) -> 
 
 def parse_style(text: str) -> StyleChoice:
     """STYLE or STYLE:WEIGHT; a file whose name has a colon is found first. Raises ChoiceError."""
-    if _is_file(text) or ":" not in text:
+    if _is_file(text):
         return StyleChoice(text)
-    name, _colon, weight = text.rpartition(":")
+    name, colon, weight = text.rpartition(":") if ":" in text else (text, "", "")
+    if not name:
+        raise ChoiceError(_("A style is STYLE or STYLE:WEIGHT, not '{text}'.").format(text=text))
+    if not colon:
+        return StyleChoice(name)
     return StyleChoice(name, parse_number(weight, _("The weight of style {name}").format(name=name), 0))
 
 
@@ -119,4 +123,7 @@ def style_name(text: str) -> str:
 
 
 def _is_file(text: str) -> bool:
-    return Path(text).exists()
+    try:
+        return bool(text) and Path(text).exists()
+    except (OSError, ValueError):  # too long for a file's name, in a folder that may not be entered
+        return False

@@ -14,6 +14,7 @@ from adain_client.connection import ConnectionInfo
 from adain_client.errors import CancelledError, ProtocolError, RequestError, ServerUnavailableError
 from adain_client.jobs import KnownStyle, Message, Progress, StylizeJob, StylizeRequest, StylizeResult
 from adain_client.protocol import Header
+from adain_client.texts import _
 
 HELLO_TIMEOUT_S = 3.0
 SEND_TIMEOUT_MS = 1000
@@ -67,11 +68,17 @@ class Client:
         self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.CHUNK_BYTES)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        if connection.server_key:
-            self._socket.setsockopt(zmq.CURVE_SERVERKEY, connection.server_key.encode("ascii"))
-            self._socket.setsockopt(zmq.CURVE_PUBLICKEY, connection.client_key.encode("ascii"))
-            self._socket.setsockopt(zmq.CURVE_SECRETKEY, connection.client_secret.encode("ascii"))
-        self._socket.connect(connection.endpoint)
+        try:
+            if connection.server_key:
+                self._socket.setsockopt(zmq.CURVE_SERVERKEY, connection.server_key.encode("ascii"))
+                self._socket.setsockopt(zmq.CURVE_PUBLICKEY, connection.client_key.encode("ascii"))
+                self._socket.setsockopt(zmq.CURVE_SECRETKEY, connection.client_secret.encode("ascii"))
+            self._socket.connect(connection.endpoint)
+        except (zmq.ZMQError, UnicodeEncodeError):
+            self.close()
+            raise ServerUnavailableError(
+                _("The server's address or its keys are damaged; copy its connection.json again.")
+            ) from None
 
     def __enter__(self) -> Client:
         return self
@@ -126,7 +133,7 @@ class Client:
         """Send a question that is no job and wait for its answer."""
         deadline = time.monotonic() + timeout_s
         if not self._send([protocol.pack(op, **fields)]):
-            raise ServerUnavailableError("No AdaIN server is running.")
+            raise ServerUnavailableError(_("No AdaIN server is running."))
         while (message := self._receive(deadline - time.monotonic())) is not None:
             header, payload = message
             if header["op"] == answer:
@@ -135,7 +142,7 @@ class Client:
                 if header["code"] in NOT_PROTOCOL:
                     raise RequestError(header["code"], header["message"], retryable=header["retryable"])
                 raise ProtocolError(header["code"], header["message"])
-        raise ServerUnavailableError("The AdaIN server does not answer.")
+        raise ServerUnavailableError(_("The AdaIN server does not answer."))
 
     def stylize(
         self,
@@ -197,11 +204,11 @@ class Client:
         now: float, heard: float, started: float, timeout_s: float | None, cancel_sent: float | None
     ) -> None:
         if cancel_sent is not None and now - cancel_sent > CANCEL_TIMEOUT_S:
-            raise CancelledError("The job was cancelled; the server did not confirm it.")
+            raise CancelledError(_("The job was cancelled; the server did not confirm it."))
         if now - heard > SILENCE_TIMEOUT_S:
-            raise ServerUnavailableError("The AdaIN server stopped answering; start it again and retry.")
+            raise ServerUnavailableError(_("The AdaIN server stopped answering; start it again and retry."))
         if timeout_s is not None and now - started > timeout_s:
-            raise ServerUnavailableError(f"The job was not finished within {timeout_s:g} seconds.")
+            raise ServerUnavailableError(_("The job was not finished within {n:g} seconds.").format(n=timeout_s))
 
     def _send_all(self, messages: list[Message]) -> bool:
         return all(self._send(message) for message in messages)
@@ -213,7 +220,9 @@ class Client:
         except zmq.Again:
             return False
         except zmq.ZMQError as error:
-            raise ServerUnavailableError(f"The connection to the AdaIN server failed ({error}).") from None
+            raise ServerUnavailableError(
+                _("The connection to the AdaIN server failed ({error}).").format(error=error)
+            ) from None
         return True
 
     def _receive(self, timeout_s: float) -> tuple[Header, bytes] | None:

@@ -116,7 +116,7 @@ def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
         ServerUnavailableError: The address is none, or the file is missing, damaged, open to others or has no keys.
     """
     host, _colon, port = address.strip().removeprefix("tcp://").rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise ServerUnavailableError(
             _("The server's address is HOST:PORT, such as studio.example:5571, not '{address}'.").format(
                 address=address

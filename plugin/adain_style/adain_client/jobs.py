@@ -14,6 +14,7 @@ from typing import Any
 from adain_client import protocol
 from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError
 from adain_client.protocol import CHUNK_BYTES, Header
+from adain_client.texts import _
 
 RESULT_WINDOW = 16
 """Chunks of the result that may be on their way at a time."""
@@ -275,7 +276,7 @@ class StylizeJob:
         content = self._request.content
         size = protocol.result_size(content.height, content.width, self._request.preview)
         if (header["height"], header["width"]) != size:
-            raise ProtocolError("LENGTH_MISMATCH", "The server's result has another size than was asked for.")
+            raise ProtocolError("LENGTH_MISMATCH", _("The server's result has another size than was asked for."))
         self._result_blob = {**content.blob(), "height": size[0], "width": size[1], "digest": header["digest"]}
         self._incoming, self._received = bytearray(protocol.blob_bytes(self._result_blob)), 0
         self._notice = header["notice"]
@@ -284,7 +285,7 @@ class StylizeJob:
     def _on_chunk(self, header: Header, payload: bytes) -> list[Message]:
         start, end = header["offset"], header["offset"] + len(payload)
         if start != self._received or end > len(self._incoming):
-            raise ProtocolError("BAD_CHUNK", "A part of the result is missing or came twice.")
+            raise ProtocolError("BAD_CHUNK", _("A part of the result is missing or came twice."))
         self._incoming[start:end] = payload
         self._received = end
         total = -(-len(self._incoming) // CHUNK_BYTES)
@@ -294,12 +295,12 @@ class StylizeJob:
         shape = self._result_blob
         result = Pixels(self._incoming, shape["height"], shape["width"], shape["layout"], shape["depth"])
         if result.digest != shape["digest"]:
-            raise ProtocolError("BAD_DIGEST", "The result was damaged on its way; try again.")
+            raise ProtocolError("BAD_DIGEST", _("The result was damaged on its way; try again."))
         self.result = StylizeResult(result, self._notice)
         return [[protocol.pack("done", job=self.job_id)]]
 
     def _on_cancelled(self, _header: Header, _payload: bytes) -> list[Message]:
-        raise CancelledError("The job was cancelled.")
+        raise CancelledError(_("The job was cancelled."))
 
     def _on_error(self, header: Header, _payload: bytes) -> list[Message]:
         if header["code"] == "ALREADY_DONE":

@@ -32,10 +32,15 @@ def server_command() -> list[str]:
     """How to start a server: ADAIN_SERVER_COMMAND, what adain-plugin wrote, or adain-server on PATH.
 
     Raises:
-        ServerUnavailableError: There is none of them.
+        ServerUnavailableError: There is none of them, or the variable holds none.
     """
-    if named := os.environ.get(SERVER_COMMAND_VARIABLE):
-        return shlex.split(named)
+    if named := os.environ.get(SERVER_COMMAND_VARIABLE, "").strip():
+        try:
+            return shlex.split(named)
+        except ValueError as error:
+            raise ServerUnavailableError(
+                _("{variable} is no command: {reason}.").format(variable=SERVER_COMMAND_VARIABLE, reason=error)
+            ) from None
     if installed := _installed_command():
         return installed
     if found := shutil.which("adain-server"):

@@ -68,7 +68,7 @@ class TimeLeft:
         left = self.seconds(progress)
         stage = stage_text(progress.stage)
         if left is None:
-            return f"{stage}…"
+            return _("{stage}…").format(stage=stage)
         if left >= 90:
             minutes = round(left / 60)
             rest = ngettext("{n} minute left", "{n} minutes left", minutes).format(n=minutes)

@@ -60,6 +60,7 @@ class Controls:
             chooser.set_hexpand(True)
             self.widget.attach(label, 0, row, 1, 1)
             self.widget.attach(chooser, 1, row, 1, 1)
+        self._fits.get_style_context().add_class("adain-plain")  # GIMP's theme takes it for a frame's title
         self.widget.attach(self._fits, 1, 2, 1, 1)
 
     @property
@@ -87,14 +88,13 @@ class Controls:
         """One of OUTPUTS."""
         return str(self._output.get_active_id())
 
-    def show(self, choices: Choices, region: RegionChoice) -> None:
-        """Show what is chosen; nothing is told."""
+    def show(self, choices: Choices, region: RegionChoice, fitting: float) -> None:
+        """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""
         self._is_showing = True
         self._alpha.set_value(100 * region.alpha)
         self._colours.set_active_id(region.preserve_color)
         self._fits.set_active(choices.stroke_size == 0)
-        if choices.stroke_size:
-            self._strokes.set_value(choices.stroke_size)
+        self._strokes.set_value(choices.stroke_size or fitting)
         self._detail.set_value(100 * choices.detail)
         self._output.set_active_id(choices.output)
         self._is_showing = False

@@ -33,7 +33,6 @@ from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
 
 log = logging.getLogger(__name__)
 
-PULSE_MS = 120
 BORDER = 12
 """Around the window's parts, in pixels."""
 
@@ -65,7 +64,6 @@ class StylizeDialog:
         self._styles: dict[str, StyleSource] = {}
         self._content: Content | None = None
         self._painting: Content | None = None
-        self._pulse = 0
         self._retry: Callable[[], None] = self._reconnect
         self._changed_at = 0.0
         self._build()
@@ -75,6 +73,7 @@ class StylizeDialog:
         self._window.show_all()
         self._bar_box.hide()
         self._info.hide()
+        self._gallery.search.grab_focus()
 
     # Building
 
@@ -114,7 +113,7 @@ class StylizeDialog:
         self._info_text.set_xalign(0.0)
         self._info_text.set_selectable(True)
         self._info.get_content_area().pack_start(self._info_text, True, True, 0)
-        self._info_retry = self._info.add_button(_("_Try again"), Gtk.ResponseType.OK)
+        self._info_retry = self._info.add_button(_("Try _again"), Gtk.ResponseType.OK)
         self._info.connect("response", self._info_answered)
         self._info.set_no_show_all(True)
         self._info.get_content_area().show_all()
@@ -125,6 +124,7 @@ class StylizeDialog:
         self._state.set_xalign(0.0)
         self._state.set_line_wrap(True)
         self._spinner = Gtk.Spinner()
+        self._spinner.set_no_show_all(True)
         server = Gtk.Button.new_with_mnemonic(_("Ser_ver…"))
         server.set_tooltip_text(_("The server that paints: start and stop it, or choose another one"))
         server.connect("clicked", lambda _button: self._choose_server())
@@ -241,7 +241,8 @@ class StylizeDialog:
 
     def _show_current(self) -> None:
         region = self._current()
-        self._controls.show(self._choices, region)
+        fitting = Choices().strokes_for(self._layer.get_height(), self._layer.get_width())
+        self._controls.show(self._choices, region, fitting)
         self._mix.show(region.styles, self._gallery.entry)
         self._gallery.mark(style.source for style in region.styles)
 
@@ -379,22 +380,24 @@ class StylizeDialog:
     def connecting(self, sentence: str) -> None:
         """Looking for the server."""
         self._state.set_text(sentence)
+        self._spinner.show()
         self._spinner.start()
         self._info.hide()
 
     def connected(self, info: ServerInfo, styles: list[KnownStyle]) -> None:
         """The server is there: its styles fill the gallery."""
-        self._spinner.stop()
+        self._spinner.hide()
         self._state.set_text(_("Server ready on {device}, model {model}").format(device=info.device, model=info.model))
         self._known = styles
         self._fill_gallery()
         self._show_current()
+        log.debug("connected")
         self._session.fetch_swatches([style.name for style in styles])
         self._refresh()
 
     def disconnected(self, error: AdainError) -> None:
         """No server: what to do is in the error's sentence."""
-        self._spinner.stop()
+        self._spinner.hide()
         self._state.set_text(_("No server"))
         self._show_error(error, retry=self._reconnect)
 

@@ -14,6 +14,7 @@ HEIGHT = 250
 _CSS = b"""
 .adain-style { padding: 3px; border-radius: 5px; border: 2px solid transparent; }
 .adain-style label { font-size: 85%; }
+.adain-plain label { font-weight: normal; }
 .adain-chosen { border-color: @theme_selected_bg_color; background-color: alpha(@theme_selected_bg_color, 0.35); }
 """
 
@@ -45,8 +46,11 @@ class Gallery:
         _install_css()
         self.search = Gtk.SearchEntry()
         self.search.set_placeholder_text(_("Search styles"))
-        self.search.set_tooltip_text(_("Shows only the styles in whose title or description these letters occur"))
+        self.search.set_tooltip_text(
+            _("Shows only the styles in whose title or description these letters occur; Enter chooses the first")
+        )
         self.search.connect("search-changed", lambda _entry: self._flow.invalidate_filter())
+        self.search.connect("activate", lambda _entry: self._choose_first())
         self._flow = Gtk.FlowBox()
         self._flow.set_selection_mode(Gtk.SelectionMode.NONE)
         self._flow.set_activate_on_single_click(True)
@@ -122,6 +126,12 @@ class Gallery:
     def _is_shown(self, child: Gtk.FlowBoxChild) -> bool:
         entry = self._entries[child.source]
         return self.search.get_text().strip().casefold() in f"{entry.title} {entry.about}".casefold()
+
+    def _choose_first(self) -> None:
+        """Enter chooses the first style that is shown."""
+        shown = (child for child in self._flow.get_children() if self._is_shown(child))
+        if (first := next(shown, None)) is not None:
+            self._chosen(first.source, False)
 
     def _activated(self, _flow: Gtk.FlowBox, child: Gtk.FlowBoxChild) -> None:
         state = Gtk.get_current_event_state()

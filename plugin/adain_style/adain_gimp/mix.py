@@ -11,6 +11,8 @@ from adain_gimp.ui import Gtk, Pango, button, thumbnail
 
 ICON_SIDE = 26
 """Of a style in the mix, in pixels."""
+ROW_HEIGHT = 36
+"""So that the window does not jump when the first style is chosen."""
 
 
 class Mix:
@@ -28,6 +30,7 @@ class Mix:
         self._weighed, self._removed = weighed, removed
         self._styles: list[StyleChoice] = []
         self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=2)
+        self.widget.set_size_request(-1, ROW_HEIGHT)
 
     def show(self, styles: Sequence[StyleChoice], entries: Callable[[str], GalleryEntry | None]) -> None:
         """Show a mix. entries: Where a style's title and thumbnail are found."""

@@ -41,14 +41,9 @@ class Preview:
         self._drawn: tuple[object, int, int] | None = None
         self._compare = Gtk.CheckButton.new_with_mnemonic(_("Show the layer _before"))
         self._compare.connect("toggled", lambda _button: self._draw())
-        self.note = Gtk.Label()
-        self.note.set_xalign(1.0)
-        row = Gtk.Box(spacing=12)
-        row.pack_start(self._compare, False, False, 0)
-        row.pack_end(self.note, True, True, 0)
         self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         self.widget.pack_start(self._room, True, True, 0)
-        self.widget.pack_start(row, False, False, 0)
+        self.widget.pack_start(self._compare, False, False, 0)
 
     def show_before(self, pixbuf: GdkPixbuf.Pixbuf) -> None:
         """The layer as it is; whatever was painted of another one is gone."""

@@ -101,7 +101,7 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
         "regions",
         _("_Regions"),
         _(
-            "MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@STRENGTH][@COLOURS], once for each region, each painted in "
+            "MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA][@COLOUR], once for each region, each painted in "
             "styles of its own in the same pass; MASK is a channel's name, mask:LAYER or layer:LAYER; with regions, "
             "styles may be empty"
         ),

@@ -154,7 +154,7 @@ class _ServerWindow:
     def _build(self, area: Gtk.Grid) -> None:
         server = self._server
         self._here = Gtk.RadioButton.new_with_mnemonic(None, _("On _this machine"))
-        self._there = Gtk.RadioButton.new_with_mnemonic_from_widget(self._here, _("On _another machine"))
+        self._there = Gtk.RadioButton.new_with_mnemonic_from_widget(self._here, _("On anot_her machine"))
         (self._there if server.remote else self._here).set_active(True)
         self._here.connect("toggled", lambda _button: self._show_kind())
         self._idle = Gtk.SpinButton.new_with_range(1, LONGEST_IDLE_MINUTES, 1)
@@ -174,7 +174,7 @@ class _ServerWindow:
         self._state.set_selectable(True)
         self._start = Gtk.Button.new_with_mnemonic(_("_Start"))
         self._start.connect("clicked", lambda _button: self._do(self._start_server))
-        self._stop = Gtk.Button.new_with_mnemonic(_("S_top"))
+        self._stop = Gtk.Button.new_with_mnemonic(_("Sto_p"))
         self._stop.connect("clicked", lambda _button: self._do(self._stop_server))
         buttons = Gtk.Box(spacing=GAP)
         for made in (self._start, self._stop):

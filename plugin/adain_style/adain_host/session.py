@@ -42,7 +42,7 @@ class SessionListener(Protocol):
         """A style's thumbnail."""
 
     def previewed(self, result: StylizeResult) -> None:
-        """A preview of the newest request."""
+        """A preview: of the newest request, or a draft of one before it."""
 
     def preview_failed(self, error: AdainError) -> None:
         """There is no preview of the newest request."""
@@ -83,7 +83,7 @@ class Session:
         self._client: Client | None = None
         self._wake = threading.Condition()
         self._preview: Callable[[int], StylizeRequest] | None = None
-        self._refine = False  # the newest preview has been shown as a draft
+        self._preview_side = 0  # of the one that waits; 0 when none does
         self._paint: Callable[[], StylizeRequest] | None = None
         self._swatches: deque[str] = deque()
         self._connect_wanted = True
@@ -106,19 +106,23 @@ class Session:
             make_request: Called in the session's thread with the preview's longer side; None for no preview.
         """
         with self._wake:
-            self._preview, self._refine = make_request, False
+            self._preview, self._preview_side = make_request, 0 if make_request is None else DRAFT_SIDE
             self._wake.notify()
 
     def paint(self, make_request: Callable[[], StylizeRequest]) -> None:
         """Paint the picture. make_request: Called in the session's thread."""
         with self._wake:
             self._cancelled.clear()
-            self._paint, self._preview = make_request, None
+            self._paint, self._preview, self._preview_side = make_request, None, 0
             self._wake.notify()
 
     def cancel(self) -> None:
-        """Give up painting; paint_failed() follows."""
+        """Give up painting; paint_failed() follows, at once when the picture still waits for a server."""
         self._cancelled.set()
+        with self._wake:
+            waiting, self._paint = self._paint, None
+        if waiting is not None:
+            self._tell(self._listener.paint_failed, CancelledError(_("Painting was cancelled.")))
 
     def fetch_swatches(self, names: list[str]) -> None:
         """Ask for thumbnails, when there is nothing better to do."""
@@ -138,11 +142,7 @@ class Session:
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            try:
-                self._do_next()
-            except Exception as error:  # a mistake of ours must not leave a window that waits for ever
-                traceback.print_exc(file=sys.stderr)
-                self._tell(self._listener.paint_failed, RequestError("INTERNAL", _unexpected(error)))
+            self._do_next()
         if self._client is not None:
             self._client.close()
 
@@ -150,26 +150,30 @@ class Session:
         with self._wake:
             while not (self._closed.is_set() or self._has_work()):
                 self._wake.wait()
-            paint, self._paint = self._paint, None
-            preview, refine = self._preview, self._refine
-            if paint is None and refine:
-                self._preview = None  # after this one there is nothing better to show
-            swatch = self._swatches.popleft() if paint is None and preview is None and self._swatches else None
-            connect_wanted, self._connect_wanted = self._connect_wanted, False
+            connect_wanted = self._connect_wanted or (self._client is None and self._paint is not None)
+            self._connect_wanted = False
         if self._closed.is_set():
             return
-        if connect_wanted or (self._client is None and paint is not None):
-            self._connect()
+        if connect_wanted:
+            self._connect()  # meanwhile a picture still waits, so that it can be cancelled
+        with self._wake:
+            paint, self._paint = self._paint, None
+            preview = side = swatch = None
+            if paint is None and self._client is not None:
+                if self._preview_side:
+                    preview, side, self._preview_side = self._preview, self._preview_side, 0
+                elif self._swatches:
+                    swatch = self._swatches.popleft()
         if paint is not None:
             self._do_paint(paint)
-        elif preview is not None:
-            self._do_preview(preview, PREVIEW_SIDE if refine else DRAFT_SIDE)
+        elif preview is not None and side is not None:
+            self._do_preview(preview, side)
         elif swatch is not None:
             self._do_swatch(swatch)
 
     def _has_work(self) -> bool:
         # Previews and swatches wait for a server; a picture that is to be painted looks for one.
-        return bool(self._connect_wanted or self._paint or (self._client and (self._preview or self._swatches)))
+        return bool(self._connect_wanted or self._paint or (self._client and (self._preview_side or self._swatches)))
 
     def _connect(self) -> None:
         self._disconnect()
@@ -186,8 +190,8 @@ class Session:
                 self._tell(self._listener.connecting, _("The AdaIN server is loading its model…"))
                 info = self._client.hello()
             self._tell(self._listener.connected, info, self._client.styles())
-        except AdainError as error:
-            self._lose(error)
+        except Exception as error:
+            self._lose(_for_people(error))
 
     def _do_paint(self, make_request: Callable[[], StylizeRequest]) -> None:
         if self._client is None:
@@ -200,8 +204,8 @@ class Session:
                 cancelled=self._cancelled.is_set,
             )
             self._tell(self._listener.painted, result)
-        except AdainError as error:
-            self._tell(self._listener.paint_failed, error)
+        except Exception as error:
+            self._tell(self._listener.paint_failed, _for_people(error))
             self._lose_if_gone(error)
 
     def _do_preview(self, make_request: Callable[[int], StylizeRequest], side: int) -> None:
@@ -209,24 +213,18 @@ class Session:
             return
         try:
             result = self._client.stylize(make_request(side), cancelled=self._is_preview_unwanted)
-        except AdainError as error:
+        except Exception as error:
+            if self._preview is make_request and not isinstance(error, CancelledError):
+                self._tell(self._listener.preview_failed, _for_people(error))
             self._lose_if_gone(error)
-            if self._is_newest(make_request) and not isinstance(error, CancelledError):
-                self._tell(self._listener.preview_failed, error)
-            with self._wake:
-                if self._preview is make_request:
-                    self._preview = None
             return
         with self._wake:
-            newest = self._preview is make_request or (side == PREVIEW_SIDE and self._preview is None)
-            if self._preview is make_request:
-                self._refine = True
-        if newest or side == DRAFT_SIDE:
+            newest = self._preview
+            if newest is make_request and side == DRAFT_SIDE:
+                self._preview_side = PREVIEW_SIDE
+        if newest is make_request or (newest is not None and side == DRAFT_SIDE):
             # A draft is shown even when a newer value waits: otherwise a slider that never rests would show nothing.
             self._tell(self._listener.previewed, result)
-
-    def _is_newest(self, make_request: Callable[[int], StylizeRequest]) -> bool:
-        return self._preview is None or self._preview is make_request
 
     def _is_preview_unwanted(self) -> bool:
         return self._closed.is_set() or self._paint is not None
@@ -236,10 +234,11 @@ class Session:
             return
         try:
             self._tell(self._listener.swatch, name, self._client.swatch(name))
-        except AdainError as error:
+        except Exception as error:
+            _for_people(error)
             self._lose_if_gone(error)  # a style without a thumbnail is shown by its name
 
-    def _lose_if_gone(self, error: AdainError) -> None:
+    def _lose_if_gone(self, error: Exception) -> None:
         if isinstance(error, ServerUnavailableError):
             self._lose(error)
 
@@ -260,5 +259,10 @@ class Session:
         self._post(call)
 
 
-def _unexpected(error: Exception) -> str:
-    return _("Something went wrong in the plug-in ({what}); nothing was changed.").format(what=repr(error)[:200])
+def _for_people(error: Exception) -> AdainError:
+    """A mistake of ours becomes a sentence too: it must not leave a window that waits for ever."""
+    if isinstance(error, AdainError):
+        return error
+    traceback.print_exception(error, file=sys.stderr)
+    sentence = _("Something went wrong in the plug-in ({what}); nothing was changed.").format(what=repr(error)[:200])
+    return RequestError("INTERNAL", sentence)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from adain_client import protocol
 from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
@@ -91,7 +92,7 @@ class SettingsStore:
         try:
             fields = json.loads((self._folder / "settings.json").read_text(encoding="utf-8"))
             return settings_from(fields)
-        except (OSError, ValueError, ChoiceError):
+        except (OSError, ValueError, RecursionError, ChoiceError):
             return Settings()
 
     def save(self, settings: Settings) -> None:
@@ -109,7 +110,7 @@ class SettingsStore:
         """A preset. Raises ChoiceError, when it is missing or damaged."""
         try:
             return choices_from(json.loads(self._preset(name).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise ChoiceError(_("The preset '{name}' cannot be read; save it again.").format(name=name)) from None
 
     def save_preset(self, name: str, choices: Choices) -> None:
@@ -136,7 +137,9 @@ class SettingsStore:
         return self._folder / "presets"
 
     def _preset(self, name: str) -> Path:
-        return self._presets() / f"{quote(name.strip(), safe=' ')}.json"
+        # Letters of all scripts stay as they are: quoted, a name in Chinese would be too long for a file.
+        quoted = re.sub(r'[%/\\:*?"<>|]', lambda found: f"%{ord(found[0]):02X}", name.strip())
+        return self._presets() / f"{quoted}.json"
 
     @staticmethod
     def _write(path: Path, fields: Mapping[str, Any]) -> None:
@@ -168,6 +171,8 @@ def choices_from(fields: Any) -> Choices:
         detail=_number(fields, "detail", 0.0, 1.0),
         output=_one_of(fields, "output", OUTPUTS),
     )
+    if 0 < choices.stroke_size < 1:
+        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name="stroke_size"))
     return choices if regions else replace(choices, regions=Choices().regions)
 
 
@@ -184,16 +189,17 @@ def _region_from(fields: Any) -> RegionChoice:
     )
 
 
-def _fields(fields: Any, name: str, kind: Callable[..., T]) -> T:
-    value = fields.get(name) if isinstance(fields, dict) else None
+def _fields(fields: Any, name: str, kind: type[T]) -> T:
+    value: Any = fields.get(name) if isinstance(fields, dict) else None
     if type(value) is not kind:
         raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
-    return value  # type: ignore[no-any-return]  # what mypy cannot see: its type is T
+    return value
 
 
 def _number(fields: Any, name: str, least: float, most: float) -> float:
-    value = fields.get(name) if isinstance(fields, dict) else None
-    if type(value) not in (int, float) or not least <= value <= most:  # NaN is not between anything
+    value: Any = fields.get(name) if isinstance(fields, dict) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and least <= value <= most):  # NaN is not between anything
         raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
     return float(value)
 

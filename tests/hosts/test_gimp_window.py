@@ -1,0 +1,154 @@
+"""The window of Stylize in a real GIMP: a style is chosen, the preview changes, it is painted, undone and redone.
+
+Screenshots are kept in tests/hosts/screenshots, for people to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers import PICTURES, RunningServer
+from hosts.gimp import Installation
+from hosts.window import Screen, WindowedGimp, missing_programs
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+TITLE = "^AdaIN Style$"
+MAIN_WINDOW = "GIMP$"
+UNDO = REDO = ("alt+e", "Return")
+"""The first of GIMP's menu Edit that can be chosen: Undo, and Redo when nothing is left to undo. Plug-ins cannot."""
+STRENGTH, STYLIZE, CANCEL, REGION = "alt+t", "alt+s", "alt+c", "alt+g"
+
+OPEN = """
+    image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(path))
+    layer = image.get_layers()[0]
+    if side:
+        layer.scale(side, side, False)
+        image.resize_to_layers()
+    for x in range(channels):
+        image.select_rectangle(Gimp.ChannelOps.REPLACE, 60 * x, 0, 50, 200)
+        Gimp.Selection.save(image).set_name(f"Part {x + 1}")
+    Gimp.Selection.none(image)
+    if feather:
+        image.select_ellipse(Gimp.ChannelOps.REPLACE, 100, 40, 220, 220)
+        Gimp.Selection.feather(image, feather)
+    image.undo_enable()  # a picture that a script has opened has none
+    image.clean_all()
+    before = state(image)
+    display = Gimp.Display.new(image)
+    config = Gimp.get_pdb().lookup_procedure(procedure).create_config()
+    config.set_property("run-mode", Gimp.RunMode.INTERACTIVE)
+    if not procedure.endswith("server"):
+        config.set_property("image", image)
+        config.set_core_object_array("drawables", [layer])
+
+    def changed(image, seen):
+        deadline = time.monotonic() + 30
+        while (now := state(image)) == seen and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return now
+
+    result = Gimp.get_pdb().lookup_procedure(procedure).run(config).index(0).value_nick
+    states = [before, state(image)]
+    for _step in range(steps):
+        states.append(changed(image, states[-1]))
+    display.delete()
+    return result, *states
+"""
+SETTINGS: dict[str, Any] = {
+    "side": 0,
+    "channels": 0,
+    "feather": 0.0,
+    "procedure": "plug-in-adain-style",
+    "steps": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def window_gimp(gimp_installation: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WindowedGimp]:
+    """A GIMP with windows, that the tests of this module share."""
+    if missing := missing_programs():
+        pytest.skip(f"windows need {', '.join(missing)}")
+    folder = tmp_path_factory.mktemp("screen")
+    with Screen(folder) as screen, WindowedGimp(gimp_installation, screen) as running:
+        screen.window("^Welcome to GIMP")  # the first thing that a new user sees
+        screen.keys("Escape")
+        yield running
+
+
+@pytest.fixture
+def gimp(window_gimp: WindowedGimp, server: RunningServer) -> WindowedGimp:
+    """The same, with nothing remembered and a log that begins anew; its plug-in finds the shared server."""
+    window_gimp.settings.unlink(missing_ok=True)
+    window_gimp.log.unlink(missing_ok=True)
+    window_gimp.use(server)
+    return window_gimp
+
+
+def _keep(gimp: WindowedGimp, name: str, window: str | None = None) -> Image.Image:
+    SCREENSHOTS.mkdir(exist_ok=True)
+    gimp.screen.do("mousemove", "0", "999")  # or a tooltip would lie over the picture
+    picture = gimp.screen.picture(window)
+    picture.save(SCREENSHOTS / f"{name}.png")
+    return picture
+
+
+def _open(gimp: WindowedGimp, **changes: Any) -> str:
+    """Open the window over a photograph; its number, once the server's styles are in it."""
+    photograph = gimp.folder / "photograph.jpg"  # a GIMP in a userland sees only this machine's temporary files
+    shutil.copy(PICTURES / "chelsea.jpg", photograph)
+    gimp.start(OPEN, **{**SETTINGS, "path": str(photograph), **changes})
+    try:
+        window = gimp.screen.window(TITLE)
+    except AssertionError:
+        gimp.result(timeout_s=1.0)  # raises what went wrong in GIMP
+        raise
+    gimp.logged("connected")
+    return window
+
+
+def _choose_style(gimp: WindowedGimp, words: str) -> None:
+    """By keyboard alone: the field that searches has the focus, and Enter chooses the first that is found."""
+    gimp.screen.do("type", words)
+    gimp.screen.keys("Return")
+
+
+def _same_pixels(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    return bool(before["layers"] == [layer for layer in after["layers"] if layer["id"] == before["layers"][0]["id"]])
+
+
+def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp) -> None:
+    """By keyboard: the preview changes with the style and with the strength; one undo takes the layer away, redo brings
+    the same pixels back.
+    """
+    window = _open(gimp, steps=2, feather=20.0)
+    empty = np.asarray(_keep(gimp, "1-opened", window))
+    _choose_style(gimp, "great wave")
+    seen = gimp.logged("previewed 451")
+    full = np.asarray(_keep(gimp, "2-style-chosen", window))
+    gimp.screen.keys(STRENGTH, *["Page_Down"] * 5)
+    gimp.logged("previewed 451", after=seen)
+    weaker = np.asarray(_keep(gimp, "3-weaker", window))
+    preview = np.s_[:400, : empty.shape[1] // 2]
+    assert np.abs(empty[preview].astype(int) - full[preview]).mean() > 2
+    assert np.abs(weaker[preview].astype(int) - full[preview]).mean() > 0.5
+    gimp.screen.keys(STYLIZE)
+    gimp.logged("painted")
+    gimp.screen.window(MAIN_WINDOW)
+    _keep(gimp, "4-painted")
+    gimp.screen.keys(*UNDO)
+    gimp.screen.keys(*REDO)
+    result, before, painted, undone, redone = gimp.result()
+    assert result == "success" and _same_pixels(before, painted)
+    assert [layer["name"] for layer in painted["layers"]] == ["The Great Wave off Kanagawa, about 1831", "Background"]
+    assert undone["layers"] == before["layers"] and redone["layers"] == painted["layers"]
+    assert json.loads(gimp.settings.read_text())["choices"]["regions"][0]["styles"][0]["source"] == "hokusai-great-wave"
