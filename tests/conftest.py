@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-os.environ["LANGUAGE"] = (
-    "C"  # the tests read English sentences, whatever their user speaks; before anything is imported
-)
+# The tests read English sentences, whatever their user speaks; this comes before anything of ours is imported.
+os.environ["LANGUAGE"] = "C"
 
 import pytest
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,7 @@ START_TIMEOUT_S = 90.0
 SCRIPT_TIMEOUT_S = 60.0
 
 
+Running = TypeVar("Running", bound="Gimp")
 Look = dict[str, Any]
 """What look() of inside_gimp.py says of a layer, channel or mask."""
 _SAMPLES = {
@@ -192,7 +193,7 @@ class Gimp:
         self._end()
         raise ScriptError(f"GIMP did not start: {self.text()}")
 
-    def __enter__(self) -> Gimp:
+    def __enter__(self: Running) -> Running:
         return self
 
     def __exit__(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ TITLE = "^AdaIN Style$"
 MAIN_WINDOW = "GIMP$"
 UNDO = REDO = ("alt+e", "Return")
 """The first of GIMP's menu Edit that can be chosen: Undo, and Redo when nothing is left to undo. Plug-ins cannot."""
-STRENGTH, STYLIZE, CANCEL, REGION = "alt+t", "alt+s", "alt+c", "alt+g"
+STRENGTH, STYLIZE, CANCEL, REGION, FIT, TRY_AGAIN = "alt+t", "alt+s", "alt+c", "alt+g", "alt+f", "alt+a"
 
 OPEN = """
     image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(path))
@@ -104,9 +105,7 @@ def _keep(gimp: WindowedGimp, name: str, window: str | None = None) -> Image.Ima
 
 def _open(gimp: WindowedGimp, **changes: Any) -> str:
     """Open the window over a photograph; its number, once the server's styles are in it."""
-    photograph = gimp.folder / "photograph.jpg"  # a GIMP in a userland sees only this machine's temporary files
-    shutil.copy(PICTURES / "chelsea.jpg", photograph)
-    gimp.start(OPEN, **{**SETTINGS, "path": str(photograph), **changes})
+    gimp.start(OPEN, **{**SETTINGS, "path": _photograph(gimp), **changes})
     try:
         window = gimp.screen.window(TITLE)
     except AssertionError:
@@ -116,8 +115,14 @@ def _open(gimp: WindowedGimp, **changes: Any) -> str:
     return window
 
 
+def _photograph(gimp: WindowedGimp) -> str:
+    """A picture's file where a GIMP in a userland sees it: among this machine's temporary files."""
+    return str(shutil.copy(PICTURES / "chelsea.jpg", gimp.folder))
+
+
 def _choose_style(gimp: WindowedGimp, words: str) -> None:
-    """By keyboard alone: the field that searches has the focus, and Enter chooses the first that is found."""
+    """By keyboard alone: Ctrl+F goes to the field that searches, and Enter chooses the first that is found."""
+    gimp.screen.keys("ctrl+f", "ctrl+a")
     gimp.screen.do("type", words)
     gimp.screen.keys("Return")
 
@@ -152,3 +157,71 @@ def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp)
     assert [layer["name"] for layer in painted["layers"]] == ["The Great Wave off Kanagawa, about 1831", "Background"]
     assert undone["layers"] == before["layers"] and redone["layers"] == painted["layers"]
     assert json.loads(gimp.settings.read_text())["choices"]["regions"][0]["styles"][0]["source"] == "hokusai-great-wave"
+
+
+def test_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) -> None:
+    """Cancel ends the painting soon and keeps the window; a second one closes it. No layer, no undo step is left."""
+    window = _open(gimp, side=2400)
+    _choose_style(gimp, "great wave")
+    gimp.logged("previewed 512")
+    gimp.screen.keys(FIT)  # the finest strokes: that takes long
+    gimp.screen.keys(STYLIZE)
+    gimp.logged("painting decode")
+    _keep(gimp, "5-painting", window)
+    gimp.screen.keys(CANCEL)
+    gimp.logged("cancelled", timeout_s=5.0)
+    assert gimp.screen.has_window(TITLE)
+    gimp.screen.keys(CANCEL)
+    result, before, after = gimp.result()
+    assert result == "cancel" and after == before and after["clean"]
+
+
+def test_server_that_dies_while_painting_is_said_and_can_be_tried_again(gimp: WindowedGimp) -> None:
+    """A sentence and a button in the window; with a server that runs again, the button paints."""
+    with RunningServer() as first:
+        gimp.use(first)
+        window = _open(gimp, side=1600)
+        _choose_style(gimp, "great wave")
+        gimp.logged("previewed 512")
+        gimp.screen.keys(FIT)
+        gimp.screen.keys(STYLIZE)
+        gimp.logged("painting")
+        first.process.send_signal(signal.SIGKILL)
+        seen = gimp.logged("error:")
+    _keep(gimp, "6-server-died", window)
+    with RunningServer() as second:
+        gimp.use(second)
+        gimp.screen.keys(FIT, TRY_AGAIN)
+        gimp.logged("painted", after=seen, timeout_s=60.0)
+        result, before, after = gimp.result()
+    assert result == "success" and _same_pixels(before, after) and len(after["layers"]) == 2
+
+
+def test_two_regions_are_painted_each_in_its_own_style(gimp: WindowedGimp) -> None:
+    """A saved channel becomes a region from the menu; the two regions have different styles in one new layer."""
+    window = _open(gimp, channels=1)
+    _choose_style(gimp, "great wave")
+    gimp.logged("previewed")
+    gimp.screen.keys(REGION, "Tab", "space", "Down", "Return")
+    seen = gimp.logged("previewed 451")
+    _choose_style(gimp, "the sun")
+    gimp.logged("previewed 451", after=seen)
+    _keep(gimp, "7-regions", window)
+    gimp.screen.keys(STYLIZE)
+    result, before, after = gimp.result()
+    assert result == "success" and _same_pixels(before, after) and len(after["layers"]) == 2
+    regions = json.loads(gimp.settings.read_text())["choices"]["regions"]
+    assert [region["mask"] for region in regions] == ["", "Part 1"]
+    assert regions[0]["styles"] != regions[1]["styles"]
+
+
+@pytest.mark.parametrize(("procedure", "title"), [("server", "AdaIN server"), ("save", "Style from this layer")])
+def test_small_windows_open_and_can_be_left(gimp: WindowedGimp, procedure: str, title: str) -> None:
+    """Escape leaves them, and nothing is changed."""
+    gimp.start(OPEN, **{**SETTINGS, "path": _photograph(gimp), "procedure": f"plug-in-adain-style-{procedure}"})
+    window = gimp.screen.window(f"^{title}$")
+    _keep(gimp, f"8-{procedure}", window)
+    gimp.screen.keys("Escape")
+    result, before, after = gimp.result()
+    assert result in ("cancel", "success") and after == before
+    assert not gimp.settings.exists() and not gimp.styles.exists()

@@ -206,7 +206,7 @@ class Client:
         if cancel_sent is not None and now - cancel_sent > CANCEL_TIMEOUT_S:
             raise CancelledError(_("The job was cancelled; the server did not confirm it."))
         if now - heard > SILENCE_TIMEOUT_S:
-            raise ServerUnavailableError(_("The AdaIN server stopped answering; start it again and retry."))
+            raise ServerUnavailableError(_("The AdaIN server stopped answering; try again."))
         if timeout_s is not None and now - started > timeout_s:
             raise ServerUnavailableError(_("The job was not finished within {n:g} seconds.").format(n=timeout_s))
 

@@ -27,7 +27,7 @@ from adain_gimp.regions import Regions
 from adain_gimp.requests import LAYER_STYLE, Content, load_style, make_request, mask_sources, own_pictures, read_content
 from adain_gimp.small_dialogs import choose_layer, choose_picture, run_server_dialog
 from adain_gimp.typelibs import Gimp, GLib
-from adain_gimp.ui import GimpUi, Gtk, pixbuf_of, pixbuf_of_file
+from adain_gimp.ui import Gdk, GimpUi, Gtk, pixbuf_of, pixbuf_of_file
 from adain_host.session import Session
 from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
 
@@ -95,6 +95,9 @@ class StylizeDialog:
         self._controls = Controls(self._control_changed)
         self._regions = Regions(mask_sources(self._image), self._show_region, self._change_regions)
         self._presets = Presets(self._store, lambda: self._choices, self._use_preset, self._show_error)
+        keys = Gtk.AccelGroup()
+        keys.connect(Gdk.KEY_f, Gdk.ModifierType.CONTROL_MASK, 0, lambda *_: self._gallery.search.grab_focus() or True)
+        self._window.add_accel_group(keys)
         area = self._window.get_content_area()
         area.pack_start(self._build_info(), False, False, 0)
         columns = Gtk.Box(spacing=BORDER)
@@ -423,6 +426,7 @@ class StylizeDialog:
     def progressed(self, progress: Progress) -> None:
         """Move the bar."""
         if self._painting is not None:
+            log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
             self._bar.set_fraction(fraction(progress))
             self._bar.set_text(self._left.text(progress))
 

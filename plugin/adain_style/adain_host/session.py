@@ -81,6 +81,7 @@ class Session:
         self._name = name
         self._post = post
         self._client: Client | None = None
+        self._problem: AdainError = ServerUnavailableError(_("No AdaIN server is running."))
         self._wake = threading.Condition()
         self._preview: Callable[[int], StylizeRequest] | None = None
         self._preview_side = 0  # of the one that waits; 0 when none does
@@ -195,7 +196,7 @@ class Session:
 
     def _do_paint(self, make_request: Callable[[], StylizeRequest]) -> None:
         if self._client is None:
-            self._tell(self._listener.paint_failed, ServerUnavailableError(_("No AdaIN server is running.")))
+            self._tell(self._listener.paint_failed, self._problem)
             return
         try:
             result = self._client.stylize(
@@ -205,8 +206,9 @@ class Session:
             )
             self._tell(self._listener.painted, result)
         except Exception as error:
-            self._tell(self._listener.paint_failed, _for_people(error))
+            # The picture's failure is told last: that is what the user wants to try again.
             self._lose_if_gone(error)
+            self._tell(self._listener.paint_failed, _for_people(error))
 
     def _do_preview(self, make_request: Callable[[int], StylizeRequest], side: int) -> None:
         if self._client is None:
@@ -244,6 +246,7 @@ class Session:
 
     def _lose(self, error: AdainError) -> None:
         self._disconnect()
+        self._problem = error
         self._tell(self._listener.disconnected, error)
 
     def _disconnect(self) -> None:
