@@ -202,7 +202,7 @@ def test_two_regions_are_painted_each_in_its_own_style(gimp: WindowedGimp) -> No
     window = _open(gimp, channels=1)
     _choose_style(gimp, "great wave")
     gimp.logged("previewed")
-    gimp.screen.keys(REGION, "Tab", "space", "Down", "Return")
+    gimp.screen.keys(REGION, "Tab", "space", "Return")
     seen = gimp.logged("previewed 451")
     _choose_style(gimp, "the sun")
     gimp.logged("previewed 451", after=seen)

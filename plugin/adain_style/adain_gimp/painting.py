@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 
 from adain_client.choices import picture_and_crop
@@ -13,6 +14,8 @@ from adain_gimp.requests import LAYER_STYLE, Content, load_style, make_request, 
 from adain_gimp.typelibs import Gimp
 from adain_host.servers import open_server
 from adain_host.settings import Choices, ServerChoice
+
+log = logging.getLogger(__name__)
 
 CLIENT_NAME = "GIMP"
 
@@ -71,19 +74,25 @@ def paint_layer(layer: Gimp.Layer, choices: Choices, server: ServerChoice) -> st
     Raises:
         AdainError: It could not be painted; nothing has been changed.
     """
+    log.debug("begun")
     Gimp.progress_init(_("AdaIN Style"))
     content = read_content(layer, choices)
+    log.debug("read")
     left = TimeLeft()
 
     def show(progress: Progress) -> None:
+        log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
         Gimp.progress_set_text(left.text(progress))
         Gimp.progress_update(fraction(progress))
 
     with open_server(server, name=CLIENT_NAME, on_start=Gimp.progress_set_text) as client:
         known = client.styles()
         request = make_request(content, choices, load_styles(choices, known))
+        log.debug("opened")
         result = client.stylize(request, on_progress=show)
+        log.debug("received")
     notice = apply_result(content, choices, result, result_name(choices, known))
+    log.debug("painted")
     Gimp.progress_end()
     Gimp.displays_flush()
     return notice

@@ -14,6 +14,7 @@ from adain_gimp.layers import one_layer
 from adain_gimp.painting import paint_layer
 from adain_gimp.requests import LAYER_STYLE, save_style
 from adain_gimp.typelibs import Gimp, GLib, GObject
+from adain_host.session import for_people
 from adain_host.settings import MAX_STROKE_SIZE, OUTPUTS, Choices, SettingsStore
 
 STYLIZE = "plug-in-adain-style"
@@ -170,12 +171,18 @@ def _guarded(run: Callable[..., None]) -> Callable[..., Gimp.ValueArray]:
         try:
             run(*arguments)
         except AdainError as error:
-            return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error(str(error)))
+            return _failed(procedure, str(error))
         except _Dismissed:
             return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
+        except Exception as error:
+            return _failed(procedure, str(for_people(error)))
         return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
 
     return call
+
+
+def _failed(procedure: Gimp.Procedure, sentence: str) -> Gimp.ValueArray:
+    return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error(sentence))
 
 
 class _Dismissed(Exception):  # noqa: N818  # no error: the user closed a window

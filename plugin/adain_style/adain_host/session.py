@@ -192,7 +192,7 @@ class Session:
                 info = self._client.hello()
             self._tell(self._listener.connected, info, self._client.styles())
         except Exception as error:
-            self._lose(_for_people(error))
+            self._lose(for_people(error))
 
     def _do_paint(self, make_request: Callable[[], StylizeRequest]) -> None:
         if self._client is None:
@@ -208,7 +208,7 @@ class Session:
         except Exception as error:
             # The picture's failure is told last: that is what the user wants to try again.
             self._lose_if_gone(error)
-            self._tell(self._listener.paint_failed, _for_people(error))
+            self._tell(self._listener.paint_failed, for_people(error))
 
     def _do_preview(self, make_request: Callable[[int], StylizeRequest], side: int) -> None:
         if self._client is None:
@@ -217,7 +217,7 @@ class Session:
             result = self._client.stylize(make_request(side), cancelled=self._is_preview_unwanted)
         except Exception as error:
             if self._preview is make_request and not isinstance(error, CancelledError):
-                self._tell(self._listener.preview_failed, _for_people(error))
+                self._tell(self._listener.preview_failed, for_people(error))
             self._lose_if_gone(error)
             return
         with self._wake:
@@ -237,7 +237,7 @@ class Session:
         try:
             self._tell(self._listener.swatch, name, self._client.swatch(name))
         except Exception as error:
-            _for_people(error)
+            for_people(error)
             self._lose_if_gone(error)  # a style without a thumbnail is shown by its name
 
     def _lose_if_gone(self, error: Exception) -> None:
@@ -262,7 +262,7 @@ class Session:
         self._post(call)
 
 
-def _for_people(error: Exception) -> AdainError:
+def for_people(error: Exception) -> AdainError:
     """A mistake of ours becomes a sentence too: it must not leave a window that waits for ever."""
     if isinstance(error, AdainError):
         return error
