@@ -193,10 +193,15 @@ def write_in_place(layer: Gimp.Layer, result: Pixels) -> None:
         image.undo_group_end()
 
 
+def check_open(layer: Gimp.Layer) -> None:
+    """Raises LayerError when a layer is gone."""
+    if not layer.is_valid() or layer.get_image() is None:
+        raise LayerError(_("The layer was closed or deleted meanwhile; nothing was painted."))
+
+
 def check_unchanged(layer: Gimp.Layer, place: Place) -> None:
     """Raises LayerError when a layer is gone, or is not where and as large as it was."""
-    if not layer.is_valid() or layer.get_image() is None:
-        raise LayerError(_("The layer was closed or deleted meanwhile, so the result was dropped."))
+    check_open(layer)
     if Place.of(layer) != place:
         raise LayerError(_("The layer was moved or resized meanwhile, so the result was dropped; try again."))
 

@@ -17,6 +17,7 @@ from adain_gimp.layers import (
     MAX_STYLE_SIDE,
     PREVIEW_CONTENT_SIDE,
     Place,
+    check_open,
     layer_format,
     read_layer,
     read_mask,
@@ -107,8 +108,9 @@ def read_content(layer: Gimp.Layer, choices: Choices, *, preview: bool = False) 
         choices: Their regions' masks and output count.
         preview: In 8 bit and reduced.
     Raises:
-        ChoiceError: The selection does not touch the layer, or there is no such mask.
+        ChoiceError: The layer is gone, the selection does not touch it, or there is no such mask.
     """
+    check_open(layer)
     place = Place.of(layer)
     image = layer.get_image()
     touches, *_box = layer.mask_intersect()
