@@ -77,7 +77,7 @@ def main() -> None:
             seen = window.logged("previewed 512")
             screen.keys("alt+t")
             for _step in range(SLIDER_STEPS):
-                screen.keys("Left")
+                screen.keys("Down")
                 seen = window.logged("previewed 512", after=seen)
             _print_sliders(window.log.read_text())
             screen.keys("Escape")

@@ -65,4 +65,4 @@ def test_menu_entries_are_of_the_menu_filters(gimp: Gimp) -> None:
         """
     )
     labels = ("_Stylize…", "_Repeat Last", "Style from This _Layer…", "Ser_ver…")
-    assert entries == dict.fromkeys(labels, ["<Image>/Filters/AdaIN Style/"])
+    assert entries == {label: ["<Image>/Filters/AdaIN Style/"] for label in labels}
