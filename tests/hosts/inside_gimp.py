@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Client
 from typing import Any
 
-from gi.repository import Babl, Gegl, Gimp, Gio  # type: ignore[import-not-found]  # noqa: F401  # of GIMP's Python
+from gi.repository import Babl, Gegl, Gimp, Gio  # noqa: F401  # of GIMP's Python
 
 STYLIZE = "plug-in-adain-style"
 STYLE = "hokusai-great-wave"

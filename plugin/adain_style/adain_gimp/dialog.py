@@ -14,7 +14,7 @@ from typing import Any
 from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError
-from adain_client.jobs import KnownStyle, Progress, StyleSource, StylizeResult
+from adain_client.jobs import KnownStyle, Pixels, Progress, StyleSource, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.texts import _
 from adain_gimp.controls import Controls
@@ -82,12 +82,12 @@ class StylizeDialog:
         GimpUi.window_set_transient(self._window)
         self._reset = self._window.add_button(_("_Reset"), Gtk.ResponseType.REJECT)
         self._reset.set_tooltip_text(_("Everything as it was when this window was first opened"))
-        self._cancel = self._window.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
+        self._window.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
         self._ok = self._window.add_button(_("_Stylize"), Gtk.ResponseType.OK)
         self._ok.get_style_context().add_class("suggested-action")
         self._window.set_default_response(Gtk.ResponseType.OK)
         self._window.connect("response", self._respond)
-        self._window.connect("delete-event", lambda *_: self._close() or True)
+        self._window.connect("delete-event", self._closed_by_its_frame)
         self._window.connect("focus-in-event", lambda *_: self._read_preview_content())
         self._preview = Preview()
         self._gallery = Gallery(self._choose_style)
@@ -273,7 +273,7 @@ class StylizeDialog:
 
     def _picture_of(self, source: str) -> Any:
         style = self._styles.get(source)
-        return pixbuf_of(style) if hasattr(style, "layout") else None
+        return pixbuf_of(style) if isinstance(style, Pixels) else None
 
     def _choose_server(self) -> None:
         chosen = run_server_dialog(self._window)
@@ -371,6 +371,10 @@ class StylizeDialog:
         self._bar.set_fraction(0.0)
         if not busy:
             self._painting = None
+
+    def _closed_by_its_frame(self, *_event: Any) -> bool:
+        self._close()
+        return True  # it is destroyed already
 
     def _close(self) -> None:
         self._store.save(replace(self._store.load(), server=self._settings.server))

@@ -49,9 +49,9 @@ class Gallery:
         self.search.set_tooltip_text(
             _("Shows only the styles in whose title or description these letters occur; Enter chooses the first")
         )
+        self._flow = Gtk.FlowBox()
         self.search.connect("search-changed", lambda _entry: self._flow.invalidate_filter())
         self.search.connect("activate", lambda _entry: self._choose_first())
-        self._flow = Gtk.FlowBox()
         self._flow.set_selection_mode(Gtk.SelectionMode.NONE)
         self._flow.set_activate_on_single_click(True)
         self._flow.set_homogeneous(True)

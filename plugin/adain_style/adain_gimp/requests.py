@@ -172,8 +172,8 @@ def make_request(
 def _both(mask: Pixels, selection: Pixels) -> Pixels:
     """What a selection leaves of a mask: the smaller of both, as where GIMP intersects them."""
     kind = "B" if mask.depth == "u8" else "f"
-    values = (memoryview(pixels.data).cast(kind) for pixels in (mask, selection))
-    return replace(mask, data=array(kind, map(min, *values)).tobytes())
+    smaller = map(min, array(kind, bytes(mask.data)), array(kind, bytes(selection.data)))
+    return replace(mask, data=array(kind, smaller).tobytes())
 
 
 def _writes_over(choices: Choices) -> bool:

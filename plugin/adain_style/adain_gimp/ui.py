@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import gi
 
+from adain_client.jobs import Pixels
 from adain_gimp import typelibs  # noqa: F401  # chooses the versions of what the window libraries build on
 
 gi.require_version("Gtk", "3.0")
@@ -17,7 +20,7 @@ from gi.repository import Gdk, GdkPixbuf, GimpUi, GLib, Gtk, Pango  # noqa: E402
 __all__ = ["Gdk", "GdkPixbuf", "GimpUi", "Gtk", "Pango", "button", "pixbuf_of", "pixbuf_of_file", "thumbnail"]
 
 
-def button(icon: str, tooltip: str, clicked: object) -> Gtk.Button:
+def button(icon: str, tooltip: str, clicked: Callable[[], None]) -> Gtk.Button:
     """A small button with an icon; the tooltip is what screen readers say, too."""
     made = Gtk.Button.new_from_icon_name(icon, Gtk.IconSize.BUTTON)
     made.set_tooltip_text(tooltip)
@@ -26,7 +29,7 @@ def button(icon: str, tooltip: str, clicked: object) -> Gtk.Button:
     return made
 
 
-def pixbuf_of(pixels: object) -> GdkPixbuf.Pixbuf:
+def pixbuf_of(pixels: Pixels) -> GdkPixbuf.Pixbuf:
     """A picture of layout RGBA and depth u8, for the screen."""
     assert (pixels.layout, pixels.depth) == ("RGBA", "u8")
     data = GLib.Bytes.new(bytes(pixels.data))
