@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from PIL import Image
 
 from helpers import PICTURES, RunningServer
 from hosts.gimp import Installation
-from hosts.window import Screen, WindowedGimp, missing_programs
+from hosts.window import WAIT_S, Screen, WindowedGimp, missing_programs
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 
@@ -60,7 +61,8 @@ OPEN = """
 
     result = Gimp.get_pdb().lookup_procedure(procedure).run(config).index(0).value_nick
     states = [before, state(image)]
-    for _step in range(steps):
+    for step in range(steps):
+        print("seen", step, flush=True)
         states.append(changed(image, states[-1]))
     display.delete()
     return result, *states
@@ -127,6 +129,13 @@ def _choose_style(gimp: WindowedGimp, words: str) -> None:
     gimp.screen.keys("Return")
 
 
+def _wait_for_output(gimp: WindowedGimp, text: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while text not in gimp.text():
+        assert time.monotonic() < deadline, gimp.text()
+        time.sleep(0.05)
+
+
 def _same_pixels(before: dict[str, Any], after: dict[str, Any]) -> bool:
     return bool(before["layers"] == [layer for layer in after["layers"] if layer["id"] == before["layers"][0]["id"]])
 
@@ -150,8 +159,9 @@ def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp)
     gimp.logged("painted")
     gimp.screen.window(MAIN_WINDOW)
     _keep(gimp, "4-painted")
-    gimp.screen.keys(*UNDO)
-    gimp.screen.keys(*REDO)
+    for step, keys in enumerate((UNDO, REDO)):
+        _wait_for_output(gimp, f"seen {step}\n")  # or two steps could look like none
+        gimp.screen.keys(*keys)
     result, before, painted, undone, redone = gimp.result()
     assert result == "success" and _same_pixels(before, painted)
     assert [layer["name"] for layer in painted["layers"]] == ["The Great Wave off Kanagawa, about 1831", "Background"]
@@ -225,3 +235,38 @@ def test_small_windows_open_and_can_be_left(gimp: WindowedGimp, procedure: str, 
     result, before, after = gimp.result()
     assert result in ("cancel", "success") and after == before
     assert not gimp.settings.exists() and not gimp.styles.exists()
+
+
+def test_mix_of_two_styles_is_saved_as_a_preset_and_painted(gimp: WindowedGimp) -> None:
+    """With *Mix several* a second style is added; the preset has both, and the new layer is named after both."""
+    _open(gimp)
+    gimp.screen.keys("alt+m")
+    _choose_style(gimp, "great wave")
+    _choose_style(gimp, "the sun")
+    gimp.logged("previewed 451")
+    gimp.screen.keys("ctrl+f", *["shift+Tab"] * 3, "space")
+    gimp.screen.window("^Save preset$")
+    gimp.screen.do("type", "Fiery sea")
+    gimp.screen.keys("Return")
+    _keep(gimp, "9-mix-and-preset", gimp.screen.window(TITLE))
+    gimp.screen.keys(STYLIZE)
+    result, before, after = gimp.result()
+    assert result == "success" and _same_pixels(before, after)
+    assert after["layers"][0]["name"] == "The Great Wave off Kanagawa, about 1831 + The Sun, 2010, detail"
+    preset = json.loads((gimp.settings.parent / "presets" / "Fiery sea.json").read_text())
+    assert [style["source"] for style in preset["regions"][0]["styles"]] == ["hokusai-great-wave", "space-sun"]
+
+
+def test_layer_of_another_image_is_used_as_a_style(gimp: WindowedGimp) -> None:
+    """It is chosen from a list of every open layer, and the result is named after it."""
+    _open(gimp)
+    gimp.screen.keys("alt+l")
+    chooser = gimp.screen.window("^Use a layer as a style$")
+    _keep(gimp, "10-use-a-layer", chooser)
+    gimp.screen.keys("alt+u")
+    gimp.screen.window(TITLE)
+    gimp.logged("previewed 451")
+    gimp.screen.keys(STYLIZE)
+    result, before, after = gimp.result()
+    assert result == "success" and _same_pixels(before, after)
+    assert after["layers"][0]["name"].startswith("Background")

@@ -67,9 +67,10 @@ class StylizeDialog:
         self._retry: Callable[[], None] = self._reconnect
         self._changed_at = 0.0
         self._build()
+        # What it tells comes through GTK's loop, which does not run yet.
+        self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=GLib.idle_add)
         self._show_choices()
         self._read_preview_content()
-        self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=GLib.idle_add)
         self._window.show_all()
         self._bar_box.hide()
         self._info.hide()
@@ -310,7 +311,9 @@ class StylizeDialog:
     def _refresh(self) -> None:
         """Ask for a preview of what is chosen now."""
         self._ok.set_sensitive(self._is_complete())
-        if self._content is None or not self._is_complete() or not hasattr(self, "_session"):
+        if self._content is None or not self._is_complete():
+            self._session.preview(None)
+            self._preview.show_after(None)
             return
         content, choices = self._content, self._choices
         try:

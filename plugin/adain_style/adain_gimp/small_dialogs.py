@@ -73,6 +73,7 @@ def choose_layer(parent: Gtk.Window) -> Gimp.Layer | None:
         row.pack_start(Gtk.Label(label=f"{layer.get_name()} ({layer.get_image().get_name()})"), False, False, 0)
         listed.add(row)
         row.get_parent().layer = layer
+    listed.select_row(listed.get_row_at_index(0))
     scrolled = Gtk.ScrolledWindow()
     scrolled.set_policy(Gtk.PolicyType.NEVER, Gtk.PolicyType.AUTOMATIC)
     scrolled.set_min_content_height(6 * LIST_THUMBNAIL_SIDE)
