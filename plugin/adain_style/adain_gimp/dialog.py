@@ -380,7 +380,6 @@ class StylizeDialog:
         return True  # it is destroyed already
 
     def _close(self) -> None:
-        self._store.save(replace(self._store.load(), server=self._settings.server))
         self._session.close()
         self._window.destroy()
         Gtk.main_quit()

@@ -88,6 +88,14 @@ def _groups_of(layer: Gimp.Layer) -> Iterator[Gimp.Layer]:
         group = group.get_parent()
 
 
+def all_layers(layers: list[Gimp.Layer]) -> Iterator[Gimp.Layer]:
+    """Layers and groups, each group before what is in it."""
+    for layer in layers:
+        yield layer
+        if layer.is_group():
+            yield from all_layers(layer.get_children())
+
+
 def layer_format(layer: Gimp.Layer, *, alpha: bool) -> tuple[str, str]:
     """The wire's layout and depth for a layer's pixels.
 

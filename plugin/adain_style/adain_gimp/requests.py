@@ -17,6 +17,7 @@ from adain_gimp.layers import (
     MAX_STYLE_SIDE,
     PREVIEW_CONTENT_SIDE,
     Place,
+    all_layers,
     check_open,
     layer_format,
     read_layer,
@@ -61,7 +62,7 @@ def _all_mask_sources(image: Gimp.Image) -> Iterator[MaskSource]:
     for channel in image.get_channels():
         name = channel.get_name()
         yield MaskSource(name, _("Channel: {name}").format(name=name), channel)
-    layers = list(_flat(image.get_layers()))
+    layers = list(all_layers(image.get_layers()))
     for layer in layers:
         if layer.get_mask() is not None:
             place, name = Place.of(layer), layer.get_name()
@@ -72,13 +73,6 @@ def _all_mask_sources(image: Gimp.Image) -> Iterator[MaskSource]:
         if not layer.is_group():
             place, name = Place.of(layer), layer.get_name()
             yield MaskSource(f"layer:{name}", _("Layer: {name}").format(name=name), layer, place.left, place.top)
-
-
-def _flat(layers: list[Gimp.Layer]) -> Iterator[Gimp.Layer]:
-    for layer in layers:
-        yield layer
-        if layer.is_group():
-            yield from _flat(layer.get_children())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from adain_client.choices import ChoiceError
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError
 from adain_client.texts import _, ngettext
-from adain_gimp.layers import read_reduced
+from adain_gimp.layers import all_layers, read_reduced
 from adain_gimp.painting import CLIENT_NAME
 from adain_gimp.requests import save_style
 from adain_gimp.typelibs import Gimp, GLib
@@ -66,7 +66,9 @@ def choose_layer(parent: Gtk.Window) -> Gimp.Layer | None:
     listed = Gtk.ListBox()
     listed.set_activate_on_single_click(False)
     listed.connect("row-activated", lambda *_: dialog.response(Gtk.ResponseType.OK))
-    for layer in _all_layers():
+    for layer in (layer for image in Gimp.get_images() for layer in all_layers(image.get_layers())):
+        if layer.is_group():
+            continue
         row = Gtk.Box(spacing=GAP)
         picture = thumbnail(pixbuf_of(read_reduced(layer, 2 * LIST_THUMBNAIL_SIDE)), LIST_THUMBNAIL_SIDE)
         row.pack_start(Gtk.Image.new_from_pixbuf(picture), False, False, 0)
@@ -87,18 +89,6 @@ def choose_layer(parent: Gtk.Window) -> Gimp.Layer | None:
     layer = row.layer if row is not None and answer == Gtk.ResponseType.OK else None
     dialog.destroy()
     return layer
-
-
-def _all_layers() -> Iterator[Gimp.Layer]:
-    def inside(layers: list[Gimp.Layer]) -> Iterator[Gimp.Layer]:
-        for layer in layers:
-            if layer.is_group():
-                yield from inside(layer.get_children())
-            else:
-                yield layer
-
-    for image in Gimp.get_images():
-        yield from inside(image.get_layers())
 
 
 def run_save_style_dialog(layer: Gimp.Layer) -> bool:

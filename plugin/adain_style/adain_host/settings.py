@@ -172,7 +172,7 @@ def choices_from(fields: Any) -> Choices:
         output=_one_of(fields, "output", OUTPUTS),
     )
     if 0 < choices.stroke_size < 1:
-        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name="stroke_size"))
+        raise _damaged("stroke_size")
     return choices if regions else replace(choices, regions=Choices().regions)
 
 
@@ -192,7 +192,7 @@ def _region_from(fields: Any) -> RegionChoice:
 def _fields(fields: Any, name: str, kind: type[T]) -> T:
     value: Any = fields.get(name) if isinstance(fields, dict) else None
     if type(value) is not kind:
-        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
+        raise _damaged(name)
     return value
 
 
@@ -200,12 +200,16 @@ def _number(fields: Any, name: str, least: float, most: float) -> float:
     value: Any = fields.get(name) if isinstance(fields, dict) else None
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (is_number and least <= value <= most):  # NaN is not between anything
-        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
+        raise _damaged(name)
     return float(value)
 
 
 def _one_of(fields: Any, name: str, allowed: tuple[str, ...]) -> str:
     value = _fields(fields, name, str)
     if value not in allowed:
-        raise ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
+        raise _damaged(name)
     return value
+
+
+def _damaged(name: str) -> ChoiceError:
+    return ChoiceError(_("The file of settings is damaged: {name} is missing or wrong.").format(name=name))
