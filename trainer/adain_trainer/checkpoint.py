@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from adain_trainer.errors import TrainerError
+from adain_weights.files import sync_folder, write_synced
 
 LATEST = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
+TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run's state after `step` steps: the decoder's and the optimiser's state dictionaries and the configuration."""
+    """A run's state after `step` steps; data and rate follow from the configuration and the step.
+
+    Attributes:
+        decoder, optimizer, scaler: State dictionaries; the scaler's is empty unless the precision is fp16.
+        ema: The decoder's weights' running mean; empty in checkpoints of before there was one.
+        config: FitConfig.as_dict().
+    """
 
     step: int
     decoder: dict[str, Any]
     optimizer: dict[str, Any]
     config: dict[str, Any]
+    ema: dict[str, Any] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """The decoder to paint with: the running mean where there is one."""
+        return self.ema or self.decoder
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -32,18 +47,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     Raises:
         TrainerError: The disk is full or read-only; the checkpoint before is intact.
     """
-    temporary = folder / f"{LATEST}.tmp"
     try:
-        with temporary.open("wb") as file:
-            torch.save(vars(checkpoint), file)
-            file.flush()
-            os.fsync(file.fileno())
+        temporary = write_temporary(folder / LATEST, tensors_as_bytes(vars(checkpoint)))
         if (folder / LATEST).exists():
             (folder / LATEST).replace(folder / PREVIOUS)
         temporary.replace(folder / LATEST)
         sync_folder(folder)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TrainerError(f"The checkpoint could not be written ({error.strerror}); the one before is kept.") from None
 
 
@@ -61,8 +71,8 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, str]:
         if not path.exists():
             continue
         try:
-            checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-        except (OSError, RuntimeError, TypeError, EOFError, pickle.UnpicklingError):
+            checkpoint = Checkpoint(**read_tensors(path))
+        except (OSError, ValueError, TypeError):
             broken.append(name)
             continue
         return checkpoint, f"{broken[0]} is damaged; going on from {name}." if broken else ""
@@ -71,12 +81,36 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, str]:
     return None, ""
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last through a power cut, where the system can."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
+def tensors_as_bytes(values: dict[str, Any]) -> bytes:
+    """A torch file, made in memory: torch's own writer turns a full disk into an error that does not say so."""
+    file = BytesIO()
+    torch.save(values, file)
+    return file.getvalue()
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """The reverse of tensors_as_bytes(), from a file. Raises OSError, or ValueError when it is damaged."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        raise ValueError(f"{path} is damaged") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds something else")
+    return values
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Replace a file so that it is there whole or as before. Raises OSError; nothing half-written is left then."""
+    write_temporary(path, data).replace(path)
+    sync_folder(path.parent)
+
+
+def write_temporary(path: Path, data: bytes) -> Path:
+    """Write and sync a file's new content beside it; returns where. Raises OSError, leaving nothing behind."""
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        write_synced(temporary, data)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary

@@ -1,31 +1,18 @@
-"""adain-trainer: train a decoder, look at it, measure it, export it."""
+"""adain-trainer: train a decoder, look at it, measure it, export it. The options; commands.py does the work."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields
 from pathlib import Path
 
-import torch
-from tqdm import tqdm
-
-from adain_net.decoder import Decoder
-from adain_net.layout import LayoutError, decoder_to_public, encoder_to_public, load_decoder, load_encoder, load_network
-from adain_net.network import AdainNetwork
-from adain_trainer.checkpoint import Checkpoint, load_checkpoint
-from adain_trainer.config import FitConfig
-from adain_trainer.data import load_pictures
+from adain_net.layout import LayoutError
+from adain_trainer import commands
+from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.errors import TrainerError
-from adain_trainer.evaluate import evaluate
-from adain_trainer.export import export_state
-from adain_trainer.fit import PictureFolders, fit, initialize_decoder
-from adain_trainer.pictures import collect
-from adain_trainer.sheets import sample_sheet
-from adain_trainer.styles import build_styles
 from adain_weights.errors import WeightsError
-from adain_weights.models import load_embedded_encoder, load_model, write_safetensors
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"adain-trainer: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"adain-trainer: {error.filename or 'a file'}: {error.strerror}.", file=sys.stderr)
+        print(f"adain-trainer: {error.filename or 'A file'} cannot be used: {error.strerror}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("adain-trainer: stopped.", file=sys.stderr)
@@ -47,66 +34,146 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="adain-trainer", description="Trains decoders for AdaIN Style.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_fit, _add_looking, _add_evaluate, _add_export, _add_push, _add_collecting):
+        add(subparsers)
+    return parser
 
-    training = commands.add_parser("fit", help="train a decoder, or go on with a run")
+
+_Subparsers = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _add_fit(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
+    training = subparsers.add_parser(
+        "fit",
+        help="train a decoder, or go on with a run",
+        description="Trains a decoder, or goes on with a run. Under torchrun, all its processes share the work.",
+    )
     _add_picture_folders(training)
     training.add_argument(
         "--run", type=Path, required=True, dest="folder", help="the run's folder; an old one is resumed"
     )
     training.add_argument(
-        "--from", dest="model", metavar="MODEL", help="start from this model's decoder, not from nothing"
+        "--preset",
+        choices=PRESETS,
+        help="finetune: a released decoder to a few pictures; full: for every style (default: full, or as the run was)",
+    )
+    training.add_argument(
+        "--from",
+        dest="model",
+        metavar="MODEL",
+        help="start from this model's decoder (default: the embedded one for finetune, nothing for full)",
     )
     training.add_argument(
         "--sheet-content", type=Path, metavar="DIR", help="contents of the sample sheets (with --sheet-style)"
     )
     training.add_argument("--sheet-style", type=Path, metavar="DIR", help="styles of the sample sheets")
-    recipe = training.add_argument_group("recipe")
+    training.add_argument(
+        "--tensorboard", action="store_true", help="also write for TensorBoard, into the run's folder"
+    )
+    _add_device(training)
+    recipe = training.add_argument_group("recipe", "values given here come before the preset's")
     for field in fields(FitConfig):
-        boolean = field.type == "bool"
+        defaults = {name: getattr(preset, field.name) for name, preset in PRESETS.items()}
+        assert field.default is not MISSING
+        different = ", ".join(f"{name} {value}" for name, value in defaults.items())
         recipe.add_argument(
             f"--{field.name.replace('_', '-')}",
-            type=_boolean if boolean else {"int": int, "float": float}[str(field.type)],
-            default=field.default,
-            metavar="yes|no" if boolean else "N",
-            help=f"{field.metadata['meaning']} (default: {'yes' if field.default is True else field.default})",
+            type={"int": int, "float": float, "str": str}[str(field.type)],
+            choices=field.metadata["choices"] or None,
+            metavar="|".join(field.metadata["choices"]) or "N",
+            help=f"{field.metadata['meaning']} ({different if len(set(defaults.values())) > 1 else field.default})",
         )
-    training.set_defaults(run=_fit)
+    training.set_defaults(run=commands.fit_run)
 
-    sheet = commands.add_parser("sheet", help="paint every content in every style on one sheet")
+
+def _add_looking(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
+    sheet = subparsers.add_parser("sheet", help="paint every content in every style on one sheet")
     _add_picture_folders(sheet)
     _add_source(sheet)
+    _add_device(sheet)
     sheet.add_argument("--side", type=int, default=256, help="pixels of each picture (default: %(default)s)")
     sheet.add_argument("-o", "--output", type=Path, required=True)
-    sheet.set_defaults(run=_sheet)
+    sheet.set_defaults(run=commands.paint_sheet)
 
-    measuring = commands.add_parser("evaluate", help="measure style, content and target distance on pairs")
+    preview = subparsers.add_parser("preview", help="one picture in a few styles, before and after a run")
+    preview.add_argument("--content", type=Path, required=True, metavar="FILE")
+    preview.add_argument("--style", type=Path, action="append", required=True, metavar="FILE", help="repeatable")
+    _add_source(preview)
+    _add_device(preview)
+    preview.add_argument("--side", type=int, default=256, help="pixels of each picture (default: %(default)s)")
+    preview.add_argument("-o", "--output", type=Path, required=True)
+    preview.set_defaults(run=commands.preview)
+
+    report = subparsers.add_parser("report", help="write a run's report.html again")
+    report.add_argument("--run", type=Path, required=True, dest="folder")
+    _add_device(report)
+    report.set_defaults(run=commands.report)
+
+
+def _add_evaluate(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
+    measuring = subparsers.add_parser("evaluate", help="measure style, content and target distance on pairs")
     _add_picture_folders(measuring)
     _add_source(measuring)
+    _add_device(measuring)
     measuring.add_argument("--side", type=int, default=512, help="pixels of each picture (default: %(default)s)")
     measuring.add_argument("--pairs", type=int, default=40, help="at most this many (default: %(default)s)")
-    measuring.set_defaults(run=_evaluate)
+    measuring.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+    measuring.set_defaults(run=commands.measure)
 
-    exporting = commands.add_parser("export", help="write a run's decoder for adain-server --model FOLDER")
+
+def _add_export(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
+    exporting = subparsers.add_parser("export", help="make a model of a run's decoder, for the server and the hosts")
     exporting.add_argument("--run", type=Path, required=True, dest="folder")
-    exporting.add_argument("-o", "--output", type=Path, required=True, help="folder for decoder.safetensors")
+    place = exporting.add_mutually_exclusive_group()
+    place.add_argument("--name", help="the model's name, under which servers find it (default: the run folder's)")
+    place.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="write the model here instead")
+    _add_description(exporting)
+    _add_device(exporting)
     exporting.add_argument(
         "--public",
         action="store_true",
-        help="write vgg_normalised.pth and decoder.pth for the public PyTorch code instead",
+        help="write vgg_normalised.pth and decoder.pth for the public PyTorch code instead (with -o)",
     )
-    exporting.set_defaults(run=_export)
+    exporting.set_defaults(run=commands.export)
 
-    collecting = commands.add_parser("pictures", help="collect the embedded decoder's training pictures from packages")
+
+def _add_push(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
+    pushing = subparsers.add_parser("push", help="put a run's decoder, or a model of yours, on the Hugging Face Hub")
+    pushing.add_argument("repository", metavar="ORG/REPO")
+    source = pushing.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", metavar="NAME|FOLDER", help="a model that was exported")
+    source.add_argument("--run", type=Path, dest="folder", help="a run, which is exported for this")
+    _add_description(pushing)
+    _add_device(pushing)
+    pushing.add_argument("--private", action="store_true", help="only you may see it")
+    pushing.add_argument("--revision", help="a branch (default: the main one)")
+    pushing.set_defaults(run=commands.push_model)
+
+
+def _add_collecting(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
+    collecting = subparsers.add_parser(
+        "pictures", help="collect the embedded decoder's training pictures from packages"
+    )
     collecting.add_argument("-o", "--output", type=Path, required=True)
     collecting.add_argument("--downloads", type=Path, required=True, help="folder for the packages")
-    collecting.set_defaults(run=_collect)
+    collecting.set_defaults(run=commands.collect_pictures)
 
-    styles = commands.add_parser("styles", help="make the built-in styles from packages")
+    styles = subparsers.add_parser("styles", help="make the built-in styles from packages")
     styles.add_argument("-o", "--output", type=Path, required=True, help="folder for the styles")
     styles.add_argument("--downloads", type=Path, required=True, help="folder for the packages")
-    styles.set_defaults(run=_styles)
-    return parser
+    styles.set_defaults(run=commands.make_styles)
+
+
+def _add_description(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--title", help="of the model, for lists (default: its name)")
+    parser.add_argument("--licence", default="", help="under which you give the decoder (default: not stated)")
+    parser.add_argument("--newest", action="store_true", help="the newest decoder, not the best on held-out pairs")
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="even if it is worse than what is replaced, or than what the run began with",
+    )
 
 
 def _add_picture_folders(parser: argparse.ArgumentParser) -> None:
@@ -117,97 +184,16 @@ def _add_picture_folders(parser: argparse.ArgumentParser) -> None:
 def _add_source(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="NAME|FOLDER", help="a model")
-    source.add_argument("--run", type=Path, dest="folder", help="a run's newest checkpoint")
+    source.add_argument("--run", type=Path, dest="folder", help="a run's best decoder on held-out pairs, or newest one")
 
 
-def _boolean(text: str) -> bool:
-    if text.lower() not in {"yes", "no"}:
-        raise argparse.ArgumentTypeError("is yes or no")
-    return text.lower() == "yes"
-
-
-def _fit(options: argparse.Namespace) -> None:
-    config = FitConfig(**{field.name: getattr(options, field.name) for field in fields(FitConfig)})
-    if (options.sheet_content is None) != (options.sheet_style is None):
-        raise TrainerError("Sample sheets need both --sheet-content and --sheet-style.")
-    decoder = Decoder()
-    if options.model is None:
-        encoder = load_encoder(load_embedded_encoder())
-        initialize_decoder(decoder, seed=config.seed)
-    else:
-        weights = load_model(options.model)
-        encoder, decoder = load_encoder(weights.encoder), load_decoder(weights.decoder)
-        config = replace(config, reconstruction_steps=0)  # a trained decoder inverts the encoder already
-    samples = (options.sheet_content, options.sheet_style) if options.sheet_content is not None else None
-    folders = PictureFolders(options.content, options.style, samples)
-    steps = fit(encoder, decoder, config, folders, options.folder)
-    print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' writes the decoder.")
-
-
-def _sheet(options: argparse.Namespace) -> None:
-    contents, _ = load_pictures(options.content)
-    styles, _ = load_pictures(options.style)
-    with tqdm(total=len(contents), unit="content") as bar:
-        sheet = sample_sheet(
-            _network(options),
-            contents,
-            styles,
-            side=options.side,
-            progress=lambda done, _total: bar.update(done - bar.n),
-        )
-    sheet.save(options.output)
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    contents, _ = load_pictures(options.content)
-    styles, _ = load_pictures(options.style)
-    network = _network(options)
-    figures = evaluate(network, contents, styles, side=options.side, pairs=options.pairs)
-    print(f"{figures.pairs} pairs at {options.side}")
-    print(f"style loss        {figures.style:.3f}")
-    print(f"content distance  {figures.content:.3f}")
-    print(f"target distance   {figures.target:.3f}")
-    print(f"identity error    {figures.identity:.4f}  (alpha 0, MSE of RGB in 0..1)")
-
-
-def _export(options: argparse.Namespace) -> None:
-    checkpoint = _checkpoint(options.folder)
-    if options.public:
-        network = load_network(load_embedded_encoder(), checkpoint.decoder)
-        options.output.mkdir(parents=True, exist_ok=True)
-        torch.save(encoder_to_public(network.encoder), options.output / "vgg_normalised.pth")
-        torch.save(decoder_to_public(network.decoder), options.output / "decoder.pth")
-        print(f"{options.output}  vgg_normalised.pth and decoder.pth, {checkpoint.step} steps")
-        return
-    path = options.output / "decoder.safetensors"
-    digest = write_safetensors(path, export_state(checkpoint), metadata={"made_by": "adain-trainer export"})
-    print(f"{path}  {checkpoint.step} steps, sha256 {digest}")
-
-
-def _collect(options: argparse.Namespace) -> None:
-    for place, count in collect(options.output, options.downloads).items():
-        print(f"{options.output / place}: {count} pictures")
-
-
-def _styles(options: argparse.Namespace) -> None:
-    for path in build_styles(options.output, options.downloads):
-        print(f"{path}  {path.stat().st_size:,} bytes")
-
-
-def _network(options: argparse.Namespace) -> AdainNetwork:
-    if options.folder is not None:
-        return load_network(load_embedded_encoder(), _checkpoint(options.folder).decoder)
-    weights = load_model(options.model)
-    return load_network(weights.encoder, weights.decoder)
-
-
-def _checkpoint(folder: Path) -> Checkpoint:
-    checkpoint, note = load_checkpoint(folder)
-    if checkpoint is None:
-        raise TrainerError(f"There is no checkpoint in {folder}.")
-    if note:
-        print(note, file=sys.stderr)
-    return checkpoint
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="what to compute on (default: a graphics card when there is one)",
+    )
 
 
 if __name__ == "__main__":

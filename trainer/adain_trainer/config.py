@@ -1,57 +1,96 @@
-"""Everything that decides a training run, in one frozen record that is saved beside each checkpoint."""
+"""Everything that decides a training run, in one frozen record that is saved with the run."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from adain_trainer.errors import TrainerError
 
 
-def _option(default: Any, meaning: str) -> Any:
+def _option(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
     """A field of FitConfig; what it means is shown by adain-trainer fit --help."""
-    return field(default=default, metadata={"meaning": meaning})
+    return field(default=default, metadata={"meaning": meaning, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """A training run; the defaults are the recipe for two CPU cores. Each field says what it means."""
+    """A training run; the defaults are the preset "full", made for two CPU cores. Each field says what it means."""
 
     steps: int = _option(8000, "steps in all; a resumed run goes on to this number")
     reconstruction_steps: int = _option(300, "first steps, in which the decoder only learns to invert the encoder")
     warmup_steps: int = _option(100, "steps over which the rate rises, linearly")
     cooldown_steps: int = _option(1500, "last steps, over which the rate falls to zero, linearly")
     learning_rate: float = _option(4e-4, "Adam's rate between warm-up and cool-down")
-    batch: int = _option(8, "pictures a step")
+    batch: int = _option(8, "pictures at a time, of all processes together")
+    accumulate: int = _option(1, "batches whose gradients make one step: as one batch so many times as large")
     crop: int = _option(64, "side of the content crops, pixels, a multiple of 8")
     style_crop: int = _option(160, "side of the style crops, pixels, a multiple of 8")
     work_side: int = _option(512, "crops are taken at about the scale where a picture's shorter side has these pixels")
-    content_loss_weight: float = _option(1.0, "factor of the paper's content loss")
-    style_loss_weight: float = _option(10.0, "factor of the paper's style loss")
-    balanced: bool = _option(True, "divide each pair's style loss by its target's own magnitude")
-    identity_share: float = _option(
-        0.125, "share of a batch that keeps its own statistics, with a pixel loss (alpha 0)"
+    content_target: str = _option(
+        "adain",
+        "what the content loss compares with: the AdaIN output, or the content's features",
+        ("adain", "content"),
+    )
+    content_loss_weight: float = _option(1.0, "factor of the content loss")
+    style_loss: str = _option(
+        "balanced", "the paper's, or each pair's divided by its target's own magnitude", ("paper", "balanced")
+    )
+    style_loss_weight: float = _option(10.0, "factor of the style loss")
+    identity_share: float = _option(0.125, "share of the pictures that keep their own statistics (alpha 0)")
+    identity_loss: str = _option(
+        "pixel", "for these: contents' pixels, or pixels and features of contents and styles", ("pixel", "sanet")
     )
     pixel_loss_weight: float = _option(100.0, "factor of the pixel loss, in the first steps and the identity share")
+    identity_feature_loss_weight: float = _option(1.0, "factor of the features' part of the identity loss sanet")
     variation_loss_weight: float = _option(0.0, "factor of the total variation, which the paper does not have")
     grid_loss_weight: float = _option(10.0, "factor of the grid loss against texture on the lattice; not in the paper")
-    mixture_share: float = _option(0.25, "share of a batch whose style is a random mixture of two")
+    mixture_share: float = _option(0.25, "share of the pictures whose style is a random mixture of two")
+    generic_share: float = _option(
+        0.0, "share of the styles that come from the built-in ones, to keep a decoder general"
+    )
+    generic_content_share: float = _option(0.0, "share of the contents that come from the built-in styles' pictures")
+    style_augment_share: float = _option(0.7, "share of the style crops whose colours are changed")
+    content_augment_share: float = _option(0.0, "share of the content crops whose colours are changed")
     bank: int = _option(1024, "content crops, and as many styles, that are encoded at a time")
     bank_passes: int = _option(10, "how often a bank is gone through before the next one is encoded")
+    ema: float = _option(0.999, "decay of the running mean of the weights, which is what is exported; 0 for none")
+    precision: str = _option("fp32", "of the convolutions; losses are always in float32", ("fp32", "bf16", "fp16"))
     checkpoint_every: int = _option(250, "steps between checkpoints")
     sheet_every: int = _option(500, "steps between sample sheets")
+    watch_every: int = _option(1000, "steps between measurements on held-out pairs")
+    watch_pairs: int = _option(8, "held-out pairs in your styles, and as many in built-in ones, at most")
+    watch_side: int = _option(256, "pixels of a held-out picture's side")
     seed: int = _option(0, "decides crops, order and mixtures")
 
     def __post_init__(self) -> None:
         """Raises TrainerError: a value that no run can have."""
         if self.crop < 16 or self.crop % 8 or self.style_crop < 16 or self.style_crop % 8:
             raise TrainerError("Crops are multiples of 8 pixels, 16 at least.")
-        if not 1 <= self.batch <= self.bank:
-            raise TrainerError(f"A batch has at least 1 picture and at most as many as the bank ({self.bank}).")
-        if min(self.steps, self.bank_passes, self.checkpoint_every, self.sheet_every) < 1 or self.learning_rate <= 0:
+        if min(self.batch, self.accumulate) < 1 or self.pairs > self.bank:
+            raise TrainerError(f"A step has at least 1 picture and at most as many as the bank ({self.bank}).")
+        counts = (self.steps, self.bank_passes, self.checkpoint_every, self.sheet_every, self.watch_every)
+        if min(*counts, self.watch_pairs) < 1 or self.learning_rate <= 0:
             raise TrainerError("Steps, passes, intervals and the learning rate are above 0.")
-        if not 0 <= self.identity_share <= 0.5 or not 0 <= self.mixture_share <= 1:
-            raise TrainerError("The identity share is in 0..0.5 and the mixture share in 0..1.")
+        generic = (self.generic_share, self.generic_content_share)
+        shares = (self.mixture_share, *generic, self.style_augment_share, self.content_augment_share)
+        if not 0 <= self.identity_share <= 0.5 or not all(0 <= share <= 1 for share in shares):
+            raise TrainerError("The identity share is in 0..0.5 and the other shares in 0..1.")
+        if not 0 <= self.ema < 1:
+            raise TrainerError("The running mean's decay is in 0..1, below 1.")
+        if self.watch_side < 16:
+            raise TrainerError("Held-out pictures have at least 16 pixels a side.")
+        if self.identity_loss == "sanet" and self.style_crop < self.crop:
+            raise TrainerError("With the identity loss sanet, style crops are at least as large as content crops.")
+        for each in fields(self):
+            if each.metadata["choices"] and getattr(self, each.name) not in each.metadata["choices"]:
+                raise TrainerError(f"{each.name.replace('_', ' ')} is {' or '.join(each.metadata['choices'])}.")
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of content and style in one step, of all processes and batches together."""
+        return self.batch * self.accumulate
 
     def learning_rate_at(self, step: int) -> float:
         """The rate of a step, counted from 0: a trapezium, so that a run can be prolonged and cooled down later."""
@@ -62,3 +101,36 @@ class FitConfig:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FitConfig:
+        """From as_dict(), of this version or another: what is unknown here is left out. Raises TrainerError."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+PRESETS = {
+    "full": FitConfig(),
+    # Little and slowly, among generic styles and identity pairs: what the decoder can do already has to stay.
+    "finetune": FitConfig(
+        steps=600,
+        reconstruction_steps=0,
+        warmup_steps=50,
+        cooldown_steps=300,
+        learning_rate=1e-4,
+        batch=4,
+        crop=128,  # with 64 a good decoder takes on stripes
+        identity_share=0.25,
+        generic_share=0.5,
+        generic_content_share=0.25,
+        style_augment_share=0.3,
+        content_augment_share=0.3,
+        bank=128,
+        bank_passes=8,
+        ema=0.99,
+        checkpoint_every=100,
+        watch_every=100,
+        sheet_every=200,
+    ),
+}
+"""Recipes by name; a value given on the command line comes before the preset's."""

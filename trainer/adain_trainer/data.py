@@ -1,12 +1,10 @@
-"""Pictures from folders, cropped, augmented and encoded once into banks that a run goes through several times."""
+"""Crops of the pictures, augmented and encoded once into banks that a run goes through several times."""
 
 from __future__ import annotations
 
 import random
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,57 +15,12 @@ from torchvision.transforms import v2
 from adain_net.encoder import Encoder
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.config import FitConfig
-from adain_trainer.errors import TrainerError
+from adain_trainer.distributed import Group
 
-PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-STORED_SIDE = 768
-"""Pictures are held in memory no larger than this; crops are taken at work_side and below."""
-DEEP_MODES = ("I", "F")
-"""Pillow's modes of more than 8 bit a channel, which it would cut off instead of scaling: such pictures are skipped."""
 ENCODE_BATCH = 8
-
-
-def picture_paths(folders: Sequence[Path]) -> list[Path]:
-    """Every picture file below the folders, in a fixed order.
-
-    Raises:
-        TrainerError: A folder does not exist, or there is no picture in any of them.
-    """
-    paths = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise TrainerError(f"There is no folder {folder}.")
-        paths += sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
-    if not paths:
-        raise TrainerError(f"There is no picture in {', '.join(map(str, folders))}.")
-    return paths
-
-
-def load_pictures(folders: Sequence[Path]) -> tuple[list[Image.Image], list[Path]]:
-    """Open every picture of the folders as RGB, no larger than STORED_SIDE.
-
-    Returns:
-        The pictures, and the files that could not be read.
-    Raises:
-        TrainerError: No folder, or nothing readable in it.
-    """
-    pictures, unreadable = [], []
-    for path in picture_paths(folders):
-        try:
-            with warnings.catch_warnings(), Image.open(path) as opened:
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                if opened.mode.startswith(DEEP_MODES):
-                    raise ValueError("deeper than 8 bit")
-                opened.draft("RGB", (STORED_SIDE, STORED_SIDE))
-                picture = ImageOps.exif_transpose(opened).convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
-            unreadable.append(path)
-            continue
-        picture.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
-        pictures.append(picture)
-    if not pictures:
-        raise TrainerError(f"None of the pictures in {', '.join(map(str, folders))} can be read.")
-    return pictures, unreadable
+ZOOM = (0.8, 2.5)
+STYLE_LAYERS = (64, 128, 256, 512)
+"""Channels of relu1_1 to relu4_1."""
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
@@ -95,15 +48,16 @@ def random_crop(
     return ImageOps.mirror(crop) if rng.random() < 0.5 else crop
 
 
-def augment_style(crop: Tensor, rng: random.Random) -> Tensor:
-    """Change a style crop's colours: the decoder has to see far more palettes than there are paintings.
+def augment_colours(crop: Tensor, rng: random.Random, *, share: float) -> Tensor:
+    """Change a crop's colours: the decoder has to see far more palettes than there are paintings.
 
     Args:
         crop: (3, h, w) float, RGB in 0..1.
+        share: How often, in 0..1.
     Returns:
-        The same crop in 3 cases of 10; otherwise with hue, saturation, contrast, brightness or channels changed.
+        The same crop, or one with hue, saturation, contrast, brightness or channels changed.
     """
-    if rng.random() < 0.3:
+    if rng.random() >= share:
         return crop
     if rng.random() < 0.3:
         crop = crop[rng.sample(range(3), 3)]
@@ -118,46 +72,64 @@ def augment_style(crop: Tensor, rng: random.Random) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data; B pictures.
+    """A part of a step's data; B pairs of `total`.
 
     Attributes:
         pictures: (B, 3, crop, crop) float32, RGB in 0..1: the content.
         content_feat: (B, 512, crop/8, crop/8) float32: its relu4_1.
         styles: Statistics of relu1_1 to relu4_1, (B, channels) each.
-        identity: Number of pictures at the batch's start whose style is to be the content's own.
+        identity: (B,) bool: the pairs whose style is to be the content's own.
+        total, total_identity: Pairs of the whole step, and how many of them are identity pairs.
     """
 
     pictures: Tensor
     content_feat: Tensor
     styles: tuple[StyleStatistics, ...]
-    identity: int
+    identity: Tensor
+    total: int
+    total_identity: int
+
+
+@dataclass(frozen=True)
+class TrainingPictures:
+    """What crops are taken from: contents, styles, and generic pictures for both, of which there may be none."""
+
+    content: Sequence[Image.Image]
+    style: Sequence[Image.Image]
+    generic: Sequence[Image.Image] = ()
 
 
 class Banks:
     """Encoded content crops and style statistics, made anew every few passes.
 
-    What a step gets depends on the configuration and the step's number only, so a resumed run goes on exactly.
+    What a step gets depends on the configuration and the step's number only, so a resumed run goes on exactly, and a
+    step's pairs are the same however many processes share them. Each process encodes its share of a bank and gets the
+    others' rows by a sum: any process may need any row in the passes that follow, and encoding is what costs time.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        content: Sequence[Image.Image],
-        style: Sequence[Image.Image],
+        pictures: TrainingPictures,
         config: FitConfig,
+        group: Group,
         progress: Callable[[str, int, int], None],
     ) -> None:
         self._encoder = encoder
-        self._content = content
-        self._style = style
+        self._sources = pictures
         self._config = config
+        self._group = group
         self._progress = progress
         self._generation = -1
 
-    def batch(self, step: int) -> Batch:
-        """The data of a step, encoding a new bank when the step begins one."""
+    def parts(self, step: int) -> Iterator[Batch]:
+        """This process's parts of a step, one for each time that gradients are accumulated.
+
+        A new bank is encoded when the step begins one. A part takes its pairs from all over the step, so that identity
+        pairs, which come first, are in every part.
+        """
         config = self._config
-        per_pass = config.bank // config.batch
+        per_pass = config.bank // config.pairs
         generation = step // (per_pass * config.bank_passes)
         if generation != self._generation:
             self._encode(generation)
@@ -165,52 +137,113 @@ class Banks:
         order_rng = random.Random(f"{config.seed}/order/{step // per_pass}")
         contents = order_rng.sample(range(config.bank), config.bank)
         styles = order_rng.sample(range(config.bank), config.bank)
-        first = (step % per_pass) * config.batch
-        chosen = contents[first : first + config.batch]
+        first = (step % per_pass) * config.pairs
+        mix_rng = random.Random(f"{config.seed}/mix/{step}")
+        others = [mix_rng.randrange(config.bank) for _ in range(config.pairs)]
+        mixed = [mix_rng.random() if mix_rng.random() < config.mixture_share else 0.0 for _ in range(config.pairs)]
+        for part in range(config.accumulate):
+            chosen = range(
+                part + self._group.rank * config.accumulate, config.pairs, config.accumulate * self._group.size
+            )
+            yield self._batch(
+                step,
+                positions=list(chosen),
+                contents=[contents[first + each] for each in chosen],
+                styles=[styles[first + each] for each in chosen],
+                others=[others[each] for each in chosen],
+                mixed=torch.tensor([mixed[each] for each in chosen]),
+            )
+
+    def _batch(
+        self,
+        step: int,
+        *,
+        positions: list[int],
+        contents: list[int],
+        styles: list[int],
+        others: list[int],
+        mixed: Tensor,
+    ) -> Batch:
+        config, device = self._config, self._group.device
+        total_identity = round(config.identity_share * config.pairs)
+        pictures, feats = self._pictures[contents], self._feats[contents].to(device).float()
+        # Every other identity pair is a style picture, which changes from step to step where there is one pair only.
+        own_styles = [
+            row
+            for row, position in enumerate(positions)
+            if config.identity_loss == "sanet" and position < total_identity and (position + step) % 2
+        ]
+        if own_styles:
+            pictures[own_styles] = self._style_pictures[[styles[row] for row in own_styles]]
+            with torch.no_grad():
+                feats[own_styles] = self._encoder(pictures[own_styles].to(device).float() / 255)
+        mixtures = []
+        for layer in self._statistics:
+            mean = torch.lerp(layer.mean[styles], layer.mean[others], mixed[:, None])
+            std = torch.lerp(layer.std[styles], layer.std[others], mixed[:, None])
+            mixtures.append(StyleStatistics(mean.to(device), std.to(device)))
         return Batch(
-            pictures=self._pictures[chosen].float() / 255,
-            content_feat=self._feats[chosen].float(),
-            styles=self._mixtures(styles[first : first + config.batch], random.Random(f"{config.seed}/mix/{step}")),
-            identity=round(config.identity_share * config.batch),
+            pictures=pictures.to(device).float() / 255,
+            content_feat=feats,
+            styles=tuple(mixtures),
+            identity=torch.tensor([position < total_identity for position in positions], device=device),
+            total=config.pairs,
+            total_identity=total_identity,
         )
 
-    def _mixtures(self, chosen: list[int], rng: random.Random) -> tuple[StyleStatistics, ...]:
-        others = [rng.randrange(self._config.bank) for _ in chosen]
-        shares = torch.tensor([rng.random() if rng.random() < self._config.mixture_share else 0.0 for _ in chosen])
-        mixed = []
-        for layer in self._statistics:
-            mean = torch.lerp(layer.mean[chosen], layer.mean[others], shares[:, None])
-            std = torch.lerp(layer.std[chosen], layer.std[others], shares[:, None])
-            mixed.append(StyleStatistics(mean, std))
-        return tuple(mixed)
-
-    @torch.inference_mode()
+    @torch.no_grad()
     def _encode(self, generation: int) -> None:
-        config = self._config
-        rng = random.Random(f"{config.seed}/bank/{generation}")
-        pictures, feats = [], []
-        for crops in self._crops("content crops", self._content, config.crop, (0.8, 2.5), rng):
-            pictures.append((crops * 255).round().to(torch.uint8))
-            feats.append(self._encoder(crops).half())
-        statistics = []
-        for crops in self._crops("styles", self._style, config.style_crop, (0.8, 2.5), rng):
-            augmented = torch.stack([augment_style(crop, rng) for crop in crops])
-            statistics.append([channel_statistics(feat) for feat in self._encoder.features(augmented)])
-        self._pictures, self._feats = torch.cat(pictures), torch.cat(feats)
+        """Fill the rows of this process, on the CPU, and add up: the other rows are zeros here."""
+        config, crop, sources = self._config, self._config.crop, self._sources
+        self._pictures = torch.zeros(config.bank, 3, crop, crop, dtype=torch.uint8)
+        self._style_pictures = torch.zeros_like(self._pictures[: config.bank if config.identity_loss == "sanet" else 0])
+        self._feats = torch.zeros(config.bank, 512, crop // 8, crop // 8, dtype=torch.float16)
         self._statistics = [
-            StyleStatistics(torch.cat([s.mean for s in layer]), torch.cat([s.std for s in layer]))
-            for layer in zip(*statistics, strict=True)
+            StyleStatistics(torch.zeros(config.bank, channels), torch.zeros(config.bank, channels))
+            for channels in STYLE_LAYERS
         ]
-
-    def _crops(
-        self, what: str, pictures: Sequence[Image.Image], side: int, zoom: tuple[float, float], rng: random.Random
-    ) -> Iterator[Tensor]:
-        total = self._config.bank
-        for first in range(0, total, ENCODE_BATCH):
-            count = min(ENCODE_BATCH, total - first)
+        for rows, rng in self._rows("content crops", generation):
             crops = [
-                to_tensor(random_crop(rng.choice(pictures), side, work_side=self._config.work_side, zoom=zoom, rng=rng))
-                for _ in range(count)
+                self._crop(self._source(sources.content, config.generic_content_share, rng), crop, rng) for _ in rows
             ]
-            self._progress(what, first + count, total)
-            yield torch.stack(crops)
+            pictures = torch.stack([augment_colours(each, rng, share=config.content_augment_share) for each in crops])
+            self._pictures[rows.start : rows.stop] = (pictures * 255).round().to(torch.uint8)
+            self._feats[rows.start : rows.stop] = self._encoder(pictures.to(self._group.device)).half().cpu()
+        for rows, rng in self._rows("styles", generation):
+            crops = [
+                self._crop(self._source(sources.style, config.generic_share, rng), config.style_crop, rng) for _ in rows
+            ]
+            pictures = torch.stack([augment_colours(each, rng, share=config.style_augment_share) for each in crops])
+            if len(self._style_pictures):
+                corners = pictures[:, :, :crop, :crop]
+                self._style_pictures[rows.start : rows.stop] = (corners * 255).round().to(torch.uint8)
+            feats = self._encoder.features(pictures.to(self._group.device))
+            for layer, feat in zip(self._statistics, feats, strict=True):
+                statistics = channel_statistics(feat)
+                layer.mean[rows.start : rows.stop] = statistics.mean.cpu()
+                layer.std[rows.start : rows.stop] = statistics.std.cpu()
+        for tensor in (self._pictures, self._style_pictures, self._feats):
+            self._group.add_up(tensor)
+        for layer in self._statistics:
+            self._group.add_up(layer.mean)
+            self._group.add_up(layer.std)
+
+    def _rows(self, what: str, generation: int) -> Iterator[tuple[range, random.Random]]:
+        """The rows of a bank that this process fills, a few at a time, each time with random numbers of their own.
+
+        All processes come to `progress` equally often, so that they can agree there to stop.
+        """
+        total, size = self._config.bank, self._group.size
+        for first in range(0, total, ENCODE_BATCH * size):
+            self._progress(what, first, total)
+            start = first + ENCODE_BATCH * self._group.rank
+            if start < total:
+                rng = random.Random(f"{self._config.seed}/bank/{generation}/{what}/{start}")
+                yield range(start, min(start + ENCODE_BATCH, total)), rng
+
+    def _source(self, own: Sequence[Image.Image], generic_share: float, rng: random.Random) -> Image.Image:
+        generic = self._sources.generic if rng.random() < generic_share else ()
+        return rng.choice(generic or own)
+
+    def _crop(self, picture: Image.Image, side: int, rng: random.Random) -> Tensor:
+        return to_tensor(random_crop(picture, side, work_side=self._config.work_side, zoom=ZOOM, rng=rng))

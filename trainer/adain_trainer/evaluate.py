@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from itertools import groupby
 
 import torch
 from PIL import Image
-from tqdm import tqdm
 
+from adain_net.encoder import Encoder
 from adain_net.network import AdainNetwork
 from adain_net.statistics import channel_statistics
 from adain_net.transform import adain_transform
@@ -34,40 +36,88 @@ class Figures:
     target: float
     identity: float
 
+    @property
+    def score(self) -> float:
+        """One number to compare decoders by, the smaller the better: style and content, which pull apart."""
+        return self.style + self.content
 
-@torch.inference_mode()
+    def texts(self) -> list[str]:
+        """Each of them as people read it, in the fields' order."""
+        values = (getattr(self, each.name) for each in fields(self))
+        return [str(value) if isinstance(value, int) else f"{value:.3f}" for value in values]
+
+    def joined(self, other: Figures) -> Figures:
+        """The means over the pairs of both."""
+        pairs = self.pairs + other.pairs
+
+        def mean(name: str) -> float:
+            return float(self.pairs * getattr(self, name) + other.pairs * getattr(other, name)) / pairs
+
+        return Figures(pairs, mean("style"), mean("content"), mean("target"), mean("identity"))
+
+
+@torch.no_grad()
 def evaluate(
-    network: AdainNetwork, contents: Sequence[Image.Image], styles: Sequence[Image.Image], *, side: int, pairs: int
+    network: AdainNetwork,
+    contents: Sequence[Image.Image],
+    styles: Sequence[Image.Image],
+    *,
+    side: int,
+    pairs: int,
+    judge: Encoder | None = None,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Figures:
-    """Measure a network on pairs, at most `pairs` of them: each content with styles in turn, spread evenly."""
-    chosen = pair_indices(len(contents), len(styles), pairs)
-    style_feats = {}
+    """Measure a network on pairs, at most `pairs` of them: each content with styles in turn, spread evenly.
+
+    Args:
+        network: On any device; it is computed there.
+        side: Pixels of each picture, at least 16.
+        judge: The encoder whose features are compared, so that networks with different encoders can be; None for the
+            network's own.
+        progress: Called with pairs done and pairs in all.
+    """
+    device = next(network.parameters()).device
+    judge = judge or network.encoder
+    chosen = sorted(pair_indices(len(contents), len(styles), pairs))
+    statistics, wanted = {}, {}
+    for index in sorted({style for _, style in chosen}):
+        picture = to_tensor(square(styles[index], side))[None].to(device)
+        statistics[index] = network.style_statistics(picture)
+        wanted[index] = [channel_statistics(feat) for feat in judge.features(picture)]
     sums = torch.zeros(4, dtype=torch.float64)
-    for content_index, style_index in tqdm(chosen, unit="pair"):
-        content = to_tensor(square(contents[content_index], side))[None]
-        if style_index not in style_feats:
-            style_picture = to_tensor(square(styles[style_index], side))[None]
-            style_feats[style_index] = [channel_statistics(f) for f in network.encoder.features(style_picture)]
-        style = style_feats[style_index]
+    done = 0
+    for content_index, group in groupby(chosen, key=lambda pair: pair[0]):
+        content = to_tensor(square(contents[content_index], side))[None].to(device)
         content_feat = network.encode(content)
-        target_feat = adain_transform(channel_statistics(content_feat), style[-1]).apply(content_feat)
-        result = network.decoder(target_feat)[:, :, :side, :side].clamp(0, 1)
-        feats = network.encoder.features(result)
+        judged_feat = judge(content)
+        own = channel_statistics(content_feat)
         identity = network.decoder(content_feat)[:, :, :side, :side].clamp(0, 1)
-        sums += torch.tensor(
-            [
-                style_loss([channel_statistics(f) for f in feats], style, balanced=False).item(),
-                content_loss(feats.relu4_1, content_feat).item(),
-                content_loss(feats.relu4_1, target_feat).item(),
-                (identity - content).square().mean().item(),
-            ],
-            dtype=torch.float64,
-        )
-    means = (sums / len(chosen)).tolist()
-    return Figures(len(chosen), *means)
+        error = (identity - content).square().mean().item()
+        for _, style_index in group:
+            style = wanted[style_index]
+            target_feat = adain_transform(own, statistics[style_index]).apply(content_feat)
+            result = network.decoder(target_feat)[:, :, :side, :side].clamp(0, 1)
+            feats = judge.features(result)
+            wanted_feat = adain_transform(channel_statistics(judged_feat), style[-1]).apply(judged_feat)
+            sums += torch.tensor(
+                [
+                    style_loss([channel_statistics(f) for f in feats], style, balanced=False).item(),
+                    content_loss(feats.relu4_1, judged_feat).item(),
+                    content_loss(feats.relu4_1, wanted_feat).item(),
+                    error,
+                ],
+                dtype=torch.float64,
+            )
+            done += 1
+            progress(done, len(chosen))
+    return Figures(
+        len(chosen), *(value if math.isfinite(value) else math.inf for value in (sums / len(chosen)).tolist())
+    )
 
 
 def pair_indices(contents: int, styles: int, pairs: int) -> list[tuple[int, int]]:
     """(content, style) index pairs: every content in turn, each time with another style, until there are enough."""
-    every = [(index % contents, (index + index // contents) % styles) for index in range(contents * styles)]
-    return list(dict.fromkeys(every))[:pairs]
+    # From one round to the next the styles move on; by a step that leaves none out.
+    step = contents + 1 if math.gcd(contents + 1, styles) == 1 else 1
+    every = [(content, (content + step * turn) % styles) for turn in range(styles) for content in range(contents)]
+    return every[:pairs]

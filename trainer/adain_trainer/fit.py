@@ -1,98 +1,49 @@
-"""The training loop."""
+"""A training run: from folders of pictures to a run's folder with checkpoints, tables, sheets and a report."""
 
 from __future__ import annotations
 
-import csv
-import json
-import signal
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import FrameType
 
 import torch
 from filelock import FileLock, Timeout
-from torch import Tensor, nn
+from PIL import Image
 from tqdm import tqdm
 
 from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder
+from adain_net.layout import load_decoder, load_encoder
 from adain_net.network import AdainNetwork
-from adain_net.statistics import StyleStatistics, channel_statistics
-from adain_net.transform import adain_transform
-from adain_trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from adain_trainer.board import MISSING, Board
+from adain_trainer.checkpoint import load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
-from adain_trainer.data import Banks, Batch, load_pictures
+from adain_trainer.data import Banks, TrainingPictures
+from adain_trainer.distributed import Group
 from adain_trainer.errors import TrainerError
-from adain_trainer.losses import content_loss, grid_loss, style_loss, total_variation
+from adain_trainer.evaluate import Figures
+from adain_trainer.heldout import HeldOut, choose_held_out, generic_pictures, read_held_out, split, write_held_out
+from adain_trainer.load import SMALLEST_SIDE, load_pictures
+from adain_trainer.objective import Losses
+from adain_trainer.report import write_report
+from adain_trainer.run_folder import (
+    FIGURES,
+    GROUPS,
+    LOSSES,
+    Best,
+    CsvLog,
+    RunRecord,
+    Start,
+    read_best,
+    read_figures,
+    read_record,
+    remove_temporaries,
+)
 from adain_trainer.sheets import sample_sheet
+from adain_trainer.signals import StopOnSignal
+from adain_trainer.training import Trainer, initialize_decoder
 
 SHEET_SIDE = 256
-
-
-def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
-    """Random weights that keep activations' size from layer to layer, and a mid-grey picture at first.
-
-    Source:
-        He et al., ICCV 2015, eq. 10.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for layer in decoder.children():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(_bias(layer))
-    nn.init.normal_(decoder.conv1_1.weight, std=0.01, generator=generator)
-    nn.init.constant_(_bias(decoder.conv1_1), 0.5)
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias
-
-
-@dataclass(frozen=True)
-class Losses:
-    """Means over a batch; a part that does not apply is 0."""
-
-    content: Tensor
-    style: Tensor
-    pixel: Tensor
-    variation: Tensor
-    grid: Tensor
-
-    def total(self, config: FitConfig) -> Tensor:
-        """The sum that is minimised."""
-        return (
-            config.content_loss_weight * self.content
-            + config.style_loss_weight * self.style
-            + config.pixel_loss_weight * self.pixel
-            + config.variation_loss_weight * self.variation
-            + config.grid_loss_weight * self.grid
-        )
-
-
-def reconstruction_losses(decoder: Decoder, batch: Batch) -> Losses:
-    """The decoder against the pictures themselves."""
-    zero = torch.zeros(())
-    return Losses(zero, zero, (decoder(batch.content_feat) - batch.pictures).square().mean(), zero, zero)
-
-
-def stylization_losses(encoder: Encoder, decoder: Decoder, batch: Batch, *, balanced: bool) -> Losses:
-    """The paper's losses; the first pictures of the batch keep their own statistics and have a pixel loss besides."""
-    content_feat, own = batch.content_feat, batch.identity
-    transform = adain_transform(channel_statistics(content_feat), batch.styles[-1])
-    target_feat = torch.cat([content_feat[:own], transform.apply(content_feat)[own:]])
-    result = decoder(target_feat)
-    feats = encoder.features(result)
-    style = style_loss(
-        [channel_statistics(feat[own:]) for feat in feats],
-        [StyleStatistics(layer.mean[own:], layer.std[own:]) for layer in batch.styles],
-        balanced=balanced,
-    )
-    pixel = (result[:own] - batch.pictures[:own]).square().mean() if own else result.new_zeros(())
-    variation = total_variation(result[own:]).mean()
-    content = content_loss(feats.relu4_1, target_feat).mean()
-    return Losses(content, style.mean(), pixel, variation, grid_loss(result).mean())
 
 
 @dataclass(frozen=True)
@@ -101,7 +52,7 @@ class PictureFolders:
 
     Attributes:
         content, style: Folders that are trained on, at least one each.
-        samples: Contents and styles of the sample sheets; None for no sheets.
+        samples: Contents and styles of the sample sheets; None for the run's held-out pictures.
     """
 
     content: Sequence[Path]
@@ -109,136 +60,200 @@ class PictureFolders:
     samples: tuple[Path, Path] | None = None
 
 
-def fit(encoder: Encoder, decoder: Decoder, config: FitConfig, folders: PictureFolders, run: Path) -> int:
+def fit(
+    start: Start, config: FitConfig, folders: PictureFolders, run: Path, group: Group, *, tensorboard: bool = False
+) -> int:
     """Train a decoder, going on from the run's newest checkpoint when it has one.
 
     Args:
-        encoder: Stays as it is.
-        decoder: Trained in place; its weights are where a run without a checkpoint starts.
-        run: The run's folder: checkpoints, configuration, losses.csv, sheets.
+        start: What a run without a checkpoint begins with; for one that goes on, what it began with.
+        run: The run's folder; run_folder.py says what is in it.
+        group: The processes that share the work, each of which calls this; all see the same files.
+        tensorboard: Also write for TensorBoard.
     Returns:
         The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save.
     Raises:
         TrainerError: No pictures, a damaged or foreign checkpoint, another trainer in the folder, or a checkpoint that
             cannot be written.
-        OSError: The folder or the log cannot be written.
+        WeightsError, LayoutError: What the run begins with is damaged or no AdaIN network.
+        OSError: The folder or a table cannot be written.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    if config.pairs < group.size * config.accumulate:
+        raise TrainerError(f"A batch of {config.batch} is too small for {group.size} processes; give each a picture.")
+    if group.first:
+        run.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(run / "run.lock", timeout=0):
-            return _fit(encoder, decoder, config, folders, run)
+        with FileLock(run / "run.lock", timeout=0) if group.first else nullcontext():
+            return _Run(start, config, folders, run, group, tensorboard).train()
     except Timeout:
         raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
-
-
-def _fit(encoder: Encoder, decoder: Decoder, config: FitConfig, folders: PictureFolders, run: Path) -> int:
-    contents, unreadable = load_pictures(folders.content)
-    styles, also_unreadable = load_pictures(folders.style)
-    if skipped := unreadable + also_unreadable:
-        tqdm.write(f"{len(skipped)} pictures cannot be read and are left out, the first is {skipped[0]}.")
-    tqdm.write(f"{len(contents)} content and {len(styles)} style pictures.")
-    encoder.requires_grad_(False)
-    optimizer = torch.optim.Adam(decoder.parameters(), lr=config.learning_rate)
-    start = _resume(run, decoder, optimizer)
-    (run / "config.json").write_text(json.dumps(config.as_dict(), indent=2) + "\n")
-    samples = [load_pictures([folder])[0] for folder in folders.samples or ()]
-    with _StopOnSignal() as stop, tqdm(total=config.steps, initial=start, unit="step") as bar:
-
-        def show_encoding(what: str, done: int, total: int) -> None:
-            bar.set_postfix_str(f"{what} {done}/{total}")
-            if stop.requested:
-                raise _StoppedError
-
-        banks = Banks(encoder, contents, styles, config, show_encoding)
-        step = start
-        while step < config.steps and not stop.requested:
-            try:
-                batch = banks.batch(step)
-            except _StoppedError:
-                break
-            losses = _step(encoder, decoder, optimizer, batch, config, step)
-            _log(run / "losses.csv", step, config, losses)
-            bar.set_postfix_str(f"content {losses.content:.3f} style {losses.style:.3f} pixel {losses.pixel:.4f}")
-            bar.update()
-            step += 1
-            if step % config.checkpoint_every == 0:
-                _save(run, step, decoder, optimizer, config)
-            if samples and step % config.sheet_every == 0:
-                sheet = sample_sheet(AdainNetwork(encoder, decoder), samples[0], samples[1], side=SHEET_SIDE)
-                sheet.save(run / f"sheet-{step:06d}.jpg", quality=90)
-    _save(run, step, decoder, optimizer, config)
-    return step
-
-
-def _step(
-    encoder: Encoder, decoder: Decoder, optimizer: torch.optim.Adam, batch: Batch, config: FitConfig, step: int
-) -> Losses:
-    if step < config.reconstruction_steps:
-        losses = reconstruction_losses(decoder, batch)
-    else:
-        losses = stylization_losses(encoder, decoder, batch, balanced=config.balanced)
-    total = losses.total(config)
-    if not bool(torch.isfinite(total)):
-        raise TrainerError(
-            f"The loss of step {step} is not finite; go on from the last checkpoint with a smaller rate."
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate_at(step)
-    optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]  # torch annotates only its argument
-    optimizer.step()
-    return Losses(*(getattr(losses, field.name).detach() for field in fields(Losses)))
-
-
-def _resume(run: Path, decoder: Decoder, optimizer: torch.optim.Adam) -> int:
-    checkpoint, note = load_checkpoint(run)
-    if note:
-        tqdm.write(note)
-    if checkpoint is None:
-        return 0
-    try:
-        decoder.load_state_dict(checkpoint.decoder)
-        optimizer.load_state_dict(checkpoint.optimizer)
-    except (RuntimeError, ValueError):
-        raise TrainerError(f"The checkpoint in {run} is of another network; choose another folder.") from None
-    tqdm.write(f"Going on from step {checkpoint.step}.")
-    return checkpoint.step
-
-
-def _save(run: Path, step: int, decoder: Decoder, optimizer: torch.optim.Adam, config: FitConfig) -> None:
-    save_checkpoint(run, Checkpoint(step, decoder.state_dict(), optimizer.state_dict(), config.as_dict()))
-
-
-def _log(path: Path, step: int, config: FitConfig, losses: Losses) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(["step", "learning_rate", *(f"{field.name}_loss" for field in fields(Losses))])
-        values = [f"{float(getattr(losses, field.name)):.5f}" for field in fields(Losses)]
-        writer.writerow([step, f"{config.learning_rate_at(step):.3g}", *values])
 
 
 class _StoppedError(Exception):
     """Ends the encoding of a bank early; what was encoded is made again on resume."""
 
 
-class _StopOnSignal:
-    """Turns SIGTERM and Ctrl-C into a request to stop after the step; a second Ctrl-C ends at once."""
+class _Run:
+    """A run from its start or last checkpoint to its end or the next stop. Only the group's first process writes."""
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(
+        self, start: Start, config: FitConfig, folders: PictureFolders, run: Path, group: Group, tensorboard: bool
+    ) -> None:
+        self._config = config
+        self._folder = run
+        self._group = group
+        if group.first:
+            remove_temporaries(run)
+        training, self._held_out = self._load_pictures(start, folders)
+        self._training = training
+        encoder = load_encoder(start.encoder).to(group.device)
+        decoder = Decoder()
+        if start.decoder is None:
+            initialize_decoder(decoder, seed=config.seed)
+        else:
+            decoder = load_decoder(start.decoder)
+        if group.device.type == "cuda":
+            encoder = encoder.to(memory_format=torch.channels_last)
+            decoder = decoder.to(memory_format=torch.channels_last)
+        self._encoder = encoder
+        self._trainer = Trainer(encoder, decoder.to(group.device), config, group)
+        self._resume()
+        self._losses = CsvLog(run / LOSSES, ["learning_rate", *(f"{field.name}_loss" for field in fields(Losses))])
+        self._figures = CsvLog(run / FIGURES, ["pictures", *(field.name for field in fields(Figures))])
+        self._samples = self._load_samples(folders.samples) if group.first else None
+        self._board = self._open_board() if tensorboard and group.first else Board()
 
-    def __enter__(self) -> _StopOnSignal:
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
+    def train(self) -> int:
+        """Go on to the last step, or until the user stops the run. Raises as fit()."""
+        config, trainer, group = self._config, self._trainer, self._group
+        if group.first:
+            self._losses.cut(trainer.step - 1)  # a row has the number of steps before it
+            self._figures.cut(trainer.step)
+        done = trainer.step >= config.steps
+        with (
+            StopOnSignal(alone=group.size == 1) as stop,
+            tqdm(total=config.steps, initial=trainer.step, unit="step", disable=not group.first) as bar,
+        ):
 
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+            def show_encoding(what: str, done: int, total: int) -> None:
+                bar.set_postfix_str(f"{what} {done}/{total}")
+                if group.any(stop.requested):
+                    raise _StoppedError
 
-    def _request(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        tqdm.write("Stopping after this step.")
+            banks = Banks(self._encoder, self._training, config, group, show_encoding)
+            if group.first and 0 not in read_figures(self._folder) and trainer.step == 0:
+                bar.set_postfix_str("measuring held-out pairs")
+                self._measure()
+            while trainer.step < config.steps and not group.any(stop.requested):
+                try:
+                    losses = trainer.train(banks.parts(trainer.step))
+                except _StoppedError:
+                    break
+                bar.set_postfix_str(
+                    f"content {losses.content:.3f} style {losses.style:.3f} pixel {losses.pixel:.4f}", refresh=False
+                )
+                bar.update()
+                if group.first:
+                    self._after_step(losses)
+        if group.first:
+            self._save()
+            self._board.close()
+            if trainer.step >= config.steps and not done:
+                tqdm.write(f"The report is {write_report(self._folder, device=group.device)}.")
+        return trainer.step
+
+    def _after_step(self, losses: Losses) -> None:
+        config, step = self._config, self._trainer.step
+        rate = config.learning_rate_at(step - 1)
+        values = {field.name: float(getattr(losses, field.name)) for field in fields(Losses)}
+        self._losses.append(step - 1, f"{rate:.3g}", *(f"{value:.6g}" for value in values.values()))
+        self._board.scalars(step, {"learning rate": rate, **{f"loss/{name}": value for name, value in values.items()}})
+        if step % config.watch_every == 0 or step == config.steps:
+            self._measure()
+        if step % config.checkpoint_every == 0:
+            self._save()
+        if step % config.sheet_every == 0:
+            self._paint_sheet()
+
+    def _measure(self) -> None:
+        """Figures on held-out pairs; the running mean is kept when it is the best one so far."""
+        trainer, config = self._trainer, self._config
+        network = AdainNetwork(self._encoder, trainer.averaged)
+        both = self._held_out.measure(network, side=config.watch_side, pairs=config.watch_pairs)
+        for name, figures in zip(GROUPS, both, strict=True):
+            numbers = {field.name: getattr(figures, field.name) for field in fields(Figures) if field.name != "pairs"}
+            self._figures.append(trainer.step, name, figures.pairs, *(f"{value:.5f}" for value in numbers.values()))
+            self._board.scalars(trainer.step, {f"{name}/{key}": value for key, value in numbers.items()})
+        mine, generic = both
+        tqdm.write(
+            f"Step {trainer.step}, held out: style {mine.style:.3f} and content {mine.content:.3f} in your styles, "
+            f"{generic.style:.3f} and {generic.content:.3f} in built-in ones."
+        )
+        if trainer.step:
+            now = Best(trainer.step, trainer.averaged.state_dict(), mine, generic)
+            before = read_best(self._folder)
+            if before is None or now.score < before.score:
+                now.write(self._folder)
+
+    def _paint_sheet(self) -> None:
+        contents, styles = self._samples or (self._held_out.content[:3], self._held_out.style[:4])
+        network = AdainNetwork(self._encoder, self._trainer.averaged)
+        sheet = sample_sheet(network, contents, styles, side=SHEET_SIDE)
+        sheet.save(self._folder / f"sheet-{self._trainer.step:06d}.jpg", quality=90)
+        self._board.sheet(self._trainer.step, sheet)
+
+    def _save(self) -> None:
+        save_checkpoint(self._folder, self._trainer.checkpoint())
+
+    def _load_pictures(self, start: Start, folders: PictureFolders) -> tuple[TrainingPictures, HeldOut]:
+        config, group = self._config, self._group
+        smallest = max(SMALLEST_SIDE, config.crop // 8)
+        contents, styles = (load_pictures(each, smallest=smallest) for each in (folders.content, folders.style))
+        generic = generic_pictures()
+        record = read_record(self._folder)
+        held_out = choose_held_out(contents, styles) if record is None else set(record.held_out)
+        training, watched = split(contents, styles, generic, held_out)
+        if group.first:
+            if group.size > 1:
+                tqdm.write(f"{group.size} processes share the work.")
+            left_out = {}
+            for kind, found in (("content", contents), ("style", styles)):
+                tqdm.write(found.summary(kind))
+                left_out[kind] = {reason: len(paths) for reason, paths in found.left_out.items()}
+            counts = {
+                "content": len(training.content),
+                "style": len(training.style),
+                "generic": len(training.generic) if config.generic_share or config.generic_content_share else 0,
+                **{f"held-out {role}": len(getattr(watched, role)) for role in ("content", "style", "generic")},
+            }
+            if record is None:
+                start.write(self._folder)
+                write_held_out(self._folder, watched, side=config.watch_side)
+            # Comes last: what it tells of is there then.
+            record = RunRecord(config, start.model, start.encoder_digest, counts, left_out, sorted(held_out))
+            record.write(self._folder)
+            watched = read_held_out(self._folder)
+        return training, watched
+
+    def _load_samples(self, samples: tuple[Path, Path] | None) -> tuple[list[Image.Image], list[Image.Image]] | None:
+        if samples is None:
+            return None
+        contents, styles = (load_pictures([folder]).pictures for folder in samples)
+        return contents, styles
+
+    def _resume(self) -> None:
+        checkpoint, note = self._group.from_first(load_checkpoint(self._folder) if self._group.first else None)
+        if note and self._group.first:
+            tqdm.write(note)
+        if checkpoint is None:
+            return
+        self._trainer.load(checkpoint)
+        if self._group.first:
+            tqdm.write(f"Going on from step {checkpoint.step}.")
+
+    def _open_board(self) -> Board:
+        try:
+            return Board.open(self._folder, self._trainer.step)
+        except ImportError:
+            tqdm.write(MISSING)
+            return Board()

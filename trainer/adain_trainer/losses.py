@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from adain_net.statistics import StyleStatistics
@@ -14,11 +15,13 @@ def content_loss(feat: Tensor, target_feat: Tensor) -> Tensor:
 
     Args:
         feat: relu4_1 of the result, (N, C, h, w).
-        target_feat: What the decoder was given, same shape.
+        target_feat: What the decoder was given, or the content's features; same shape.
     Returns:
         (N,).
     Source:
-        Huang and Belongie, ICCV 2017, eq. 12 (squared, as in the authors' code).
+        Huang and Belongie, ICCV 2017, eq. 12 (squared, as in the authors' code), whose target is the AdaIN output. With
+        the content's own features as the target, as in Gatys, Ecker and Bethge, CVPR 2016, eq. 1, more of the content
+        stays.
     """
     return (feat - target_feat).square().flatten(1).mean(dim=1)
 
@@ -33,7 +36,8 @@ def style_loss(result: Sequence[StyleStatistics], style: Sequence[StyleStatistic
     Returns:
         (N,).
     Source:
-        Huang and Belongie, ICCV 2017, eq. 13; the balance after Cheng et al., CVPR 2021, with a simpler denominator.
+        Huang and Belongie, ICCV 2017, eq. 13; the balance after Cheng et al., CVPR 2021 (style-aware normalized loss),
+        who divide by the magnitudes of target and result together; here it is the target's alone, a constant.
     """
     total = result[0].mean.new_zeros(result[0].mean.shape[0])
     for got, wanted in zip(result, style, strict=True):
@@ -43,6 +47,20 @@ def style_loss(result: Sequence[StyleStatistics], style: Sequence[StyleStatistic
             distance = distance / (magnitude + BALANCE_FLOOR)
         total = total + distance
     return total
+
+
+def identity_feature_loss(feats: Sequence[Tensor], picture_feats: Sequence[Tensor]) -> Tensor:
+    """Mean squared distance of a picture's features before and after encoder and decoder, summed over the layers.
+
+    Args:
+        feats: relu1_1 to relu4_1 of what was decoded, (N, C, h, w) each.
+        picture_feats: Of the picture itself, same shapes.
+    Returns:
+        (N,).
+    Source:
+        Park and Lee, CVPR 2019 (SANet), eq. 9, second part; the first part is the squared distance of the pixels.
+    """
+    return torch.stack([content_loss(a, b) for a, b in zip(feats, picture_feats, strict=True)]).sum(dim=0)
 
 
 def total_variation(picture: Tensor) -> Tensor:

@@ -104,6 +104,7 @@ def _place(name: str) -> str | None:
 def fetch_packages(downloads: Path) -> None:
     """Fetch and unpack the packages; what is there already is not fetched again. Raises TrainerError."""
     downloads.mkdir(parents=True, exist_ok=True)
+    downloads = downloads.resolve()  # the commands run in there, and are told paths
     # A helper file is a package's own archive; a second run finds it by the package's name.
     missing = [name for name in DEBIAN_PACKAGES if not list(downloads.glob(f"{name}_*.deb"))]
     if missing:

@@ -22,7 +22,7 @@ def square(picture: Image.Image, side: int) -> Image.Image:
     return ImageOps.fit(picture.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_sheet(
     network: AdainNetwork,
     contents: Sequence[Image.Image],
@@ -37,18 +37,55 @@ def sample_sheet(
         side: Of each picture, pixels.
         progress: Called with pictures done and pictures in all.
     """
+    device = next(network.parameters()).device
     sheet = Image.new("RGB", ((len(styles) + 2) * side, (len(contents) + 1) * side), "white")
     statistics = []
     for column, picture in enumerate(styles):
         cropped = square(picture, side)
         sheet.paste(cropped, ((column + 2) * side, 0))
-        statistics.append(network.style_statistics(to_tensor(cropped)[None]))
+        statistics.append(network.style_statistics(to_tensor(cropped)[None].to(device)))
     for row, picture in enumerate(contents):
         cropped = square(picture, side)
         sheet.paste(cropped, (0, (row + 1) * side))
-        feat = network.encode(to_tensor(cropped)[None])
+        feat = network.encode(to_tensor(cropped)[None].to(device))
         for column, (style, alpha) in enumerate([(statistics[0], 0.0), *((style, 1.0) for style in statistics)]):
             result = network.stylize_features(feat, style, alpha=alpha, height=side, width=side)
             sheet.paste(to_picture(result[0]), ((column + 1) * side, (row + 1) * side))
         progress(row + 1, len(contents))
+    return sheet
+
+
+@torch.no_grad()
+def comparison_sheet(
+    before: AdainNetwork | None,
+    after: AdainNetwork,
+    contents: Sequence[Image.Image],
+    styles: Sequence[Image.Image],
+    *,
+    side: int,
+) -> Image.Image:
+    """Each content in every style, painted by one network and, in the row below, by another.
+
+    Args:
+        before: None for one row a content.
+        side: Of each picture, pixels.
+    Returns:
+        Styles in the first row; then for each content the content and a row of results a network.
+    """
+    networks = [network for network in (before, after) if network is not None]
+    sheet = Image.new("RGB", ((len(styles) + 1) * side, (len(contents) * len(networks) + 1) * side), "white")
+    cropped_styles = [square(picture, side) for picture in styles]
+    for column, picture in enumerate(cropped_styles):
+        sheet.paste(picture, ((column + 1) * side, 0))
+    for index, network in enumerate(networks):
+        device = next(network.parameters()).device
+        statistics = [network.style_statistics(to_tensor(each)[None].to(device)) for each in cropped_styles]
+        for number, content in enumerate(contents):
+            row = number * len(networks) + index + 1
+            cropped = square(content, side)
+            sheet.paste(cropped, (0, row * side))
+            feat = network.encode(to_tensor(cropped)[None].to(device))
+            for column, style in enumerate(statistics):
+                result = network.stylize_features(feat, style, alpha=1.0, height=side, width=side)
+                sheet.paste(to_picture(result[0]), ((column + 1) * side, row * side))
     return sheet

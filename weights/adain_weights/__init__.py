@@ -1,1 +1,1 @@
-"""Models: manifest, digests, conversion, and the embedded weights files."""
+"""Models: manifest, catalogue, the Hub, digests, conversion, and the embedded weights files."""

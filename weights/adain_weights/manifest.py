@@ -1,14 +1,16 @@
-"""The manifest: which models come with the project, from where, under which licence, for whom. No torch needed."""
+"""The manifest: which models come with the project or are known to it, from where, for whom. No torch needed."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 EMBEDDED = Path(__file__).parent / "embedded"
 MANIFEST = EMBEDDED / "manifest.json"
-DEFAULT_MODEL = "adain-first-light"
+DEFAULT_MODEL = "adain-second-light"
 ROLES = ("encoder", "decoder")
 
 
@@ -31,29 +33,85 @@ class ModelFile:
 
 @dataclass(frozen=True)
 class ManifestModel:
-    """A model that the project knows.
+    """A model that comes with the project.
 
     Attributes:
+        title: What people read instead of the name.
         use: Who may use it for what.
     """
 
     name: str
+    title: str
     description: str
     use: str
     encoder: ModelFile
     decoder: ModelFile
 
+    @property
+    def licence(self) -> str:
+        """Of both files."""
+        return f"{self.decoder.licence}; encoder: {self.encoder.licence}"
+
+    @property
+    def origin(self) -> str:
+        """Of the decoder, which is what makes the model."""
+        return self.decoder.origin
+
+
+@dataclass(frozen=True)
+class DownloadModel:
+    """A model that is not embedded but known by its files' digests, so that any repository with these files will do.
+
+    Attributes:
+        repositories: On the Hub, ORG/REPO, in the order in which they are tried.
+        encoder, decoder: Names of the pickled files in these repositories.
+        encoder_sha256, decoder_sha256: Digests that they must have.
+    """
+
+    name: str
+    title: str
+    description: str
+    origin: str
+    licence: str
+    repositories: tuple[str, ...]
+    encoder: str
+    encoder_sha256: str
+    decoder: str
+    decoder_sha256: str
+
 
 def read_manifest() -> dict[str, ManifestModel]:
     """The models that come with the project, by name."""
-    entries = json.loads(MANIFEST.read_text(encoding="utf-8"))["models"]
     return {
         name: ManifestModel(
             name=name,
+            title=entry["title"],
             description=entry["description"],
             use=entry["use"],
             encoder=ModelFile(**entry["files"]["encoder"]),
             decoder=ModelFile(**entry["files"]["decoder"]),
         )
-        for name, entry in entries.items()
+        for name, entry in _content()["models"].items()
     }
+
+
+def read_downloads() -> dict[str, DownloadModel]:
+    """The models that are known by their digests, by name."""
+    return {
+        name: DownloadModel(
+            name=name,
+            title=entry["title"],
+            description=entry["description"],
+            origin=entry["origin"],
+            licence=entry["licence"],
+            repositories=tuple(entry["repositories"]),
+            **{role: entry["files"][role]["path"] for role in ROLES},
+            **{f"{role}_sha256": entry["files"][role]["sha256"] for role in ROLES},
+        )
+        for name, entry in _content()["downloads"].items()
+    }
+
+
+@cache
+def _content() -> Any:
+    return json.loads(MANIFEST.read_text(encoding="utf-8"))

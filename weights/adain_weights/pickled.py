@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from adain_weights.errors import WeightsError
+from adain_weights.model_files import read_bytes
+
+CHILDREN_USED = 31
+"""The public encoder's children up to relu4_1; what follows is never used by AdaIN. The decoder has fewer."""
 
 
 def read_pickled(path: Path) -> dict[str, Tensor]:
@@ -17,14 +23,26 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
     Raises:
         WeightsError: It cannot be read, holds anything but tensors, or would run code.
     """
+    return parse_pickled(read_bytes(path), str(path))
+
+
+def parse_pickled(data: bytes, whose: str) -> dict[str, Tensor]:
+    """As read_pickled(), of a file that has been read; `whose` is what the error calls it."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}.") from None
+        state = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
-        raise WeightsError(f"{path} is damaged, or holds more than tensors; it was not opened.") from None
+        raise WeightsError(f"{whose} is damaged, or holds more than tensors; it was not opened.") from None
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
     ):
-        raise WeightsError(f"{path} is not a dictionary of tensors.")
+        raise WeightsError(f"{whose} is not a dictionary of tensors.")
     return state
+
+
+def used_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A public file's tensors without those of the encoder beyond relu4_1, which are four fifths of it."""
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not (number := name.partition(".")[0]).isdecimal() or int(number) < CHILDREN_USED
+    }

@@ -1,0 +1,191 @@
+"""What each command of adain-trainer does with its options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from adain_net.layout import load_network
+from adain_net.network import AdainNetwork
+from adain_trainer.checkpoint import write_whole
+from adain_trainer.config import PRESETS, FitConfig
+from adain_trainer.distributed import choose_device, joined_group
+from adain_trainer.errors import TrainerError
+from adain_trainer.evaluate import evaluate
+from adain_trainer.export import export_model, export_public, model_folder
+from adain_trainer.fit import PictureFolders, fit
+from adain_trainer.load import load_pictures, open_rgb
+from adain_trainer.pictures import collect
+from adain_trainer.report import write_report
+from adain_trainer.run_folder import Start, read_record, trained_decoder
+from adain_trainer.sheets import comparison_sheet, sample_sheet
+from adain_trainer.styles import build_styles
+from adain_weights.hub import push
+from adain_weights.manifest import DEFAULT_MODEL
+from adain_weights.models import load_model
+
+
+def fit_run(options: argparse.Namespace) -> None:
+    """`fit`. Raises as adain_trainer.fit.fit()."""
+    if (options.sheet_content is None) != (options.sheet_style is None):
+        raise TrainerError("Sample sheets need both --sheet-content and --sheet-style.")
+    config, start = _recipe(options)
+    samples = (options.sheet_content, options.sheet_style) if options.sheet_content is not None else None
+    folders = PictureFolders(options.content, options.style, samples)
+    with joined_group(options.device) as group:
+        steps = fit(start, config, folders, options.folder, group, tensorboard=options.tensorboard)
+        if group.first:
+            print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' makes a model of them.")
+
+
+def _recipe(options: argparse.Namespace) -> tuple[FitConfig, Start]:
+    """What is given, over the preset's values or, in an old run, over the run's own; and what the run begins with."""
+    given = {each.name: value for each in fields(FitConfig) if (value := getattr(options, each.name)) is not None}
+    record = read_record(options.folder)
+    if record is not None:
+        base = PRESETS[options.preset] if options.preset else record.config
+        start = Start.of_run(options.folder)
+        if options.model and Start.from_model(options.model).model != record.model:
+            raise TrainerError(
+                f"The run in {options.folder} was begun with {record.model or 'nothing'}; choose another folder for "
+                f"{options.model}."
+            )
+    else:
+        base = PRESETS[options.preset or "full"]
+        model = options.model or (DEFAULT_MODEL if options.preset == "finetune" else None)
+        start = Start.from_model(model) if model else Start.from_nothing()
+    if start.decoder is not None:
+        given.setdefault("reconstruction_steps", 0)  # a trained decoder inverts the encoder already
+    return replace(base, **given), start
+
+
+def paint_sheet(options: argparse.Namespace) -> None:
+    """`sheet`."""
+    contents, styles = load_pictures(options.content).pictures, load_pictures(options.style).pictures
+    network = _network(options)
+    with tqdm(total=len(contents), unit="content") as bar:
+        sheet = sample_sheet(
+            network, contents, styles, side=options.side, progress=lambda done, _total: bar.update(done - bar.n)
+        )
+    _save_picture(sheet, options.output)
+
+
+def preview(options: argparse.Namespace) -> None:
+    """`preview`: a row before and a row after; for a model, or a run from nothing, the latter only."""
+    content, *styles = (_opened(path) for path in (options.content, *options.style))
+    before = Start.of_run(options.folder).network() if options.folder is not None else None
+    if before is not None:
+        before = before.to(choose_device(options.device))
+    _save_picture(comparison_sheet(before, _network(options), [content], styles, side=options.side), options.output)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """`evaluate`."""
+    contents, styles = load_pictures(options.content).pictures, load_pictures(options.style).pictures
+    network = _network(options)
+    with tqdm(unit="pair") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        figures = evaluate(network, contents, styles, side=options.side, pairs=options.pairs, progress=show)
+    print(f"{figures.pairs} pairs at {options.side}")
+    print(f"style loss        {figures.style:.3f}")
+    print(f"content distance  {figures.content:.3f}")
+    print(f"target distance   {figures.target:.3f}")
+    print(f"identity error    {figures.identity:.4f}  (alpha 0, MSE of RGB in 0..1)")
+    if options.json is not None:
+        write_whole(options.json, (json.dumps({**asdict(figures), "side": options.side}, indent=2) + "\n").encode())
+
+
+def report(options: argparse.Namespace) -> None:
+    """`report`."""
+    print(write_report(options.folder, device=choose_device(options.device)))
+
+
+def export(options: argparse.Namespace) -> None:
+    """`export`."""
+    if options.public:
+        if options.output is None:
+            raise TrainerError("The public files need a folder; add -o FOLDER.")
+        steps = export_public(options.folder, options.output, newest=options.newest)
+        print(f"{options.output}  vgg_normalised.pth and decoder.pth, {steps} steps")
+        return
+    name = options.name or options.folder.resolve().name
+    folder = options.output or model_folder(name)
+    steps = _export(options, folder, options.title or (folder.resolve().name if options.output else name))
+    where = "" if options.output else f"; it is called '{name}' in the lists of models"
+    print(f"{folder}  {steps} steps{where}")
+
+
+def push_model(options: argparse.Namespace) -> None:
+    """`push`."""
+    settings = {"private": options.private, "revision": options.revision}
+    if options.folder is None:
+        folder = Path(options.model)
+        print(push(folder if folder.is_dir() else model_folder(options.model), options.repository, **settings))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "model"
+        _export(options, folder, options.title or options.repository.rpartition("/")[2])
+        print(push(folder, options.repository, **settings))
+
+
+def collect_pictures(options: argparse.Namespace) -> None:
+    """`pictures`."""
+    for place, count in collect(options.output, options.downloads).items():
+        print(f"{options.output / place}: {count} pictures")
+
+
+def make_styles(options: argparse.Namespace) -> None:
+    """`styles`."""
+    for path in build_styles(options.output, options.downloads):
+        print(f"{path}  {path.stat().st_size:,} bytes")
+
+
+def _export(options: argparse.Namespace, folder: Path, title: str) -> int:
+    return export_model(
+        options.folder,
+        folder,
+        title=title,
+        licence=options.licence,
+        newest=options.newest,
+        anyway=options.anyway,
+        device=choose_device(options.device),
+    )
+
+
+def _network(options: argparse.Namespace) -> AdainNetwork:
+    """The network of --run or --model, on --device."""
+    if options.folder is not None:
+        decoder, _, note = trained_decoder(options.folder)
+        if note:
+            print(note, file=sys.stderr)
+        network = Start.of_run(options.folder).network_with(decoder)
+    else:
+        weights = load_model(options.model)
+        network = load_network(weights.encoder, weights.decoder).requires_grad_(False)
+    return network.to(choose_device(options.device))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return open_rgb(path)
+    except Exception:
+        # Pillow's readers let almost any error out of a damaged file.
+        raise TrainerError(f"{path} is not a picture that can be read.") from None
+
+
+def _save_picture(picture: Image.Image, path: Path) -> None:
+    try:
+        picture.save(path)
+    except ValueError:
+        raise TrainerError(f"{path} has no ending that says which kind of picture it is; take .jpg or .png.") from None

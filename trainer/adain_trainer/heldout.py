@@ -1,0 +1,125 @@
+"""Pictures that are not trained on, so that figures say what a decoder does with new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from adain_net.encoder import Encoder
+from adain_net.network import AdainNetwork
+from adain_trainer.data import TrainingPictures
+from adain_trainer.errors import TrainerError
+from adain_trainer.evaluate import Figures, evaluate
+from adain_trainer.load import Pictures
+from adain_trainer.sheets import square
+from adain_weights.style_pictures import open_style_picture
+from adain_weights.styles import built_in_styles, read_style
+
+FOLDER = "heldout"
+ROLES = ("content", "style", "generic")
+MOST = 8
+"""Pictures of a kind that are held out at most."""
+ENOUGH_CONTENTS = 5
+ENOUGH_STYLES = 10
+"""With fewer, none is held out: a handful of styles is what the run is for; they are watched although trained on."""
+GENERIC_EVERY = 4
+"""Every so many built-in styles one is held out."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What a run is watched with; at least one picture of each kind.
+
+    Attributes:
+        content: Not trained on; built-in styles' pictures when there are too few contents.
+        style: The user's, not trained on when there are enough of them.
+        generic: Built-in styles' pictures, not trained on.
+    """
+
+    content: Sequence[Image.Image]
+    style: Sequence[Image.Image]
+    generic: Sequence[Image.Image]
+
+    def measure(
+        self, network: AdainNetwork, *, side: int, pairs: int, judge: Encoder | None = None
+    ) -> tuple[Figures, Figures]:
+        """Figures in the user's styles and in the built-in ones, `pairs` pairs of each at most. As evaluate()."""
+        mine, generic = (
+            evaluate(network, self.content, styles, side=side, pairs=pairs, judge=judge)
+            for styles in (self.style, self.generic)
+        )
+        return mine, generic
+
+
+def choose_held_out(contents: Pictures, styles: Pictures) -> set[str]:
+    """Digests of the pictures to hold out: a fifth, the same ones whatever the files' order and names."""
+    return _first_fifth(contents.digests, ENOUGH_CONTENTS) | _first_fifth(styles.digests, ENOUGH_STYLES)
+
+
+def _first_fifth(digests: Sequence[str], enough: int) -> set[str]:
+    different = sorted(set(digests))
+    return set(different[: min(len(different) // 5, MOST)]) if len(different) >= enough else set()
+
+
+def split(
+    contents: Pictures, styles: Pictures, generic: Sequence[Image.Image], held_out: Set[str]
+) -> tuple[TrainingPictures, HeldOut]:
+    """What to train on, and what to watch with; a picture that is held out is in neither role trained on.
+
+    Args:
+        generic: generic_pictures().
+        held_out: What choose_held_out() gave, now or when the run began.
+    Raises:
+        TrainerError: Nothing is left to train on.
+    """
+    watched = generic[GENERIC_EVERY - 1 :: GENERIC_EVERY]
+    kept = [picture for index, picture in enumerate(generic) if index % GENERIC_EVERY != GENERIC_EVERY - 1]
+    content, content_out = _parted(contents, held_out)
+    style, style_out = _parted(styles, held_out)
+    if not content or not style:
+        raise TrainerError("All pictures are held out, none is left to train on; give more contents or styles.")
+    return TrainingPictures(content, style, kept), HeldOut(content_out or watched, style_out or style, watched)
+
+
+def _parted(pictures: Pictures, held_out: Set[str]) -> tuple[list[Image.Image], list[Image.Image]]:
+    trained, out = [], {}
+    for picture, digest in zip(pictures.pictures, pictures.digests, strict=True):
+        if digest in held_out:
+            out[digest] = picture
+        else:
+            trained.append(picture)
+    return trained, [out[digest] for digest in sorted(out)]
+
+
+def generic_pictures() -> list[Image.Image]:
+    """The pictures of the built-in styles, by name. Raises WeightsError when one is damaged."""
+    return [open_style_picture(read_style(path).picture) for path in built_in_styles().values()]
+
+
+def write_held_out(run: Path, held_out: HeldOut, *, side: int) -> None:
+    """Keep what a run is watched with in its folder, so that its figures can be repeated. Raises OSError."""
+    folder = run / FOLDER
+    folder.mkdir(exist_ok=True)
+    for role in ROLES:
+        for index, picture in enumerate(getattr(held_out, role)[:MOST]):
+            square(picture, side).save(folder / f"{role}-{index:02d}.png")
+
+
+def read_held_out(run: Path) -> HeldOut:
+    """What write_held_out() wrote. Raises TrainerError."""
+    found: dict[str, list[Image.Image]] = {role: [] for role in ROLES}
+    for role, pictures in found.items():
+        for path in sorted((run / FOLDER).glob(f"{role}-*.png")):
+            try:
+                with Image.open(path) as opened:
+                    pictures.append(opened.convert("RGB"))
+            except (OSError, SyntaxError, ValueError):
+                raise TrainerError(
+                    f"The held-out picture {path} is damaged; start again with an empty folder."
+                ) from None
+        if not pictures:
+            raise TrainerError(f"The run {run} has no held-out pictures; start again with an empty folder.")
+    return HeldOut(**found)

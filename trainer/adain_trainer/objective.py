@@ -1,0 +1,111 @@
+"""What a step minimises: the losses of a part of its pairs, each counted as its share of the whole step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from adain_net.decoder import Decoder
+from adain_net.encoder import Encoder, EncoderFeatures
+from adain_net.statistics import channel_statistics
+from adain_net.transform import adain_transform
+from adain_trainer.config import FitConfig
+from adain_trainer.data import Batch
+from adain_trainer.losses import content_loss, grid_loss, identity_feature_loss, style_loss, total_variation
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars: the means over a step's pairs, or what a part of them adds; 0 where a loss does not apply."""
+
+    content: Tensor
+    style: Tensor
+    pixel: Tensor
+    feature: Tensor
+    variation: Tensor
+    grid: Tensor
+
+    def total(self, config: FitConfig) -> Tensor:
+        """The sum that is minimised."""
+        return (
+            config.content_loss_weight * self.content
+            + config.style_loss_weight * self.style
+            + config.pixel_loss_weight * self.pixel
+            + config.identity_feature_loss_weight * self.feature
+            + config.variation_loss_weight * self.variation
+            + config.grid_loss_weight * self.grid
+        )
+
+    def detached(self) -> Tensor:
+        """All of them in one tensor, in the fields' order, without their history."""
+        return torch.stack([getattr(self, field.name) for field in fields(self)]).detach()
+
+
+class Objective:
+    """The losses as a configuration wants them.
+
+    The sum of part_losses() over all parts of a step is the mean over its pairs, whoever computes which part: so one
+    large batch, several smaller ones and several processes have the same gradient.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, config: FitConfig) -> None:
+        """Take the networks, which are on one device; the encoder's weights want no gradient."""
+        self._encoder = encoder
+        self._decoder = decoder
+        self._config = config
+
+    def part_losses(self, batch: Batch, step: int) -> Losses:
+        """The losses of one part of a step; at first, the decoder's reconstructions against the pictures only."""
+        if step < self._config.reconstruction_steps:
+            return self._reconstruction(batch)
+        return self._stylization(batch)
+
+    def _reconstruction(self, batch: Batch) -> Losses:
+        zero = batch.pictures.new_zeros(())
+        pixel = (self._decode(batch.content_feat) - batch.pictures).square().flatten(1).mean(dim=1).sum() / batch.total
+        return Losses(zero, zero, pixel, zero, zero, zero)
+
+    def _stylization(self, batch: Batch) -> Losses:
+        """The paper's losses; identity pairs keep their own statistics and have the identity loss instead of style."""
+        config, content_feat, own = self._config, batch.content_feat, batch.identity
+        painted = (~own).float() / max(batch.total - batch.total_identity, 1)
+        kept = own.float() / max(batch.total_identity, 1)
+        transform = adain_transform(channel_statistics(content_feat), batch.styles[-1])
+        target_feat = torch.where(own[:, None, None, None], content_feat, transform.apply(content_feat))
+        result = self._decode(target_feat)
+        feats = self._features(result)
+        goal = target_feat if config.content_target == "adain" else content_feat
+        style = style_loss(
+            [channel_statistics(feat) for feat in feats], batch.styles, balanced=config.style_loss == "balanced"
+        )
+        feature = result.new_zeros(())
+        if config.identity_loss == "sanet" and bool(own.any()):
+            with torch.no_grad():
+                picture_feats = self._features(batch.pictures[own])
+            feature = (identity_feature_loss([feat[own] for feat in feats], picture_feats) * kept[own]).sum()
+        return Losses(
+            content=content_loss(feats.relu4_1, goal).sum() / batch.total,
+            style=(style * painted).sum(),
+            pixel=((result - batch.pictures).square().flatten(1).mean(dim=1) * kept).sum(),
+            feature=feature,
+            variation=(total_variation(result) * painted).sum(),
+            grid=grid_loss(result).sum() / batch.total,
+        )
+
+    def _decode(self, feat: Tensor) -> Tensor:
+        with self._autocast(feat.device):
+            picture: Tensor = self._decoder(feat)
+        return picture.float()
+
+    def _features(self, picture: Tensor) -> EncoderFeatures:
+        with self._autocast(picture.device):
+            feats = self._encoder.features(picture)
+        return EncoderFeatures(*(feat.float() for feat in feats))
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        precision = self._config.precision
+        return torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST)

@@ -1,0 +1,137 @@
+"""One step of training, and all that a run has to remember between two of them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from adain_net.decoder import Decoder
+from adain_net.encoder import Encoder
+from adain_trainer.checkpoint import Checkpoint
+from adain_trainer.config import FitConfig
+from adain_trainer.data import Batch
+from adain_trainer.distributed import Group
+from adain_trainer.errors import TrainerError
+from adain_trainer.objective import Losses, Objective
+
+FIRST_SCALE = 256.0
+"""Of losses in half precision; the scaler doubles it as long as the gradients' numbers last, and halves it when not."""
+
+
+def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
+    """Random weights that keep activations' size from layer to layer, and a mid-grey picture at first.
+
+    Source:
+        He et al., ICCV 2015, eq. 10.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for layer in decoder.children():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(_bias(layer))
+    nn.init.normal_(decoder.conv1_1.weight, std=0.01, generator=generator)
+    nn.init.constant_(_bias(decoder.conv1_1), 0.5)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
+
+
+class Trainer:
+    """A decoder in training.
+
+    Attributes:
+        decoder: What the steps change.
+        averaged: The running mean of its weights: what is measured, shown and exported.
+        step: Steps that are done.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, config: FitConfig, group: Group) -> None:
+        """Take the networks, on the group's device; the encoder stays as it is."""
+        encoder.requires_grad_(False)
+        self.decoder = decoder
+        self.averaged = copy.deepcopy(decoder).requires_grad_(False)
+        self.step = 0
+        self._config = config
+        self._group = group
+        self._objective = Objective(encoder, decoder, config)
+        self._optimizer = torch.optim.Adam(decoder.parameters(), lr=config.learning_rate)
+        # Half precision has no room for small gradients: they are computed from the loss times a large factor.
+        self._scaler = torch.amp.GradScaler(group.device.type, FIRST_SCALE, enabled=config.precision == "fp16")
+
+    def train(self, parts: Iterable[Batch]) -> Losses:
+        """Make one step of the parts that are this process's; every process does so at the same time.
+
+        Returns:
+            The means over all the step's pairs, on the CPU.
+        Raises:
+            TrainerError: The loss is not finite; the weights are as before.
+        """
+        self._optimizer.zero_grad(set_to_none=True)
+        sums = None
+        for batch in parts:
+            losses = self._objective.part_losses(batch, self.step)
+            self._scaler.scale(losses.total(self._config)).backward()  # type: ignore[no-untyped-call]
+            sums = losses.detached() if sums is None else sums + losses.detached()
+        assert sums is not None, "every process has at least one pair"
+        means = Losses(*self._group.add_up(sums).cpu())
+        if not bool(torch.isfinite(means.total(self._config))):
+            raise TrainerError(
+                f"The loss of step {self.step} is not finite; go on from the last checkpoint with a smaller rate."
+            )
+        self._add_up_gradients()
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate_at(self.step)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._average()
+        self.step += 1
+        return means
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything that load() needs to go on exactly."""
+        return Checkpoint(
+            step=self.step,
+            decoder=self.decoder.state_dict(),
+            optimizer=self._optimizer.state_dict(),
+            config=self._config.as_dict(),
+            ema=self.averaged.state_dict(),
+            scaler=self._scaler.state_dict(),
+        )
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            TrainerError: It is of another network.
+        """
+        try:
+            self.decoder.load_state_dict(checkpoint.decoder)
+            self.averaged.load_state_dict(checkpoint.weights)
+            self._optimizer.load_state_dict(checkpoint.optimizer)
+            if checkpoint.scaler and self._scaler.is_enabled():
+                self._scaler.load_state_dict(checkpoint.scaler)
+        except (RuntimeError, ValueError):
+            raise TrainerError("The run's checkpoint is of another network; choose another folder.") from None
+        self.step = checkpoint.step
+
+    def _add_up_gradients(self) -> None:
+        """Each process has its share of the step's mean, so the sum is the gradient."""
+        if self._group.size == 1:
+            return
+        gradients = [parameter.grad for parameter in self.decoder.parameters() if parameter.grad is not None]
+        flat = self._group.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        sizes = [gradient.numel() for gradient in gradients]
+        for gradient, summed in zip(gradients, torch.split(flat, sizes), strict=True):
+            gradient.copy_(summed.view_as(gradient))
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Exponential moving average, with a smaller decay at first: the first weights are soon forgotten."""
+        decay = min(self._config.ema, (1 + self.step) / (10 + self.step))
+        for mean, weight in zip(self.averaged.parameters(), self.decoder.parameters(), strict=True):
+            mean.lerp_(weight, 1 - decay)
