@@ -7,22 +7,33 @@ import os
 
 import zmq
 
+from adain_server.keys import KeyRing
+from adain_server.limits import has_spare_descriptors
+
 log = logging.getLogger(__name__)
 
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"adain"
+OWNER, GUEST = "owner", "guest"
+"""Who a peer is: somebody with this user's rights on this machine, or a client from another one with a listed key."""
 REQUEST_FRAMES = 7
 
 
 class Gatekeeper:
-    """Admits ipc peers of this process's own uid, and tcp peers whose CURVE key is listed.
+    """Admits ipc peers of this process's own uid, and tcp peers with the key of the connection file or a listed one.
 
     It lives in the server's own loop; while it does not answer, libzmq admits nobody (ZAP_ENFORCE_DOMAIN).
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], client_keys: frozenset[bytes]) -> None:
-        """client_keys: The admitted CURVE public keys, 32 bytes each; empty for ipc."""
-        self._client_keys = client_keys
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], owner_key: bytes, guests: KeyRing | None) -> None:
+        """Begin to answer.
+
+        Args:
+            owner_key: CURVE public key of the connection file, 32 bytes; empty for ipc.
+            guests: Who else may connect; None for nobody. It is asked each time, so that a revoked key is refused.
+        """
+        self._owner_key = owner_key
+        self._guests = guests
         self.socket = context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.bind(ZAP_ENDPOINT)
@@ -37,25 +48,30 @@ class Gatekeeper:
             request = frames[split:]
             if len(request) < REQUEST_FRAMES - 1 or request[0] != b"1.0":
                 continue
-            admitted = self._admits(request)
-            status = [b"200", b"OK", b"user", b""] if admitted else [b"400", b"refused", b"", b""]
+            user = self._user(request)
+            status = [b"200", b"OK", user.encode("ascii"), b""] if user else [b"400", b"refused", b"", b""]
             self.socket.send_multipart([*frames[:split], b"1.0", request[1], *status])
 
     def close(self) -> None:
         """Stop answering: from now on nobody is admitted."""
         self.socket.close(linger=0)
 
-    def _admits(self, request: list[bytes]) -> bool:
+    def _user(self, request: list[bytes]) -> str:
+        """OWNER, GUEST, or "" for whoever is not admitted."""
         _version, _request_id, domain, address, _identity, mechanism, *credentials = request
-        if domain != ZAP_DOMAIN:
-            admitted = False
-        elif self._client_keys:
-            admitted = mechanism == b"CURVE" and len(credentials) == 1 and credentials[0] in self._client_keys
-        else:
-            admitted = mechanism == b"NULL" and _is_own_uid(address)
-        if not admitted:
+        user = ""
+        if domain != ZAP_DOMAIN or not has_spare_descriptors():
+            pass
+        elif not self._owner_key:
+            user = OWNER if mechanism == b"NULL" and _is_own_uid(address) else ""
+        elif mechanism == b"CURVE" and len(credentials) == 1:
+            if credentials[0] == self._owner_key:
+                user = OWNER
+            elif self._guests is not None and self._guests.is_listed(credentials[0]):
+                user = GUEST
+        if not user:
             log.warning("refused a peer at %r", address[:64])
-        return admitted
+        return user
 
 
 def _is_own_uid(address: bytes) -> bool:

@@ -37,3 +37,9 @@ class ByteCache:
         while self._values and self.held + size > self.limit:
             _, (_, freed) = self._values.popitem(last=False)
             self.held -= freed
+
+
+def forget_oldest(known: OrderedDict[Any, Any], most: int) -> None:
+    """Forget what was put or moved to the end longest ago, until so many are left."""
+    while len(known) > most:
+        known.popitem(last=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import re
 import signal
 import sys
@@ -11,33 +10,52 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from adain_client.connection import default_connection_file
+from adain_client.client import Client
+from adain_client.connection import default_connection_file, read_connection_file
+from adain_client.errors import AdainError
 from adain_client.folders import user_styles_folder
-from adain_server.config import DEFAULT_MAX_PIXELS, LEAST_MEMORY_BUDGET, ServerConfig, default_memory_budget
+from adain_server import keys
+from adain_server.config import (
+    DEFAULT_HANG_TIMEOUT_S,
+    DEFAULT_MAX_PIXELS,
+    LEAST_MEMORY_BUDGET,
+    ServerConfig,
+    default_memory_budget,
+)
 from adain_server.errors import ServerError
+from adain_server.limits import raise_descriptor_limit
+from adain_server.logs import log_to_file, log_to_terminal
 from adain_server.place import Place
 from adain_server.server import Server
+from adain_weights.catalog import user_models_folder
 from adain_weights.manifest import DEFAULT_MODEL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; returns the exit status."""
-    options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["keys"]:
+        return keys.main(given[1:])
+    options = _parser().parse_args(given)
+    if options.status:
+        return _show_status(options.connection_file)
+    log_to_terminal(verbose=options.verbose)
+    raise_descriptor_limit()
     config = ServerConfig(
         device=options.device,
         model=options.model,
+        models=options.models,
         bind=options.bind,
         connection_file=options.connection_file.absolute(),
         memory_budget=options.memory_budget,
         styles=options.styles,
         max_pixels=options.max_megapixels,
+        hang_timeout_s=options.hang_timeout,
         idle_timeout_s=options.idle_timeout,
     )
     try:
-        with Place(config.connection_file, config.bind) as place:
+        with Place(config.connection_file, config.bind, keys=keys.KeyRing(options.keys)) as place:
+            log_to_file(config.connection_file.parent)
             server = Server(config, place, announce=_announce)
 
             def stop(_number: int, _frame: FrameType | None) -> None:
@@ -52,13 +70,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _show_status(connection_file: Path) -> int:
+    """Say how the running server is; 0 when it can paint, 1 when not."""
+    try:
+        with Client(read_connection_file(connection_file), name="adain-server --status") as client:
+            status = client.status()
+    except AdainError as error:
+        print(f"adain-server: {error}", file=sys.stderr)
+        return 1
+    hours, minutes = divmod(round(status.uptime_s / 60), 60)
+    print(f"{'ready' if status.ready else 'loading'} on {status.device}, model {status.model} of {status.models}")
+    print(f"running for {hours} h {minutes} min, worker started {status.worker_starts} times")
+    print(
+        f"jobs: {status.uploading} arriving, {status.queued} waiting, {status.running} painted, "
+        f"{status.finished} to be fetched"
+    )
+    print(f"pictures in memory: {status.held_bytes / 1024**2:.0f} of {status.max_bytes / 1024**2:.0f} MiB")
+    print(f"last error: {status.last_error or 'none'}")
+    return 0 if status.ready else 1
+
+
 def _announce(message: str) -> None:
     print(f"adain-server: {message}", flush=True)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="adain-server", description="Stylizes pictures for GIMP, Krita and adain-stylize."
+        prog="adain-server",
+        description="Stylizes pictures for GIMP, Krita and adain-stylize.",
+        epilog="'adain-server keys --help' says how clients on other machines are let in.",
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what computes (default: %(default)s)"
@@ -66,16 +106,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,
-        metavar="NAME|FOLDER|FILE",
-        help="a model that 'adain-weights list' names, a folder with decoder.safetensors, or such a file "
-        "(default: %(default)s)",
+        metavar="NAME|FOLDER|FILE|hf://ORG/REPO[@REVISION]",
+        help="what paints unless a client chooses: a model that 'adain-weights list' names, a folder with "
+        "decoder.safetensors, such a file, or one of the Hugging Face Hub's (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=user_models_folder(),
+        metavar="FOLDER",
+        help="models that clients can choose, one folder each; looked at each time (default: %(default)s)",
     )
     parser.add_argument(
         "--bind",
         default="tcp://127.0.0.1:0" if sys.platform == "win32" else "ipc",
-        metavar="ipc|tcp://127.0.0.1:PORT",
-        help="where to listen; port 0 takes a free one (default: %(default)s)",
+        metavar="ipc|tcp://ADDRESS:PORT",
+        help="where to listen: tcp://0.0.0.0:PORT for other machines too, whose keys are listed; port 0 takes a free "
+        "one (default: %(default)s)",
     )
+    parser.add_argument("--keys", type=Path, metavar="FOLDER", help="where the keys are (default: your settings)")
     parser.add_argument(
         "--connection-file",
         type=Path,
@@ -112,6 +161,14 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="end after this long without work; 0 for never (default: never)",
     )
+    parser.add_argument(
+        "--hang-timeout",
+        type=_positive_seconds,
+        default=DEFAULT_HANG_TIMEOUT_S,
+        metavar="SECONDS",
+        help="end and restart the process that paints when it says nothing for so long (default: %(default)g)",
+    )
+    parser.add_argument("--status", action="store_true", help="say how the running server is, and end")
     parser.add_argument("--verbose", action="store_true", help="log each client's hello")
     return parser
 
@@ -127,6 +184,12 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError("must be at least 0 and finite")
+    return value
+
+
+def _positive_seconds(text: str) -> float:
+    if (value := _seconds(text)) == 0:
+        raise argparse.ArgumentTypeError("must be above 0")
     return value
 
 

@@ -9,6 +9,9 @@ from pathlib import Path
 DEFAULT_MAX_PIXELS = 2**28
 """16,384 x 16,384: the network works in tiles, so the pixels themselves are what needs memory, 8 bytes each."""
 
+DEFAULT_HANG_TIMEOUT_S = 120.0
+"""A tile takes seconds on a slow processor; so does a reduced copy of the largest picture."""
+
 LEAST_MEMORY_BUDGET = 256 * 1024**2
 """A tile of the smallest size, and a few features."""
 
@@ -27,7 +30,8 @@ class ServerConfig:
 
     Attributes:
         device: auto, cpu, cuda or mps.
-        model: As adain_weights.models.load_model() takes it: a name, a folder or a file.
+        model: As adain_weights.hub.obtain() takes it: a name, a folder, a file, or hf://ORG/REPO[@REVISION].
+        models: The user's own folder of models, which clients can choose from; it need not exist.
         bind: ipc, or tcp://HOST:PORT on a loopback address; port 0 takes a free one.
         connection_file: Written once the server listens; its folder is the server's private place.
         max_pixels: The largest content, height times width.
@@ -35,11 +39,13 @@ class ServerConfig:
         max_bytes: Pixels in memory, of all jobs together, and of layers that are kept for the next one.
         memory_budget: Bytes that the worker may use for tiles, features and what it keeps between jobs.
         styles: The user's own folder of styles; it need not exist.
+        hang_timeout_s: A worker that says nothing for so long while it has a job is hung; it reports every tile.
         idle_timeout_s: End after this long without a message and without a job; 0 for never.
     """
 
     device: str
     model: str
+    models: Path
     bind: str
     connection_file: Path
     memory_budget: int
@@ -48,4 +54,5 @@ class ServerConfig:
     max_jobs: int = 64
     max_client_jobs: int = 8
     max_bytes: int = 2 * 1024**3
+    hang_timeout_s: float = DEFAULT_HANG_TIMEOUT_S
     idle_timeout_s: float = 0.0

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adain_net.tiling import Box
-from adain_server.layers import LUMA, Array, Layer, cut
+from adain_server.layers import LUMA, Layer
 
 RADIUS = 2
 """Of the window in which the slope is taken, in pixels of the working picture."""
@@ -38,13 +38,13 @@ class Enlarged:
     """A picture that was painted at a working size.
 
     Attributes:
-        painted: (h, w, 3) uint16, RGB.
+        painted: RGB, sRGB-coded.
         working: What it was painted from, of the same size.
         content: The layer at full size.
         detail: 0 = enlarged smoothly, 1 = all of the content's edges.
     """
 
-    painted: Array
+    painted: Layer
     working: Layer
     content: Layer
     detail: float
@@ -57,7 +57,7 @@ class Enlarged:
         inner = Box(int(window[0]), -int(-window[1] // 1), int(window[2]), -int(-window[3] // 1))
         source = inner.grown(REACH, Box(0, height, 0, width))
         place = (window[2] - source.left, window[0] - source.top, window[3] - source.left, window[1] - source.top)
-        painted = torch.from_numpy(cut(self.painted, source).astype(np.float32) / 65535).permute(2, 0, 1)[None]
+        painted = self.painted.colours(source)
         result = _enlarge(painted, box, place)
         if self.detail:
             luma = torch.tensor(LUMA)[:, None, None]

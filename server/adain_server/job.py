@@ -20,6 +20,12 @@ UPLOAD_WINDOW = 16
 """Chunks that a client may have on their way for a job."""
 
 
+ModelKey = tuple[str, int]
+"""A model's name, and the time of its file: one that was trained further is another one."""
+OWN_MODEL: ModelKey = ("", 0)
+"""The one that the server was started with."""
+
+
 class JobState(enum.Enum):
     """Where a job is; each state follows the one before."""
 
@@ -31,7 +37,7 @@ class JobState(enum.Enum):
 
 def request_of(header: Header) -> dict[str, Any]:
     """What an `open` asks for: two with the same job id must agree in it."""
-    return {name: value for name, value in header.items() if name not in {"v", "op", "job"}}
+    return {name: value for name, value in header.items() if name not in {"v", "op", "job", "deadline_s"}}
 
 
 def style_sources(header: Header) -> Iterator[Any]:
@@ -57,7 +63,8 @@ class Job:
         client: bytes,
         header: Header,
         store: PictureStore,
-        known_styles: Mapping[bytes, bytes],
+        model: ModelKey,
+        statistics: Mapping[bytes, bytes],
         named_styles: Mapping[str, Path],
     ) -> None:
         """Allocate the job's memory.
@@ -66,7 +73,9 @@ class Job:
             client: Routing id of the peer that opened it.
             header: The checked `open`.
             store: What has arrived before, and room for what has not.
-            known_styles: Statistics by digest; these styles' pixels are needed only to recolour them.
+            model: What paints.
+            statistics: By digest, what that model knows of style pictures; these styles' pixels are needed only to
+                recolour them.
             named_styles: The file of each style that is asked for by name.
         Raises:
             JobError: BUSY, no memory.
@@ -75,11 +84,8 @@ class Job:
         self.job_id: bytes = header["job"]
         self.spec = request_of(header)
         self.state = JobState.UPLOADING
-        self.statistics = {
-            source["digest"]: known_styles[source["digest"]]
-            for source in style_sources(header)
-            if is_picture(source) and source["digest"] in known_styles
-        }
+        self.model = model
+        self._statistics = statistics
         self._store = store
         self._named_styles = named_styles
         content = header["content"]
@@ -94,6 +100,7 @@ class Job:
             raise
         self._sent = 0
         self.touched = time.monotonic()
+        self._begin_before: float = self.touched + header.get("deadline_s", float("inf"))
         self.restart_upload()
 
     def _wanted(self) -> Iterator[dict[str, Any]]:
@@ -102,7 +109,7 @@ class Job:
         for region in self.spec["regions"]:
             for style in region["styles"]:
                 source = style["source"]
-                known = is_picture(source) and source["digest"] in self.statistics
+                known = is_picture(source) and source["digest"] in self._statistics
                 if isinstance(source, dict) and not (known and region["preserve_color"] != "match"):
                     yield source
 
@@ -111,6 +118,11 @@ class Job:
         sizes = [protocol.blob_bytes(self._blobs[digest]) for digest in missing]
         *arriving, self._result = self._store.reserve([*sizes, protocol.blob_bytes(self.result_blob)])
         return dict(zip(missing, arriving, strict=True))
+
+    @property
+    def is_too_late(self) -> bool:
+        """The client does not want it any more unless it was begun."""
+        return time.monotonic() > self._begin_before
 
     @property
     def is_preview(self) -> bool:
@@ -160,7 +172,7 @@ class Job:
         if end > size:
             raise JobError("LENGTH_MISMATCH", "There are more bytes than the picture's shape says.")
         if len(payload) != CHUNK_BYTES and end != size:
-            raise JobError("BAD_CHUNK", "Only the last chunk of a picture may be short.")
+            raise JobError("LENGTH_MISMATCH", "A chunk is short, and is not the last one of its picture.")
         segment.view[offset:end] = payload
         self._hasher.update(payload)
         self._allowed -= 1
@@ -192,6 +204,7 @@ class Job:
         spec = self.spec
         return {
             "job": self.job_id,
+            "model": self.model,
             "content": self._place(spec["content"]),
             "result": {**self.result_blob, "segment": self._result.name},
             "regions": [
@@ -205,6 +218,7 @@ class Job:
             "stroke_size": spec["stroke_size"],
             "detail": spec["detail"],
             "compose": spec["compose"],
+            "transfer": spec["transfer"],
             "smoothing": spec["sequence"]["smoothing"] if self.sequence else 0.0,
             "previous": previous,
         }
@@ -220,7 +234,7 @@ class Job:
         return {
             "digest": source["digest"],
             "picture" if is_picture(source) else "file": place,
-            "statistics": self.statistics.get(source["digest"]),
+            "statistics": self._statistics.get(source["digest"]),
             "weight": weight,
         }
 

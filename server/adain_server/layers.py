@@ -1,13 +1,13 @@
 """Layers as they arrive, any depth and order of channels, and what the network sees of them.
 
 A layer is never converted as a whole: a part of it becomes float colours, and what was painted goes back in the layer's
-own type. No step has fewer bits than the layer.
+own type. No step has fewer bits than the layer. Whatever a layer's own numbers are, colours are sRGB-coded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adain_client import protocol
 from adain_net.tiling import Box, mask_values
+from adain_server.transfer import linear_light, srgb_coded
 
 Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
@@ -40,10 +41,12 @@ class Layer:
     Attributes:
         array: (h, w, channels); integers from 0 to their type's maximum, floats with 1 for white.
         layout: The channels, one of protocol.LAYOUTS; alpha is unassociated.
+        is_linear: The colours are linear light, not sRGB-coded; alpha never is either.
     """
 
     array: Array
     layout: str
+    is_linear: bool = False
 
     @property
     def height(self) -> int:
@@ -61,9 +64,11 @@ class Layer:
         return 1.0 if self.array.dtype.kind == "f" else float(np.iinfo(self.array.dtype).max)
 
     def colours(self, box: Box) -> Tensor:
-        """A part as (1, 3, h, w) float32, RGB, clamped to 0..1; gray is repeated."""
+        """A part as (1, 3, h, w) float32, RGB, sRGB-coded, clamped to 0..1; gray is repeated."""
         values = self._floats(cut(self.array, box)[:, :, self._colour_channels()])
         picture = torch.from_numpy(values).permute(2, 0, 1)[None].clamp_(0.0, 1.0)
+        if self.is_linear:
+            picture = srgb_coded(picture)
         return picture.expand(1, 3, *picture.shape[2:])
 
     def opacity(self) -> Tensor | None:
@@ -83,7 +88,7 @@ class Layer:
 
         Args:
             box: The part.
-            painted: (1, 3, h, w), float, RGB in 0..1.
+            painted: (1, 3, h, w), float, RGB, sRGB-coded, in 0..1.
             share: (h, w, 1) float32, 0 = this layer, bit for bit, 1 = painted; None for 1.
             out: (h, w, channels) of the whole picture, like this layer's; only the part's colours are written.
         """
@@ -92,6 +97,8 @@ class Layer:
         colours = painted[0].permute(1, 2, 0).float().cpu().numpy()
         if before.shape[2] == 1:
             colours = (colours @ np.array(LUMA, dtype=np.float32))[:, :, None]
+        if self.is_linear:
+            colours = linear_light(torch.from_numpy(colours)).numpy()
         if share is not None:
             # Where values lie outside 0..1 this blends what they are, not what the network saw of them.
             colours = colours * share + self._floats(before) * (1 - share)
@@ -113,6 +120,8 @@ class Layer:
     def shrunk(self, height: int, width: int) -> Layer:
         """Averaged down to another size; integers become 16 bit. Transparent pixels do not bleed into their neighbours.
 
+        Of linear light the sRGB-coded colours are averaged, too: the network sees the same whatever the numbers are.
+
         Args:
             height, width: At most this layer's, at least 1.
         """
@@ -127,6 +136,8 @@ class Layer:
             reach = 2 * -(-self.height // height)
             rows = slice(max(0, int(first) - reach), int(last) + reach)
             values = self._floats(self.array[rows])
+            if self.is_linear:
+                self._recode(values, srgb_coded)
             if protocol.has_alpha(self.layout):
                 values[:, :, :-1] *= values[:, :, -1:]
             window = (0.0, first - rows.start, float(self.width), last - rows.start)
@@ -134,11 +145,13 @@ class Layer:
                 plane = Image.fromarray(np.ascontiguousarray(values[:, :, channel]))
                 resized = plane.resize((width, bottom - top), Image.Resampling.HAMMING, box=window)
                 sums[top:bottom, :, channel] = np.asarray(resized)
-        if protocol.has_alpha(self.layout):
-            sums[:, :, :-1] /= np.maximum(sums[:, :, -1:], 1e-6)
-        if self.array.dtype.kind == "f":
-            return Layer(sums, self.layout)
-        return Layer(np.rint(sums.clip(0.0, 1.0) * 65535).astype(np.uint16), self.layout)
+            if protocol.has_alpha(self.layout):
+                sums[top:bottom, :, :-1] /= np.maximum(sums[top:bottom, :, -1:], 1e-6)
+            if self.is_linear:
+                self._recode(sums[top:bottom], linear_light)
+        if self.array.dtype.kind != "f":
+            sums = np.rint(sums.clip(0.0, 1.0) * 65535).astype(np.uint16)
+        return replace(self, array=sums)
 
     def like(self, other: Layer) -> Array:
         """This layer's numbers in another one's type."""
@@ -155,6 +168,11 @@ class Layer:
     def _rounded(self, values: Array) -> Array:
         """Numbers up to white in this layer's own type."""
         return (values if self.array.dtype.kind == "f" else np.rint(values)).astype(self.array.dtype)
+
+    def _recode(self, values: Array, curve: Callable[[Tensor], Tensor]) -> None:
+        """Put a curve to the colours of float32 numbers of this layout, in place; alpha stays."""
+        for colours in strips(values[:, :, : protocol.LAYOUTS[self.layout.removesuffix("A")]]):
+            colours[:] = curve(torch.from_numpy(colours)).numpy()
 
     def _colour_channels(self) -> slice:
         """Where gray, or R, G and B are."""

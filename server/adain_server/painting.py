@@ -7,7 +7,7 @@ change of alpha, weights or styles costs one transform and one decode.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from adain_server.cache import ByteCache
 from adain_server.colour import ColourStatistics, colour_statistics, recolouring, under_own_chroma
 from adain_server.detail import Enlarged
 from adain_server.errors import JobError
-from adain_server.layers import Array, Layer, as_mask, cut, mask_sum, union_share
+from adain_server.layers import Array, Layer, as_mask, mask_sum, union_share
 from adain_server.transparency import VisibleColours
 from adain_weights.errors import WeightsError
 from adain_weights.style_pictures import open_style_picture
@@ -70,7 +70,7 @@ class Plan:
     """A request with its pixels.
 
     Attributes:
-        content: The layer. content_key: names its pixels in the caches.
+        content: The layer. content_key: names its pixels, and whether they are linear, in the caches.
         out: (h, w, channels) in the layer's type, of the result's size: receives the result.
         compose: As on the wire; cutout needs a content with alpha.
         smoothing: How much of `previous` the content's statistics keep, 0..1. previous: those of the frame before.
@@ -105,17 +105,20 @@ class Painted:
 class Painter:
     """Paints requests, one at a time, and keeps between them what the next one may need."""
 
-    def __init__(self, engines: Sequence[Engine], *, encoder_digest: str, memory_budget: int) -> None:
+    def __init__(
+        self, engines: Sequence[Engine], *, encoder_digest: str, memory_budget: int, cache: ByteCache | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             engines: The best first; the others take over when its memory is too small.
             encoder_digest: SHA-256 of the encoder's file: saved statistics of another encoder are not used.
             memory_budget: Bytes for tiles, features and everything that is kept.
+            cache: What painters of several models share; None for one of its own, of half the budget.
         """
         self._engines = engines
         self._encoder_digest = encoder_digest
-        self._cache = ByteCache(memory_budget // 2)
+        self._cache = cache if cache is not None else ByteCache(memory_budget // 2)
         self._tile = tile_side(memory_budget // 3)
 
     @torch.inference_mode()
@@ -140,7 +143,8 @@ class Painter:
         if not chosen:
             return done
         regions = [region for region, _ in chosen]
-        key = (plan.content_key, working.height, working.width, tuple(region.mask_key for region in regions))
+        mask_keys = tuple(region.mask_key for region in regions)
+        key = (self._encoder_digest, plan.content_key, working.height, working.width, mask_keys)
         tiled = TiledContent(
             self._engines,
             working.colours if opacity is None else VisibleColours(working),
@@ -187,11 +191,12 @@ class Painter:
         detail: float,
         on_step: OnStep,
     ) -> None:
-        small = np.empty((working.height, working.width, 3), dtype=np.uint16)
+        # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
+        dtype = np.float32 if working.is_linear else np.uint16
+        small = Layer(np.empty((working.height, working.width, 3), dtype=dtype), "RGB")
 
         def keep(box: Box, painted: Tensor) -> None:
-            values = (painted[0].permute(1, 2, 0).float() * 65535).round_().cpu().numpy()
-            cut(small, box)[:] = values.astype(np.uint16)
+            small.write(box, painted, None, small.array)
 
         # A selection so faint that it vanishes at the working size gets the content's own colours.
         for box in Box(0, working.height, 0, working.width).tiles(OUTPUT_TILE):
@@ -221,7 +226,7 @@ class Painter:
     def _preview(self, plan: Plan, height: int, width: int) -> Layer:
         return self._kept_layer(
             ("preview", plan.content_key, height, width),
-            lambda: Layer(plan.content.shrunk(height, width).like(plan.content), plan.content.layout),
+            lambda: replace(plan.content, array=plan.content.shrunk(height, width).like(plan.content)),
         )
 
     def _shrunk(self, layer: Layer, key: Hashable, height: int, width: int) -> Layer:
@@ -260,7 +265,7 @@ class Painter:
             return style.statistics
         if target is None and style.saved is not None and style.saved.encoder == self._encoder_digest:
             return StyleStatistics(torch.tensor(style.saved.mean)[None], torch.tensor(style.saved.std)[None])
-        key = ("style", style.key, None if target is None else target.key)
+        key = ("style", self._encoder_digest, style.key, None if target is None else target.key)
         known: StyleStatistics | None = self._cache.get(key)
         if known is None:
             picture = style.picture if style.saved is None else _saved_picture(style.saved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import stat
+import time
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import urlsplit
@@ -17,7 +18,10 @@ from adain_client import protocol
 from adain_client.connection import ConnectionInfo, make_private_folder, write_connection_file
 from adain_server.access import ZAP_DOMAIN, Gatekeeper
 from adain_server.errors import ServerError
+from adain_server.keys import KeyRing
 
+LET_GO_S = 2.0
+"""An address is free again within this."""
 LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix domain socket's path, on Linux."""
 
@@ -28,9 +32,17 @@ class Place:
     Use it as a context manager; leaving it removes the socket and the connection file.
     """
 
-    def __init__(self, connection_file: Path, bind: str) -> None:
+    def __init__(self, connection_file: Path, bind: str, *, keys: KeyRing | None = None) -> None:
+        """Claim nothing yet.
+
+        Args:
+            connection_file: Written once the server listens.
+            bind: ipc, or tcp://ADDRESS:PORT; port 0 takes a free one. Beyond loopback somebody must be listed.
+            keys: Who may connect from other machines; None for the user's own list.
+        """
         self._file = connection_file
         self._bind = bind
+        self._keys = keys or KeyRing()
         self._socket_path: Path | None = None
         self._announced = False
 
@@ -59,22 +71,54 @@ class Place:
         self._close()
 
     def _open(self) -> None:
-        secret, client_keys, keys = b"", frozenset[bytes](), ("", "", "")
+        secret, owner_key, keys, guests = b"", b"", ("", "", ""), None
         tcp = self._bind != "ipc"
         if tcp:
-            _check_loopback(self._bind)
-            server_public, secret = zmq.curve_keypair()
+            if _is_loopback(self._bind):
+                pair = zmq.curve_keypair()
+                server_public, secret = pair[0].decode(), pair[1]
+            else:
+                guests = self._keys
+                server_public, secret = guests.server_pair()
             client_public, client_secret = zmq.curve_keypair()
-            client_keys = frozenset({z85.decode(client_public)})
-            keys = (server_public.decode(), client_public.decode(), client_secret.decode())
-        self.gatekeeper = Gatekeeper(self.context, client_keys)
-        self.router = _router(self.context, secret)
-        self.endpoint = self._bind_tcp() if tcp else self._bind_ipc()
+            owner_key = z85.decode(client_public)
+            keys = (server_public, client_public.decode(), client_secret.decode())
+        self.gatekeeper = Gatekeeper(self.context, owner_key, guests)
+        self._secret = secret
+        self._listen()
         try:
-            write_connection_file(self._file, ConnectionInfo(self.endpoint, os.getpid(), *keys))
+            # Who listens everywhere is reached on this machine by its own address.
+            endpoint = self.endpoint.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
+            write_connection_file(self._file, ConnectionInfo(endpoint, os.getpid(), *keys))
         except OSError as error:
             raise ServerError(f"{self._file} cannot be written: {error.strerror}.") from None
         self._announced = True
+
+    def reset_connections(self) -> None:
+        """Drop every peer and what it has sent; whoever means well connects again. There is another router then.
+
+        Raises:
+            ServerError: The address is taken now.
+        """
+        if self._bind != "ipc":
+            self._bind = self.endpoint  # with the port that was taken
+        self.router.unbind(self.endpoint)
+        self.router.close(linger=0)
+        # libzmq lets go in a thread of its own: it would take away a new socket's file, or still have the port.
+        deadline = time.monotonic() + LET_GO_S
+        while time.monotonic() < deadline:
+            if self._socket_path is None or not self._socket_path.exists():
+                try:
+                    self._listen()
+                    return
+                except ServerError:
+                    self.router.close(linger=0)
+            time.sleep(0.01)
+        self._listen()
+
+    def _listen(self) -> None:
+        self.router = _router(self.context, self._secret)
+        self.endpoint = self._bind_ipc() if self._bind == "ipc" else self._bind_tcp()
 
     def _bind_tcp(self) -> str:
         try:
@@ -122,11 +166,13 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socke
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # without it a message to a vanished peer is lost in silence
     router.setsockopt(zmq.MAXMSGSIZE, protocol.CHUNK_BYTES)
     router.setsockopt(zmq.HANDSHAKE_IVL, 2000)
-    router.setsockopt(zmq.HEARTBEAT_IVL, 2000)
-    router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
+    # A peer that is silent in the middle of a frame is gone after the sum of both; a whole frame is a sign of life.
+    router.setsockopt(zmq.HEARTBEAT_IVL, 1000)
+    router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2500)
     router.setsockopt(zmq.RCVHWM, 64)
-    router.setsockopt(zmq.SNDHWM, 256)
+    router.setsockopt(zmq.SNDHWM, 64)
     router.setsockopt(zmq.LINGER, 1000)
+    router.setsockopt(zmq.BACKLOG, 1024)
     router.setsockopt(zmq.ZAP_DOMAIN, ZAP_DOMAIN)
     router.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
     if secret:
@@ -135,15 +181,15 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socke
     return router
 
 
-def _check_loopback(bind: str) -> None:
+def _is_loopback(bind: str) -> bool:
+    """Whether only this machine can connect to a tcp address. Raises ServerError when it is none."""
     try:
         parts = urlsplit(bind)
-        is_address = parts.scheme == "tcp" and parts.port is not None
-        loopback = is_address and ipaddress.ip_address(parts.hostname or "").is_loopback
+        if parts.scheme == "tcp" and parts.port is not None:
+            return ipaddress.IPv4Address(parts.hostname or "").is_loopback
     except ValueError:
-        loopback = False
-    if not loopback:
-        raise ServerError(
-            f"{bind} is neither ipc nor tcp://127.0.0.1:PORT: this version listens to its own machine only, because it "
-            "has no list of clients yet."
-        )
+        pass
+    raise ServerError(
+        f"{bind} is no address to listen at; write ipc, tcp://127.0.0.1:PORT, or, for clients on other machines, "
+        "tcp://0.0.0.0:PORT."
+    )

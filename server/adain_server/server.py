@@ -6,8 +6,8 @@ import importlib.metadata
 import logging
 import os
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
@@ -16,14 +16,19 @@ import zmq
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.protocol import Header
-from adain_server.admission import check_jobs, check_name, check_request
+from adain_server.access import OWNER
+from adain_server.admission import check_jobs, check_model, check_name, check_request
+from adain_server.cache import forget_oldest
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
-from adain_server.job import Job, JobState, request_of, style_sources
+from adain_server.job import OWN_MODEL, Job, JobState, ModelKey, is_picture, request_of, style_sources
 from adain_server.library import StyleLibrary
+from adain_server.limits import MEMORY_LIMIT, give_memory_back, own_memory
 from adain_server.place import Place
 from adain_server.store import PictureStore
+from adain_server.turns import Turns
 from adain_server.worker_process import WorkerProcess
+from adain_weights.catalog import DECODER, known_models
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +42,13 @@ KNOWN_STYLES = 4096
 KNOWN_SEQUENCES = 256
 REMEMBERED_JOBS = 1024
 BAD_ENVELOPES = 3
+MEASURE_EVERY_S = 0.05
+RESET_PAUSE_S = 2.0
+"""Between two resets of all connections; good clients need some of it to come back."""
 RESULT_CREDIT_LIMIT = 64
 """Chunks of a result that are sent for one message, whatever credit it gives."""
 LIST_BYTES = 48 * 1024
-"""Of a list of styles that goes into one header."""
+"""Of a list of styles or models that goes into one header."""
 WORKER_STARTS = 3
 """A worker that dies this often before it was ready once is not started again."""
 
@@ -56,7 +64,11 @@ class Server:
         self._router = place.router
         self._boot = os.urandom(16)
         self._worker = WorkerProcess(
-            place.context, device=config.device, model=config.model, memory_budget=config.memory_budget
+            place.context,
+            device=config.device,
+            model=config.model,
+            models=config.models,
+            memory_budget=config.memory_budget,
         )
         self._store = PictureStore(config.max_bytes)
         self._library = StyleLibrary(config.styles)
@@ -68,16 +80,20 @@ class Server:
         self._ready = False
         self._deaths = 0
         self._jobs: dict[bytes, Job] = {}
-        self._ended: OrderedDict[bytes, None] = OrderedDict()
-        self._turns: deque[bytes] = deque()
-        self._served = b""
+        self._ended: OrderedDict[bytes, bool] = OrderedDict()  # by job id: its client needs it no more
+        self._turns = Turns()
         self._running: Job | None = None
         self._taken = False  # the worker has begun with the running job
-        self._styles: OrderedDict[bytes, bytes] = OrderedDict()
+        self._statistics: OrderedDict[tuple[ModelKey, bytes], bytes] = OrderedDict()
         self._sequences: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._bad_envelopes: OrderedDict[bytes, int] = OrderedDict()
+        self._user = ""  # who sent the message that is being answered
         self._stop_at: float | None = None
-        self._heard = self._swept = time.monotonic()
+        self._worker_starts = 1
+        self._measure_at = 0.0  # how much memory this process has
+        self._has_worked = False  # since memory was given back
+        self._last_error = ""
+        self._started = self._heard = self._swept = self._worker_heard = time.monotonic()
 
     def request_stop(self) -> None:
         """Finish what runs, within DRAIN_S, then end. Safe in a signal handler."""
@@ -102,9 +118,10 @@ class Server:
         if inbox in readable:
             self._take_worker_message(inbox.recv())
         if self._router in readable:
-            self._take_client_message(self._router.recv_multipart())
+            self._take_client_message(self._router.recv_multipart(copy=False))
         if time.monotonic() - self._swept > SWEEP_S:
             self._sweep()
+        self._limit_memory()
         self._dispatch()
 
     def _is_over(self) -> bool:
@@ -120,8 +137,13 @@ class Server:
 
     # Messages from clients
 
-    def _take_client_message(self, frames: list[bytes]) -> None:
-        client, *message = frames
+    def _take_client_message(self, frames: Sequence[zmq.Frame]) -> None:
+        client, *message = (frame.bytes for frame in frames)
+        self._user = _property_of(frames[-1], "User-Id")
+        if not self._user or _property_of(frames[-1], "Identity"):
+            # Old versions of ZMTP may come in unasked; and whoever names itself could take another one's place.
+            log.warning("ignored a peer that nobody let in, or that names itself")
+            return
         self._heard = time.monotonic()
         if self._bad_envelopes.get(client, 0) >= BAD_ENVELOPES:
             return
@@ -138,7 +160,7 @@ class Server:
         log.warning("refused a message: %s %s", error.code, error)
         if error.code == "BAD_ENVELOPE":
             self._bad_envelopes[client] = self._bad_envelopes.get(client, 0) + 1
-            _forget_oldest(self._bad_envelopes, REMEMBERED_JOBS)
+            forget_oldest(self._bad_envelopes, REMEMBERED_JOBS)
         self._send_error(client, error.code, str(error))
 
     def _on_hello(self, client: bytes, header: Header, _payload: bytes) -> None:
@@ -159,16 +181,10 @@ class Server:
         )
 
     def _on_styles(self, client: bytes, header: Header, _payload: bytes) -> None:
-        entries = self._library.entries()
-        listed: list[dict[str, Any]] = []
-        room = LIST_BYTES
-        for entry in entries[header["first"] :]:
-            fields = vars(entry)
-            room -= len(msgpack.packb(fields))
-            if room < 0:
-                break
-            listed.append(fields)
-        self._send(client, "styles", first=header["first"], total=len(entries), styles=listed)
+        self._send_list(client, "styles", self._library.entries(), header["first"])
+
+    def _on_models(self, client: bytes, header: Header, _payload: bytes) -> None:
+        self._send_list(client, "models", known_models(self._config.models), header["first"])
 
     def _on_swatch(self, client: bytes, header: Header, _payload: bytes) -> None:
         check_name(header["name"])
@@ -179,20 +195,41 @@ class Server:
         if job is not None:
             self._attach(job, client, header)
             return
+        if self._ended.get(header["job"], False):
+            raise JobError("ALREADY_DONE", "The job has ended already.")
         if self._stop_at is not None:
             raise JobError("SHUTTING_DOWN", "The server is ending; start it again and retry.")
         check_request(header, max_pixels=self._config.max_pixels)
+        model = self._model_key(header["model"])
         if header["preview"]:
             self._replace_previews(client)
         check_jobs(client, self._jobs.values(), self._config)
         named = {source: self._library.find(source) for source in style_sources(header) if isinstance(source, str)}
-        job = Job(client, header, self._store, self._styles, named)
+        job = Job(client, header, self._store, model, self._known_statistics(header, model), named)
         self._jobs[job.job_id] = job
-        for digest in job.statistics:
-            self._styles.move_to_end(digest)
         self._grant(job)
         if not job.needs():
             self._queue(job)
+
+    def _model_key(self, name: str) -> ModelKey:
+        """Which model is meant, and of what time. Raises JobError UNKNOWN_MODEL."""
+        if not name or name == self._model:
+            return OWN_MODEL
+        models = self._config.models
+        check_model(name, models)
+        try:
+            return name, (models / name / DECODER).stat().st_mtime_ns
+        except OSError:
+            return name, 0  # one that comes with the program
+
+    def _known_statistics(self, header: Header, model: ModelKey) -> dict[bytes, bytes]:
+        """What is known of an `open`'s style pictures: statistics belong to the model's encoder."""
+        known = {}
+        for source in style_sources(header):
+            if is_picture(source) and (model, source["digest"]) in self._statistics:
+                known[source["digest"]] = self._statistics[model, source["digest"]]
+                self._statistics.move_to_end((model, source["digest"]))
+        return known
 
     def _replace_previews(self, client: bytes) -> None:
         """A newer preview takes the place of those that this client still waits for."""
@@ -241,11 +278,36 @@ class Server:
             raise JobError("ALREADY_DONE", "The job is finished already.")
         self._send(client, "cancelled", job=job.job_id)
         self._drop(job)
+        self._ended[job.job_id] = True
 
     def _on_done(self, client: bytes, header: Header, _payload: bytes) -> None:
-        self._forget(self._job_of(client, header))
+        job = self._job_of(client, header)
+        self._forget(job)
+        self._ended[job.job_id] = True
+
+    def _on_status(self, client: bytes, _header: Header, _payload: bytes) -> None:
+        states = Counter(job.state for job in self._jobs.values())
+        self._send(
+            client,
+            "status",
+            uptime_s=time.monotonic() - self._started,
+            ready=self._ready,
+            device=self._device,
+            model=self._model,
+            models=len(known_models(self._config.models)),
+            uploading=states[JobState.UPLOADING],
+            queued=states[JobState.QUEUED],
+            running=states[JobState.RUNNING],
+            finished=states[JobState.READY],
+            held_bytes=self._store.held,
+            max_bytes=self._config.max_bytes,
+            worker_starts=self._worker_starts,
+            last_error=self._last_error[: protocol.MAX_TEXT],
+        )
 
     def _on_stop(self, client: bytes, _header: Header, _payload: bytes) -> None:
+        if self._user != OWNER:
+            raise JobError("FORBIDDEN", "Only the machine that the server runs on may end it.")
         self._announce("Ending, as a client asked.")
         self._send(client, "stopping")
         self.request_stop()
@@ -264,24 +326,27 @@ class Server:
         if not data:
             self._replace_worker()
             return
+        self._worker_heard = time.monotonic()
         message = msgpack.unpackb(data)
         getattr(self, f"_worker_{message.pop('op')}")(**message)
 
-    def _worker_ready(self, device: str, model: str, notice: str) -> None:
+    def _worker_ready(self, device: str, model: str, notices: list[str]) -> None:
         self._ready, self._deaths = True, 0
         self._heard = time.monotonic()  # loading is not idleness
         self._device, self._model = device, model
-        if notice:
+        for notice in notices:
             self._announce(notice)
         self._announce(f"Ready on {device}, model {model}, at {self._place.endpoint}")
 
     def _worker_unusable(self, message: str) -> None:
         raise ServerError(message)
 
-    def _worker_style(self, digest: bytes, statistics: bytes) -> None:
-        self._styles[digest] = statistics
-        self._styles.move_to_end(digest)
-        _forget_oldest(self._styles, KNOWN_STYLES)
+    def _worker_style(self, job: bytes, digest: bytes, statistics: bytes) -> None:
+        assert self._running is not None and self._running.job_id == job
+        key = self._running.model, digest
+        self._statistics[key] = statistics
+        self._statistics.move_to_end(key)
+        forget_oldest(self._statistics, KNOWN_STYLES)
 
     def _worker_progress(self, job: bytes, stage: str, step: int, steps: int) -> None:
         self._taken = True
@@ -299,7 +364,7 @@ class Server:
         if finished.sequence:
             self._sequences[finished.sequence] = statistics
             self._sequences.move_to_end(finished.sequence)
-            _forget_oldest(self._sequences, KNOWN_SEQUENCES)
+            forget_oldest(self._sequences, KNOWN_SEQUENCES)
         self._send(finished.client, "result", **finished.announce())
 
     def _worker_cancelled(self, job: bytes) -> None:
@@ -313,12 +378,14 @@ class Server:
     def _worker_failed(self, job: bytes, code: str, message: str) -> None:
         failed, self._running = self._running, None
         assert failed is not None and failed.job_id == job
+        if code == "INTERNAL":
+            self._note_error(message)
         self._fail(failed, code, message)
 
     def _replace_worker(self) -> None:
         self._ready = False
         self._deaths += 1
-        log.error("the worker died, exit status %s", self._worker.exit_status)
+        self._note_error(f"The process that paints died, exit status {self._worker.exit_status}.")
         if self._running is not None:
             lost, self._running = self._running, None
             if self._taken or not lost.client:
@@ -329,7 +396,21 @@ class Server:
             raise ServerError("The worker process dies as soon as it starts; the log says more.")
         self._poller.unregister(self._worker.inbox)
         self._worker.restart()
+        self._worker_starts += 1
         self._poller.register(self._worker.inbox, zmq.POLLIN)
+
+    def _end_hung_worker(self) -> None:
+        """A worker that is stuck would keep everybody waiting for ever."""
+        silent_s = time.monotonic() - self._worker_heard
+        if self._running is not None and silent_s > self._config.hang_timeout_s:
+            self._note_error(f"The process that paints said nothing for {silent_s:.0f} seconds and was ended.")
+            self._taken = True  # whatever it hangs in may come from the job, which is not given to the next worker
+            self._worker_heard = time.monotonic()
+            self._worker.kill()
+
+    def _note_error(self, sentence: str) -> None:
+        log.error("%s", sentence)
+        self._last_error = sentence
 
     # Jobs
 
@@ -337,28 +418,18 @@ class Server:
         """Give the worker its next job; clients take turns."""
         if not self._ready or self._running is not None or not self._turns or self._stop_at is not None:
             return
-        job = self._jobs[self._next_turn()]
+        job = self._jobs[self._turns.take(lambda job_id: self._jobs[job_id].client)]
+        if job.is_too_late:
+            self._fail_late(job)
+            return
         job.state = JobState.RUNNING
         self._running, self._taken = job, False
+        self._worker_heard = time.monotonic()
         self._worker.send("run", **job.work(self._sequences.get(job.sequence, [])))
 
     def _queue(self, job: Job, *, first: bool = False) -> None:
         job.state = JobState.QUEUED
-        if first:
-            self._turns.appendleft(job.job_id)
-        else:
-            self._turns.append(job.job_id)
-
-    def _next_turn(self) -> bytes:
-        """The oldest job of another client than the one served last; else the oldest."""
-        job_id = self._turns[0]
-        for candidate in self._turns:
-            if self._jobs[candidate].client != self._served:
-                job_id = candidate
-                break
-        self._turns.remove(job_id)
-        self._served = self._jobs[job_id].client
-        return job_id
+        self._turns.add(job.job_id, first=first)
 
     def _tell_waiting(self, job: Job) -> None:
         if job.state is JobState.UPLOADING:
@@ -371,14 +442,40 @@ class Server:
         """Drop what nobody tends. Telling waiting clients that the server lives also finds those that have gone."""
         self._swept = now = time.monotonic()
         self._store.sweep()
+        self._end_hung_worker()
         for job in list(self._jobs.values()):
             untouched = now - job.touched
             if job.state is JobState.UPLOADING and untouched > UPLOAD_TIMEOUT_S:
                 self._fail(job, "EXPIRED", "The upload stopped for too long; try again.")
             elif job.state is JobState.READY and untouched > RESULT_TIMEOUT_S:
                 self._forget(job)
+            elif job.state is JobState.QUEUED and job.is_too_late:
+                self._fail_late(job)
             elif job.state in (JobState.UPLOADING, JobState.QUEUED):
                 self._tell_waiting(job)
+        if self._has_worked and not self._jobs:
+            give_memory_back()
+        self._has_worked = bool(self._jobs)
+
+    def _limit_memory(self) -> None:
+        """Messages that never end grow in libzmq, where nobody sees them: then every peer has to come again."""
+        now = time.monotonic()
+        if now < self._measure_at:
+            return
+        self._measure_at = now + MEASURE_EVERY_S
+        if own_memory() < MEMORY_LIMIT:
+            return
+        self._measure_at = now + RESET_PAUSE_S
+        self._note_error("Too much was sent at a time, so that all connections were closed.")
+        self._poller.unregister(self._router)
+        self._place.reset_connections()
+        self._router = self._place.router
+        self._poller.register(self._router, zmq.POLLIN)
+        self._boot = os.urandom(16)  # so that clients open their jobs again
+        give_memory_back()
+
+    def _fail_late(self, job: Job) -> None:
+        self._fail(job, "EXPIRED", "The job waited longer than its time limit, and was not begun; try again.")
 
     def _fail(self, job: Job, code: str, message: str) -> None:
         client = job.client
@@ -398,10 +495,9 @@ class Server:
     def _forget(self, job: Job) -> None:
         if self._jobs.pop(job.job_id, None) is None:
             return
-        if job.job_id in self._turns:
-            self._turns.remove(job.job_id)
-        self._ended[job.job_id] = None
-        _forget_oldest(self._ended, REMEMBERED_JOBS)
+        self._turns.remove(job.job_id)
+        self._ended.setdefault(job.job_id, False)
+        forget_oldest(self._ended, REMEMBERED_JOBS)
         job.close()
 
     def _forget_client(self, client: bytes) -> None:
@@ -415,6 +511,18 @@ class Server:
             self._fail(job, "SHUTTING_DOWN", "The server is ending; start it again and retry.")
 
     # Sending
+
+    def _send_list(self, client: bytes, op: str, entries: Sequence[object], first: int) -> None:
+        """As many entries as one header holds, from the one that was asked for."""
+        listed: list[dict[str, Any]] = []
+        room = LIST_BYTES
+        for entry in entries[first:]:
+            fields = vars(entry)
+            room -= len(msgpack.packb(fields))
+            if room < 0:
+                break
+            listed.append(fields)
+        self._send(client, op, first=first, total=len(entries), **{op: listed})
 
     def _send_error(
         self, client: bytes, code: str, message: str, job: bytes | None = None, retry_after_s: float | None = None
@@ -442,6 +550,9 @@ class Server:
             self._forget_client(client)
 
 
-def _forget_oldest(known: OrderedDict[bytes, Any], most: int) -> None:
-    while len(known) > most:
-        known.popitem(last=False)
+def _property_of(frame: zmq.Frame, name: str) -> str:
+    """What the sender said in its handshake, or, of User-Id, what the gatekeeper took it for; "" for nothing."""
+    try:
+        return str(frame.get(name))
+    except zmq.ZMQError:
+        return ""

@@ -62,9 +62,9 @@ class PictureStore:
             JobError: BUSY, others use too much; or the machine has no shared memory left.
         """
         wanted = sum(sizes)
-        while self._held() + wanted > self._limit and self._forget_oldest():
+        while self.held + wanted > self._limit and self._forget_oldest():
             pass
-        if self._held() and self._held() + wanted > self._limit:
+        if self.held and self.held + wanted > self._limit:
             raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
         segments: list[Segment] = []
         try:
@@ -102,7 +102,9 @@ class PictureStore:
                 if not self._forget_oldest():
                     raise
 
-    def _held(self) -> int:
+    @property
+    def held(self) -> int:
+        """Bytes of pictures that are here, and of those that are expected."""
         return self._reserved + sum(entry.segment.size for entry in self._entries.values())
 
     def _touch(self, digest: bytes) -> None:

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.list_styles:
             failures = _list_styles(options)
+        elif options.list_models:
+            failures = _list_models(options)
         elif options.save_style is not None:
             failures = _save_style(options)
         else:
@@ -125,6 +127,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="OUT|FOLDER", help="the result's file, or a folder for many"
     )
+    parser.add_argument(
+        "--model", default="", metavar="NAME", help="one from --list-models (default: the server's own)"
+    )
+    parser.add_argument("--list-models", action="store_true", help="name the models that the server has, and end")
     parser.add_argument("--list-styles", action="store_true", help="name the styles that the server knows, and end")
     parser.add_argument(
         "--save-style",
@@ -152,10 +158,23 @@ def _connect(options: argparse.Namespace) -> Client:
 def _list_styles(options: argparse.Namespace) -> int:
     with _connect(options) as client:
         styles = client.styles()
-    width = max((len(style.name) for style in styles), default=0)
-    for style in styles:
-        about = ", ".join(filter(None, (style.artist, style.title, style.origin, style.licence)))
-        print(f"{style.name:{width}}  {about}")
+    return _print_names({style.name: (style.artist, style.title, style.origin, style.licence) for style in styles})
+
+
+def _list_models(options: argparse.Namespace) -> int:
+    with _connect(options) as client:
+        models, own = client.models(), client.hello().model
+    return _print_names(
+        {model.name: (model.title, model.description, model.origin, model.licence) for model in models}, own=own
+    )
+
+
+def _print_names(listed: Mapping[str, Iterable[str]], *, own: str = "") -> int:
+    """A line for each name, with what is known of it; returns 0 failures."""
+    width = max(map(len, listed), default=0)
+    for name, words in listed.items():
+        mark = " (the server's own)" if name == own else ""
+        print(f"{name:{width}}  {', '.join(filter(None, words))}{mark}")
     return 0
 
 
@@ -194,6 +213,7 @@ def _stylize_all(options: argparse.Namespace) -> int:
     settings = Settings(
         stroke_size=parse_number(options.stroke_size, "--stroke-size", 1, protocol.MAX_STROKE_SIZE),
         detail=parse_number(options.detail, "--detail", 0, 1),
+        model=options.model,
         smoothing=0.0 if options.smooth is None else parse_number(options.smooth, "--smooth", 0, 0.999),
         sequence=b"" if options.smooth is None else os.urandom(16),
     )
@@ -230,6 +250,7 @@ class Settings:
 
     stroke_size: float
     detail: float
+    model: str
     smoothing: float
     sequence: bytes
 

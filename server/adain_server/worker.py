@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -19,16 +20,15 @@ import numpy as np
 import torch
 
 from adain_client import protocol
-from adain_net.engine import Engine, TorchEngine
-from adain_net.layout import LayoutError, load_network
-from adain_net.network import AdainNetwork
+from adain_net.layout import LayoutError
 from adain_net.statistics import StyleStatistics
 from adain_server.errors import JobError
 from adain_server.layers import DTYPES, Layer
-from adain_server.ncnn_engine import best_engine
-from adain_server.painting import Painter, Plan, RegionPlan, Style
+from adain_server.loaded_models import LoadedModels
+from adain_server.painting import Plan, RegionPlan, Style
 from adain_server.picture_files import PictureError, style_picture
 from adain_weights.errors import WeightsError
+from adain_weights.hub import obtain
 from adain_weights.models import load_model
 from adain_weights.styles import parse_style, read_style
 
@@ -66,26 +66,33 @@ def choose_device(wanted: str) -> Device:
     return Device(torch.device("cpu"), cpu, notice)
 
 
-def run_worker(connection: Connection, *, device: str, model: str, memory_budget: int) -> None:
+NICENESS = 10
+"""It takes all the processor that nobody else wants: whoever paints beside it, in the host that asked, goes first."""
+
+
+def run_worker(connection: Connection, *, device: str, model: str, models: Path, memory_budget: int) -> None:
     """Load the model, then do jobs until the parent says stop or closes the pipe.
 
     Args:
         connection: To the parent.
-        device, model, memory_budget: As in ServerConfig.
+        device, model, models, memory_budget: As in ServerConfig.
     """
     # The parent decides when to end: Ctrl-C in the terminal reaches the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(NICENESS)
 
     try:
         chosen = choose_device(device)
-        weights = load_model(model)
-        network = load_network(weights.encoder, weights.decoder).eval().requires_grad_(False)
+        found, notice = obtain(model, models)
+        weights = load_model(found, models)
+        loaded = LoadedModels(weights, device=chosen.torch_device, models=models, memory_budget=memory_budget)
     except (WeightsError, LayoutError) as error:
         _say(connection, "unusable", message=str(error))
         return
-    painter = Painter(_engines(network, chosen), encoder_digest=weights.encoder_digest, memory_budget=memory_budget)
-    _say(connection, "ready", device=chosen.name, model=weights.name, notice=chosen.notice)
-    worker = Worker(connection, painter)
+    notices = [sentence for sentence in (chosen.notice, notice) if sentence]
+    _say(connection, "ready", device=chosen.name, model=weights.name, notices=notices)
+    worker = Worker(connection, loaded)
     try:
         while (message := _hear(connection))["op"] != "stop":
             if message["op"] == "run":  # a cancel may come for a job that is over
@@ -94,20 +101,12 @@ def run_worker(connection: Connection, *, device: str, model: str, memory_budget
         return  # the parent has gone
 
 
-def _engines(network: AdainNetwork, device: Device) -> list[Engine]:
-    """What computes, and what takes over when a graphics card's memory is too small."""
-    processor = best_engine(network)
-    if device.torch_device.type == "cpu":
-        return [processor]
-    return [TorchEngine(network, device.torch_device), processor]
-
-
 class Worker:
     """Does jobs, one at a time."""
 
-    def __init__(self, connection: Connection, painter: Painter) -> None:
+    def __init__(self, connection: Connection, models: LoadedModels) -> None:
         self._connection = connection
-        self._painter = painter
+        self._models = models
         self._job = b""
 
     def do(self, message: dict[str, Any]) -> None:
@@ -139,9 +138,10 @@ class Worker:
     def _paint(self, message: dict[str, Any], memory: AttachedMemory) -> dict[str, Any]:
         result = message["result"]
         out = memory.layer(result).array
+        transfer = message["transfer"]
         plan = Plan(
-            content=memory.layer(message["content"]),
-            content_key=message["content"]["digest"],
+            content=replace(memory.layer(message["content"]), is_linear=transfer == "linear"),
+            content_key=(message["content"]["digest"], transfer),  # the same bytes may come as both
             out=out,
             regions=[
                 RegionPlan(
@@ -159,10 +159,12 @@ class Worker:
             smoothing=message["smoothing"],
             previous=[unpack_statistics(packed) for packed in message["previous"]],
         )
-        painted = self._painter.paint(plan, self._check)
+        name, stamp = message["model"]
+        painter = self._models.painter((name, stamp), lambda: self._check("loading", 0, 1))
+        painted = painter.paint(plan, self._check)
         for key, statistics in painted.new_styles.items():
             if isinstance(key, bytes):  # a picture that came over the wire, and may come again
-                _say(self._connection, "style", digest=key, statistics=pack_statistics(statistics))
+                _say(self._connection, "style", job=self._job, digest=key, statistics=pack_statistics(statistics))
         return {
             "op": "finished",
             "digest": protocol.blob_digest(result, out.data),

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -27,9 +28,11 @@ class WorkerProcess:
         inbox: A socket that gets the worker's messages; an empty one means that the worker has died.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], *, device: str, model: str, memory_budget: int) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], *, device: str, model: str, models: Path, memory_budget: int
+    ) -> None:
         self._context = context
-        self._arguments = (device, model, memory_budget)
+        self._arguments = (device, model, models, memory_budget)
         self.inbox: zmq.Socket[bytes]
         self._start()
 
@@ -45,6 +48,10 @@ class WorkerProcess:
             self._connection.send_bytes(msgpack.packb({"op": op, **fields}))
         except OSError:
             return
+
+    def kill(self) -> None:
+        """End a process that does not answer any more; inbox says when it is gone."""
+        self._process.kill()
 
     def restart(self) -> None:
         """Start a new process in the place of a dead one."""
@@ -79,11 +86,11 @@ class WorkerProcess:
         self._pump.start()
 
 
-def _run(connection: Connection, device: str, model: str, memory_budget: int) -> None:
+def _run(connection: Connection, device: str, model: str, models: Path, memory_budget: int) -> None:
     # Imported here, so that the parent, which never computes, does not load torch.
     from adain_server.worker import run_worker
 
-    run_worker(connection, device=device, model=model, memory_budget=memory_budget)
+    run_worker(connection, device=device, model=model, models=models, memory_budget=memory_budget)
 
 
 def _pump(connection: Connection, outbox: zmq.Socket[bytes]) -> None:

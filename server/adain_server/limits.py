@@ -1,0 +1,56 @@
+"""What the I/O process may use of the machine: memory and descriptors, measured and given back."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+MEMORY_LIMIT = 512 * 1024**2
+"""Bytes of the I/O process's own memory, pictures not counted, which are shared. Ordinary work needs a fifth of it."""
+SPARE_DESCRIPTORS = 32
+"""For the worker, files and what is being closed; a peer beyond that is refused."""
+
+_STATM = Path("/proc/self/statm")
+_DESCRIPTORS = Path("/proc/self/fd")
+
+
+def own_memory() -> int:
+    """Bytes in the machine's memory that only this process uses; 0 where the system does not say."""
+    try:
+        _size, resident, shared, *_ = map(int, _STATM.read_bytes().split())
+    except OSError:
+        return 0
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_memory_back() -> None:
+    """Return to the system what was freed; glibc keeps it otherwise."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
+
+
+def raise_descriptor_limit() -> None:
+    """As many files and sockets as this user may have: libzmq ends the process when it can accept no peer by ipc."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):  # macOS may say "unlimited" and mean less
+        return
+
+
+def has_spare_descriptors() -> bool:
+    """Whether another peer may come in; True where the system does not say."""
+    if not _DESCRIPTORS.is_dir():
+        return True
+    import resource
+
+    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return len(os.listdir(_DESCRIPTORS)) + SPARE_DESCRIPTORS <= limit  # noqa: PTH208  # names are not needed

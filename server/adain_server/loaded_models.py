@@ -1,0 +1,88 @@
+"""The models in the worker's memory: the server's own, and those that clients chose lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from adain_net.engine import Engine, TorchEngine
+from adain_net.layout import LayoutError, load_network
+from adain_net.network import AdainNetwork
+from adain_server.cache import ByteCache, forget_oldest
+from adain_server.errors import JobError
+from adain_server.job import OWN_MODEL, ModelKey
+from adain_server.ncnn_engine import best_engine
+from adain_server.painting import Painter
+from adain_weights.errors import WeightsError
+from adain_weights.models import ModelWeights, load_model
+
+MOST_LOADED = 3
+"""Models besides the server's own, about 100 MB each; the one that was used longest ago goes first."""
+
+
+class LoadedModels:
+    """Painters by model. They share what is kept between jobs: features of one encoder serve all its decoders."""
+
+    def __init__(self, own: ModelWeights, *, device: torch.device, models: Path, memory_budget: int) -> None:
+        """Make the server's own ready.
+
+        Args:
+            own: What paints when a job names no model.
+            device: For torch's engine.
+            models: The user's folder of models.
+            memory_budget: Bytes for tiles and for what is kept, all models together.
+        Raises:
+            LayoutError: The weights are not those of this network.
+        """
+        self._device = device
+        self._models = models
+        self._memory_budget = memory_budget
+        self._cache = ByteCache(memory_budget // 2)
+        self._own = self._make(own)
+        self._others: OrderedDict[ModelKey, Painter] = OrderedDict()
+
+    def painter(self, key: ModelKey, on_loading: Callable[[], None]) -> Painter:
+        """What paints with a model.
+
+        Args:
+            key: Of the model.
+            on_loading: Called before one is loaded, which takes a second or two.
+        Raises:
+            JobError: BAD_MODEL: its files are gone, damaged or of another network.
+        """
+        if key == OWN_MODEL:
+            return self._own
+        if key not in self._others:
+            on_loading()
+            self._others[key] = self._load(key[0])
+            for older in [other for other in self._others if other[0] == key[0] and other != key]:
+                del self._others[older]
+            forget_oldest(self._others, MOST_LOADED)
+        self._others.move_to_end(key)
+        return self._others[key]
+
+    def _load(self, name: str) -> Painter:
+        try:
+            return self._make(load_model(name, self._models))
+        except (WeightsError, LayoutError) as error:
+            raise JobError("BAD_MODEL", f"The model {name} cannot be used: {error}") from None
+
+    def _make(self, weights: ModelWeights) -> Painter:
+        network = load_network(weights.encoder, weights.decoder).eval().requires_grad_(False)
+        return Painter(
+            _engines(network, self._device),
+            encoder_digest=weights.encoder_digest,
+            memory_budget=self._memory_budget,
+            cache=self._cache,
+        )
+
+
+def _engines(network: AdainNetwork, device: torch.device) -> list[Engine]:
+    """What computes, and what takes over when a graphics card's memory is too small."""
+    processor = best_engine(network)
+    if device.type == "cpu":
+        return [processor]
+    return [TorchEngine(network, device), processor]
