@@ -5,10 +5,8 @@ The plug-in's own log has the times; `make hosts` gets the GIMP.
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
-import statistics
 import sys
 import tempfile
 from itertools import pairwise
@@ -16,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-SLIDER_STEPS = 20
+from host_figures import SLIDER_STEPS, parse_options, print_sliders, print_spent
+
 LARGE = """
     image, layer = picture(64, 64, alpha=True)
     layer.scale(side, side, False)
@@ -40,12 +39,7 @@ OPEN = """
 
 def main() -> None:
     """Run both measurements."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--side", type=int, default=4096, help="of the large layer, in pixels (default: %(default)s)")
-    parser.add_argument(
-        "--stroke-size", type=float, default=1.0, help="1 paints every pixel; more is sooner (default: %(default)s)"
-    )
-    options = parser.parse_args()
+    options = parse_options(__doc__)
 
     from helpers import PICTURES, RunningServer
     from hosts.gimp import Gimp, find_gimp
@@ -79,7 +73,7 @@ def main() -> None:
             for _step in range(SLIDER_STEPS):
                 screen.keys("Down")
                 seen = window.logged("previewed 512", after=seen)
-            _print_sliders(window.log.read_text())
+            print_sliders(window.log.read_text())
             screen.keys("Escape")
         shutil.rmtree(folder)
 
@@ -96,19 +90,7 @@ def _print_stages(log: str, side: int, output: str) -> None:
     marks = [begun, read, opened, computing[0], downloading, received, painted]
     names = ("read", "connect, look at the style", "send", "network", "receive", "write")
     spent = {name: end - start for name, (start, end) in zip(names, pairwise(marks), strict=True)}
-    total, network = sum(spent.values()), spent["network"]
-    print(f"{side} x {side} RGBA u8, {output}: " + ", ".join(f"{name} {s:.2f} s" for name, s in spent.items()))
-    print(f"  the plug-in's own part: {total - network:.2f} s, {(total - network) / network:.2%} of the network's")
-
-
-def _print_sliders(log: str) -> None:
-    for side in (256, 512):
-        # The first ones come from choosing the style.
-        steps = [float(s) for s in re.findall(rf"previewed {side} after ([0-9.]+) s", log)][-SLIDER_STEPS:]
-        print(
-            f"slider's step to a preview of {side} on the screen, {len(steps)} steps: median "
-            f"{statistics.median(steps):.3f} s ({min(steps):.3f} to {max(steps):.3f})"
-        )
+    print_spent(f"{side} x {side} RGBA u8, {output}", spent)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""adain-plugin: puts the plug-in into GIMP and takes it out again."""
+"""adain-plugin: puts the plug-in into GIMP and Krita and takes it out again."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adain_plugin import install
-from adain_plugin.errors import HostNotFoundError, PluginError
+from adain_plugin.archive import write_archive
+from adain_plugin.errors import PluginError
 from adain_plugin.gimp import find_gimps
 from adain_plugin.hosts import Host
+from adain_plugin.krita import find_kritas
 from adain_plugin.machine import Machine
 
 Finder = Callable[..., Sequence[Host]]
 """Called with the machine, and folder= and program= as the user named them; finds a host's user folders."""
-HOSTS: dict[str, Finder] = {"gimp": find_gimps}
+HOSTS: dict[str, Finder] = {"gimp": find_gimps, "krita": find_kritas}
+ARCHIVE = Path("adain-style-krita.zip")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,13 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="adain-plugin", description="Puts AdaIN Style into GIMP 3.")
+    parser = argparse.ArgumentParser(prog="adain-plugin", description="Puts AdaIN Style into GIMP 3 and Krita.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(
-        "--folder", type=Path, metavar="DIR", help="your settings folder of GIMP, the one with plug-ins in it"
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="your settings folder of GIMP, the one with plug-ins in it, or your folder of Krita with pykrita in it",
     )
-    place.add_argument("--program", metavar="PATH", help="GIMP's program; both are looked for unless you name them")
+    place.add_argument(
+        "--program",
+        metavar="PATH",
+        help="the paint program, for Krita also an AppImage; both are looked for unless you name them",
+    )
     for name, run, text in (
         ("install", _install, "put the plug-in in, or bring it up to date"),
         ("uninstall", _uninstall, "take the plug-in out"),
@@ -47,7 +57,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("host", choices=HOSTS, help="the paint program")
         command.set_defaults(run=run)
     command = commands.add_parser("status", parents=[place], help="say where the plug-in is and whether it works")
+    command.add_argument("host", nargs="?", choices=HOSTS, help="the paint program; all of them unless you name one")
     command.set_defaults(run=_status)
+    command = commands.add_parser("zip", help="write one file that Krita itself can import, for any system")
+    command.add_argument("host", choices=["krita"], help="the paint program")
+    command.add_argument("--output", type=Path, default=ARCHIVE, metavar="FILE", help=f"the file, {ARCHIVE} by default")
+    command.set_defaults(run=_zip)
     return parser
 
 
@@ -64,14 +79,18 @@ def _uninstall(options: argparse.Namespace) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    for find in HOSTS.values():
+    for find in [HOSTS[options.host]] if options.host else HOSTS.values():
         try:
             hosts = _find(find, options)
-        except HostNotFoundError as error:
+        except PluginError as error:
             _say(str(error))  # nobody has all the hosts
             continue
         for host in hosts:
             install.status(host, _say)
+
+
+def _zip(options: argparse.Namespace) -> None:
+    write_archive(Machine.here(), options.output, _say)
 
 
 def _find(find: Finder, options: argparse.Namespace) -> Sequence[Host]:

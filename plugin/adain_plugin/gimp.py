@@ -64,6 +64,11 @@ class Gimp(Host):
         """What starts GIMP."""
         return " ".join(self.command)
 
+    @property
+    def starts(self) -> str:
+        """GIMP itself, which takes seconds."""
+        return f"{self.title} without a window"
+
     def ask(self) -> Answer:
         """Start GIMP and ask it. Raises ProgramError."""
         environment = self.machine.host_environment()
@@ -161,7 +166,7 @@ def _flatpak_settings(machine: Machine) -> Path:
 
 def _programs(machine: Machine) -> Iterator[_Program]:
     commands: list[tuple[str, ...]] = [(str(path),) for path in _executables(machine)]
-    if _has_flatpak(machine):
+    if machine.has_flatpak(FLATPAK):
         commands.append(_flatpak_command())
     for command in commands:
         with suppress(ProgramError):  # a broken program is as good as none
@@ -190,11 +195,6 @@ def _program_folders(machine: Machine) -> list[Path]:
         bases = (machine.home / "Applications", Path("/Applications"))
         return [folder for base in bases for folder in sorted(base.glob("GIMP*.app/Contents/MacOS"))]
     return machine.path()
-
-
-def _has_flatpak(machine: Machine) -> bool:
-    bases = (machine.folder("XDG_DATA_HOME", machine.home / ".local" / "share"), Path("/var/lib"))
-    return machine.platform == "linux" and any((base / "flatpak" / "app" / FLATPAK).is_dir() for base in bases)
 
 
 def _flatpak_command() -> tuple[str, ...]:

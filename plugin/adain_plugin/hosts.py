@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,9 @@ class Answer:
     """What question.py prints inside a host.
 
     Attributes:
-        version: The host's, like "3.0.4".
+        version: The host's, like "3.0.4"; empty when it is not known.
         is_listed: The host knows the plug-in, so the menu entry is there.
-        python: The version of the host's Python, like "3.13".
+        python: The version of the host's Python, like "3.13"; empty when it is not known, and so are the others then.
         platform: As sysconfig.get_platform() says it there.
         glibc: The version of glibc, like "2.41"; empty where there is none.
         is_flatpak: The host runs inside a Flatpak.
@@ -55,11 +56,13 @@ class Host(ABC):
         machine: Where it is.
         name: What users call it.
         menu: Where the plug-in is found in it.
+        beside: Names of files that belong beside the plug-in's folder.
     """
 
     machine: Machine
     name: str
     menu: str
+    beside: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -74,11 +77,21 @@ class Host(ABC):
     @property
     @abstractmethod
     def program(self) -> str:
-        """What starts the host; empty when that was not found, and then it cannot be asked."""
+        """What starts the host; empty when that was not found."""
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether ask() is of use."""
+        return bool(self.program)
+
+    @property
+    @abstractmethod
+    def starts(self) -> str:
+        """What ask() starts, for the user; empty when that is nothing."""
 
     @abstractmethod
     def ask(self) -> Answer:
-        """Start the host without a window and ask it; on its first start it makes its folders.
+        """Ask the host what it has; one that has to be started for it makes its folders on its first start.
 
         Raises:
             ProgramError: It cannot be started, takes too long, or does not answer.
@@ -88,3 +101,16 @@ class Host(ABC):
     def target(self) -> Path:
         """The plug-in's place."""
         return self.plugins / PLUGIN
+
+    @contextmanager
+    def enabled(self) -> Iterator[None]:
+        """Let the host load the plug-in; whatever fails inside takes that back. Raises FilesError."""
+        yield
+
+    def disable(self) -> None:  # noqa: B027  # GIMP loads whatever is there
+        """Let the host no longer load the plug-in. Raises FilesError."""
+
+    @property
+    def obstacle(self) -> str:
+        """What keeps a change from lasting, as a sentence that says what to do; mostly empty."""
+        return ""

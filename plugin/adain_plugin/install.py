@@ -6,13 +6,13 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from adain_plugin.errors import FilesError, ForeignFolderError, LibrariesError, NotListedError, ProgramError
 from adain_plugin.hosts import Answer, Host
-from adain_plugin.question import PLUGIN, VENDOR
-from adain_plugin.vendor import download
+from adain_plugin.question import MODULES, PLUGIN, VENDOR
+from adain_plugin.vendor import PLATFORMS, PYTHONS, download, download_all, tags
 
 ENTRY = f"{PLUGIN}.py"
 CLIENT = "adain_client"
@@ -43,6 +43,12 @@ def is_plugin(folder: Path) -> bool:
     return (folder / ENTRY).is_file() and (folder / CLIENT).is_dir()
 
 
+def copy_plugin(new: Path) -> None:
+    """Copy the plug-in's folder, without what installing adds to it. Raises OSError, FilesError."""
+    # copyfile gives each file a new time: GIMP looks again only at plug-ins whose time has changed.
+    shutil.copytree(plugin_source(), new, ignore=shutil.ignore_patterns(*ADDED), copy_function=shutil.copyfile)
+
+
 def server_command(answer: Answer | None) -> list[str]:
     """How the plug-in starts the server of this installation."""
     command = [sys.executable, "-m", "adain_server"]
@@ -58,30 +64,41 @@ def install(host: Host, say: Say) -> None:
     """
     _refuse_foreign(host.target)
     answer = _ask(host, say, "to look at its Python")
-    with _writing(host.target), _new_folder(host.target) as new:
+    with _writing(host.target), _new(host.target) as new, ExitStack() as stack:
         _copy(new, answer)
         problem = _add_libraries(new, host, answer, say)
-        with _in_place(new, host.target):
+        for name in host.beside:
+            file = stack.enter_context(_new(host.plugins / name))
+            shutil.copyfile(plugin_source().with_name(name), file)
+            stack.enter_context(_in_place(file, host.plugins / name))
+        with _in_place(new, host.target), host.enabled():
             checked = _ask(host, say, "to check the plug-in")
             _check_listed(host, checked)
     say(f"{host.title}: the plug-in is in {host.target}")
     say(f"  server program: {' '.join(server_command(answer))}")
     if checked is None:
         say(f"  not checked, because {host.name} itself was not found; name it with --program")
-    elif checked.missing:
+    elif not checked.python:
+        say(f"  {_libraries(host, checked)}")
+    if host.obstacle:
+        say(f"  {host.obstacle}")
+    if problem or (checked and checked.missing):
         raise LibrariesError(_instruction(host, checked, problem))
     say(f"  in {host.name}: {host.menu} (restart {host.name} if it is open)")
 
 
 def uninstall(host: Host, say: Say) -> None:
     """Take the plug-in out of a host. Raises PluginError."""
-    if not _exists(host.target):
-        say(f"{host.title}: the plug-in is not in {host.plugins}")
-        return
     _refuse_foreign(host.target)
+    present = [path for path in _places(host) if _exists(path)]
     with _writing(host.target):
-        _remove(host.target)
-    say(f"{host.title}: the plug-in was removed from {host.plugins}")
+        for path in present:
+            _remove(path)
+    host.disable()  # also when the user has removed the folder
+    where = f"was removed from {host.plugins}" if present else f"is not in {host.plugins}"
+    say(f"{host.title}: the plug-in {where}")
+    if present and host.obstacle:
+        say(f"  {host.obstacle}")
 
 
 def status(host: Host, say: Say) -> None:
@@ -91,21 +108,21 @@ def status(host: Host, say: Say) -> None:
     say(f"  plug-in: {_state(host)}")
     if is_plugin(host.target):
         say(f"  server program: {_server_state(host.target)}")
-    if host.program and host.plugins.is_dir():  # on its first start GIMP would make its folders
+    if host.can_be_asked and host.plugins.is_dir():  # on its first start GIMP would make its folders
         try:
             answer = host.ask()
         except ProgramError as error:
             say(f"  {error}")
             return
-        libraries = ", ".join(f"{name} {ORIGINS[origin]}" for name, origin in answer.modules.items())
-        say(f"  its Python {answer.python}: {libraries}")
+        say(f"  {_libraries(host, answer)}")
         say(f"  menu entry: {host.menu if answer.is_listed else 'none'}")
 
 
 def _ask(host: Host, say: Say, why: str) -> Answer | None:
-    if not host.program:
+    if not host.can_be_asked:
         return None
-    say(f"Starting {host.title} without a window {why} ...")
+    if host.starts:
+        say(f"Starting {host.starts} {why} ...")
     return host.ask()
 
 
@@ -118,8 +135,7 @@ def _check_listed(host: Host, answer: Answer | None) -> None:
 
 
 def _copy(new: Path, answer: Answer | None) -> None:
-    # copyfile gives each file a new time: GIMP looks again only at plug-ins whose time has changed.
-    shutil.copytree(plugin_source(), new, ignore=shutil.ignore_patterns(*ADDED), copy_function=shutil.copyfile)
+    copy_plugin(new)
     entry = new / ENTRY
     entry.chmod(entry.stat().st_mode | 0o111)  # without the run bit GIMP passes over it and says nothing
     (new / SERVER_FILE).write_text(json.dumps({"command": server_command(answer)}), encoding="utf-8")
@@ -127,6 +143,8 @@ def _copy(new: Path, answer: Answer | None) -> None:
 
 def _add_libraries(new: Path, host: Host, answer: Answer | None, say: Say) -> str:
     """Fill the vendor folder if the host's Python needs it; returns why that failed, or nothing."""
+    if answer and not answer.python:
+        return _add_all_libraries(new, host, say)
     lacking = [name for name, origin in answer.modules.items() if origin != "own"] if answer else []
     if answer and answer.missing:
         say(f"Downloading {' and '.join(lacking)} for Python {answer.python} ...")
@@ -139,10 +157,36 @@ def _add_libraries(new: Path, host: Host, answer: Answer | None, say: Say) -> st
     return ""
 
 
-def _instruction(host: Host, answer: Answer, problem: str) -> str:
+def _add_all_libraries(new: Path, host: Host, say: Say) -> str:
+    """Fill the vendor folder for every Python that the host may have; returns why that failed, or nothing."""
+    if (host.target / VENDOR).is_dir():
+        shutil.copytree(host.target / VENDOR, new / VENDOR)
+    systems = [system for system in PLATFORMS if system.startswith(host.machine.platform)]
+    modules = " and ".join(MODULES)
+    say(f"Downloading {modules} for Python {', '.join(PYTHONS)}, because that of {host.title} is not known ...")
+    try:
+        failures = download_all(host.machine, systems, new / VENDOR)
+    except LibrariesError as error:
+        return str(error)
+    for tag, reason in failures.items():
+        say(f"  none for {tag}: {reason}")
+    return ""
+
+
+def _libraries(host: Host, answer: Answer) -> str:
+    if answer.python:
+        found = ", ".join(f"{name} {ORIGINS[origin]}" for name, origin in answer.modules.items())
+        return f"its Python {answer.python}: {found}"
+    return f"its Python is not known; libraries beside the plug-in: {', '.join(tags(host.target / VENDOR)) or 'none'}"
+
+
+def _instruction(host: Host, answer: Answer | None, problem: str) -> str:
+    remedy = "connect to the internet and run this again"
+    if answer is None or not answer.python:
+        modules = " and ".join(MODULES)
+        return f"The plug-in is in {host.title}, but {modules} cannot be downloaded ({problem.rstrip('.')}); {remedy}."
     modules = " and ".join(answer.missing)
     reason = f"cannot be downloaded ({problem})" if problem else "of PyPI do not work in it"
-    remedy = "connect to the internet and run this again"
     if host.machine.platform == "linux" and not answer.is_flatpak:
         remedy += ", or install them with your system's packages, on Debian and Ubuntu with "
         remedy += f"'sudo apt install {' '.join(f'python3-{name}' for name in answer.missing)}'"
@@ -150,9 +194,9 @@ def _instruction(host: Host, answer: Answer, problem: str) -> str:
 
 
 @contextmanager
-def _new_folder(target: Path) -> Iterator[Path]:
-    """The place for a new folder beside its target; what is still there in the end is removed."""
-    new = target.with_name(f".{PLUGIN}.new")  # while it has this name, GIMP finds no plug-in in it
+def _new(target: Path) -> Iterator[Path]:
+    """The place for something new beside its target; what is still there in the end is removed."""
+    new = target.with_name(f".{target.name}.new")  # while it has this name, no host finds a plug-in in it
     new.parent.mkdir(parents=True, exist_ok=True)
     _remove(new)
     try:
@@ -163,8 +207,8 @@ def _new_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _in_place(new: Path, target: Path) -> Iterator[None]:
-    """Put a new folder into its place; whatever fails inside brings back the old one."""
-    old = target.with_name(f".{PLUGIN}.old")
+    """Put something new into its place; whatever fails inside brings back the old one."""
+    old = target.with_name(f".{target.name}.old")
     _remove(old)
     was_there = _exists(target)
     if was_there:
@@ -198,8 +242,8 @@ def _exists(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()  # the link only, never what it names
+    if path.is_symlink() or path.is_file():
+        path.unlink()  # of a link only itself, never what it names
     elif path.exists():
         shutil.rmtree(path)
 
@@ -209,9 +253,18 @@ def _state(host: Host) -> str:
         return f"not in {host.plugins}"
     if not is_plugin(host.target):
         return f"something else is in its place, {host.target}"
-    if _files(host.target) == _files(plugin_source()):
+    if _files(host.target) == _files(plugin_source()) and all(_is_same(host, name) for name in host.beside):
         return f"{host.target}, up to date"
     return f"{host.target}, differs from this program's; 'adain-plugin install {host.name.lower()}' replaces it"
+
+
+def _is_same(host: Host, name: str) -> bool:
+    file = host.plugins / name
+    return file.is_file() and file.read_bytes() == plugin_source().with_name(name).read_bytes()
+
+
+def _places(host: Host) -> list[Path]:
+    return [host.target, *(host.plugins / name for name in host.beside)]
 
 
 def _files(folder: Path) -> dict[Path, bytes]:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,13 @@ class Machine:
         platform: Like sys.platform: "linux", "win32", "darwin".
         environment: The variables.
         home: The user's home folder.
+        processes: Where Linux shows what is running.
     """
 
     platform: str
     environment: Mapping[str, str]
     home: Path
+    processes: Path = Path("/proc")
 
     @classmethod
     def here(cls) -> Machine:
@@ -45,6 +48,21 @@ class Machine:
     def path(self) -> list[Path]:
         """The folders of PATH."""
         return [Path(folder) for folder in self.environment.get("PATH", "").split(self._separator) if folder]
+
+    def has_flatpak(self, application: str) -> bool:
+        """Whether a Flatpak is installed, for this user or for all."""
+        bases = (self.folder("XDG_DATA_HOME", self.home / ".local" / "share"), Path("/var/lib"))
+        return self.platform == "linux" and any((base / "flatpak" / "app" / application).is_dir() for base in bases)
+
+    def is_running(self, name: str) -> bool:
+        """Whether a process of this user has that name. Only Linux is looked at; elsewhere the answer is no."""
+        if self.platform != "linux":
+            return False
+        for file in self.processes.glob("[0-9]*/comm"):
+            with suppress(OSError):  # it has just ended
+                if file.stat().st_uid == os.getuid() and file.read_text(encoding="utf-8").strip() == name:
+                    return True
+        return False
 
     def host_environment(self) -> dict[str, str]:
         """The variables for a host, as if it were started from the desktop and not from a terminal with its own Python.

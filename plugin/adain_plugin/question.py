@@ -1,4 +1,7 @@
-"""What the host's own Python is asked. The whole file is given to the host, so it imports nothing of ours."""
+"""What the host's own Python is asked. The whole file is given to the host, so it imports nothing of ours.
+
+GIMP runs it inside; for Krita its Python is started with it, without Krita.
+"""
 
 import importlib
 import json
@@ -15,6 +18,8 @@ VENDOR = "vendor"
 """The folder in it with libraries that the host's Python lacks; the plug-in looks there last."""
 MODULES = ("zmq", "msgpack")
 PROCEDURE = "plug-in-adain-style"
+WITHOUT_HOST = "--without-host"
+"""The argument before the plug-in's folder that starts the second way in; GIMP has arguments of its own."""
 
 
 def ask_gimp() -> None:
@@ -26,6 +31,16 @@ def ask_gimp() -> None:
         "is_listed": gimp.get_pdb().lookup_procedure(PROCEDURE) is not None,
         **about_python(Path(gimp.directory(), "plug-ins", PLUGIN, VENDOR)),
     }
+    print(ANSWER + json.dumps(answer), flush=True)
+
+
+def ask_python(plugin: Path) -> None:
+    """Print the answer, from a Python that is the host's without the host, which therefore has no version."""
+    # The plug-in that is there knows where it looks for libraries; where there is none, there are none, either.
+    if (plugin / "adain_host" / "libraries.py").is_file():
+        sys.path.insert(0, str(plugin))
+        importlib.import_module("adain_host.libraries").add_libraries(plugin)
+    answer = {"version": "", "is_listed": False, **about_python(plugin / VENDOR)}
     print(ANSWER + json.dumps(answer), flush=True)
 
 
@@ -52,5 +67,8 @@ def _origin(name: str, vendor: Path) -> str:
     return "vendor" if vendor in Path(module.__file__).parents else "own"
 
 
-if __name__ == "__main__":  # so GIMP runs it
-    ask_gimp()
+if __name__ == "__main__":  # so GIMP runs it, too
+    if sys.argv[1:2] == [WITHOUT_HOST]:
+        ask_python(Path(sys.argv[2]))
+    else:
+        ask_gimp()

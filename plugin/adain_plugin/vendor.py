@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +10,26 @@ from pathlib import Path
 from adain_plugin.errors import LibrariesError, ProgramError
 from adain_plugin.hosts import Answer
 from adain_plugin.machine import Machine, run
+from adain_plugin.question import MODULES
 
-PROJECTS = {"zmq": "pyzmq"}
-"""A module's name on PyPI, where that is another."""
+REQUIREMENTS = {"zmq": "pyzmq>=25", "msgpack": "msgpack>=1.0.3"}
+"""What a module is called on PyPI, from the version on that Debian has."""
 DOWNLOAD_TIMEOUT_S = 300.0
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+"""Where the host's Python is not known, there are libraries for each of these; the plug-in runs in no older one."""
+PLATFORMS = {
+    "win32-amd64": ("win_amd64",),
+    "linux-x86_64": (*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)), "manylinux2014_x86_64"),
+    "darwin-x86_64": ("macosx_10_15_x86_64",),
+    "darwin-arm64": ("macosx_11_0_arm64",),
+}
+"""As sys.platform and platform.machine() say it, and as wheels name it."""
+
+UNUSED_FOLDERS = {"tests", "include", "cffi"}
+UNUSED_FILES = {".h", ".pxd", ".pxi", ".pyi", ".pyx", ".c"}
+LIST_OF_FILES = "RECORD"
+"""It would no longer be true."""
 
 
 def download(machine: Machine, answer: Answer, modules: Sequence[str], vendor: Path) -> None:
@@ -21,18 +38,40 @@ def download(machine: Machine, answer: Answer, modules: Sequence[str], vendor: P
     Raises:
         LibrariesError: pip cannot; the message is pip's reason only.
     """
-    command = [sys.executable, "-m", "pip", "install", "--target", str(vendor), "--no-deps", "--no-compile"]
-    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={answer.python}"]
-    command += [f"--platform={platform}" for platform in wheel_platforms(answer)]
-    command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries=1"]
-    command += [PROJECTS.get(name, name) for name in modules]
-    try:
-        result = run(command, environment=machine.environment, timeout_s=DOWNLOAD_TIMEOUT_S)
-    except ProgramError as error:
-        raise LibrariesError(str(error)) from None
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or [f"status {result.returncode}"]
-        raise LibrariesError(lines[-1].removeprefix("ERROR: "))
+    _download(machine, answer.python, wheel_platforms(answer), modules, vendor)
+
+
+def download_all(machine: Machine, systems: Sequence[str], vendor: Path) -> dict[str, str]:
+    """Put wheels for several Pythons into folders with tags; what is there already stays.
+
+    Args:
+        machine: Where pip runs.
+        systems: Names in PLATFORMS.
+        vendor: The folder of the folders.
+    Returns:
+        Why there are none, for each tag that has none.
+    Raises:
+        LibrariesError: There are none at all; the message is pip's reason only.
+    """
+    failures: dict[str, str] = {}
+    for system in systems:
+        for python in PYTHONS:
+            tag = f"{system}-{python.replace('.', '')}"
+            if (vendor / tag).is_dir():
+                continue
+            try:
+                _download(machine, python, PLATFORMS[system], MODULES, vendor / tag)
+            except LibrariesError as error:
+                shutil.rmtree(vendor / tag, ignore_errors=True)
+                failures[tag] = str(error)
+    if not tags(vendor):
+        raise LibrariesError(next(iter(failures.values()), "there are none for this system"))
+    return failures
+
+
+def tags(vendor: Path) -> list[str]:
+    """What there are libraries for in a vendor folder, where they are for several Pythons."""
+    return sorted(path.name for path in vendor.glob("*-*-3*") if path.is_dir())
 
 
 def wheel_platforms(answer: Answer) -> list[str]:
@@ -47,3 +86,28 @@ def wheel_platforms(answer: Answer) -> list[str]:
         # GIMP for Windows has MSYS2's Python. Whether it loads these wheels is unchecked; it is asked afterwards.
         return ["win_arm64" if "aarch64" in answer.platform else "win_amd64"]
     return [answer.platform.replace("-", "_").replace(".", "_")]
+
+
+def _download(machine: Machine, python: str, platforms: Sequence[str], modules: Sequence[str], folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--target", str(folder), "--no-deps", "--no-compile"]
+    command += ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}"]
+    command += [f"--platform={platform}" for platform in platforms]
+    command += ["--quiet", "--no-input", "--disable-pip-version-check", "--retries=1"]
+    command += [REQUIREMENTS[name] for name in modules]
+    try:
+        result = run(command, environment=machine.environment, timeout_s=DOWNLOAD_TIMEOUT_S)
+    except ProgramError as error:
+        raise LibrariesError(str(error)) from None
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f"status {result.returncode}"]
+        raise LibrariesError(lines[-1].removeprefix("ERROR: "))
+    _trim(folder)
+
+
+def _trim(folder: Path) -> None:
+    """Remove what is not needed at run time. Licences stay."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() and path.name in UNUSED_FOLDERS:
+            shutil.rmtree(path)
+        elif path.is_file() and (path.suffix in UNUSED_FILES or path.name == LIST_OF_FILES):
+            path.unlink()

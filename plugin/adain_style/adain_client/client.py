@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import zmq
 
 from adain_client import protocol
 from adain_client.connection import ConnectionInfo
 from adain_client.errors import CancelledError, ProtocolError, RequestError, ServerUnavailableError
-from adain_client.jobs import KnownStyle, Message, Progress, StylizeJob, StylizeRequest, StylizeResult
+from adain_client.jobs import KnownModel, KnownStyle, Message, Progress, StylizeJob, StylizeRequest, StylizeResult
 from adain_client.protocol import Header
 from adain_client.texts import _
 
 HELLO_TIMEOUT_S = 3.0
+HELLO_AGAIN_S = 1.0
+"""A connection that was just being lost may have taken the hello with it."""
 SEND_TIMEOUT_MS = 1000
 CLOSE_MS = 100
 """Lets the last message out, which tells the server to forget the job; nothing is queued for a server that is gone."""
@@ -25,8 +29,8 @@ SILENCE_TIMEOUT_S = 10.0
 HELLO_EVERY_S = 2.0
 CANCEL_TIMEOUT_S = 10.0
 POLL_S = 0.05
-NOT_PROTOCOL = frozenset({"BAD_NAME", "UNKNOWN_STYLE", "BAD_STYLE"})
-"""Errors that answer a question about a style, and say nothing of the two sides' versions."""
+NOT_PROTOCOL = frozenset({"BAD_NAME", "UNKNOWN_STYLE", "BAD_STYLE", "FORBIDDEN"})
+"""Errors that answer a question that is no job, and say nothing of the two sides' versions."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,35 @@ class ServerInfo:
     jobs: int
 
 
+@dataclass(frozen=True)
+class ServerStatus:
+    """How a server is.
+
+    Attributes:
+        uptime_s: For how long it has run.
+        ready: Its worker can take a job. device, model: As ServerInfo has them.
+        models: How many can be chosen.
+        uploading, queued, running, finished: Jobs of all clients; the results of finished ones wait to be fetched.
+        held_bytes, max_bytes: Of pictures in memory.
+        worker_starts: How often the process that paints was started.
+        last_error: The last thing that went wrong in the server, or "".
+    """
+
+    uptime_s: float
+    ready: bool
+    device: str
+    model: str
+    models: int
+    uploading: int
+    queued: int
+    running: int
+    finished: int
+    held_bytes: int
+    max_bytes: int
+    worker_starts: int
+    last_error: str
+
+
 class Client:
     """A connection to one server. Use it in one thread, as a context manager."""
 
@@ -77,7 +110,7 @@ class Client:
         except (zmq.ZMQError, UnicodeEncodeError):
             self.close()
             raise ServerUnavailableError(
-                _("The server's address or its keys are damaged; copy its connection.json again.")
+                _("The server's address or its keys are damaged; copy its key file again.")
             ) from None
 
     def __enter__(self) -> Client:
@@ -100,18 +133,16 @@ class Client:
             ServerUnavailableError: No answer in time.
             ProtocolError: The other side is not an AdaIN server of this version.
         """
-        header, _ = self._ask(timeout_s, "hello", "welcome", client=self._name)
+        header, _ = self._ask(timeout_s, "hello", "welcome", HELLO_AGAIN_S, client=self._name)
         return ServerInfo(**{name: header[name] for name in protocol.FROM_SERVER["welcome"]})
 
     def styles(self) -> list[KnownStyle]:
         """The styles that the server knows by name. Raises as hello()."""
-        found: list[KnownStyle] = []
-        total = 1
-        while len(found) < total:
-            header, _ = self._ask(HELLO_TIMEOUT_S, "styles", "styles", first=len(found))
-            found += [KnownStyle(**entry) for entry in header["styles"]]
-            total = header["total"] if header["styles"] else len(found)
-        return found
+        return [KnownStyle(**entry) for entry in self._ask_list("styles")]
+
+    def models(self) -> list[KnownModel]:
+        """The models that the server can paint with. Raises as hello()."""
+        return [KnownModel(**entry) for entry in self._ask_list("models")]
 
     def swatch(self, name: str) -> bytes:
         """A named style's thumbnail, a small JPEG file.
@@ -122,6 +153,11 @@ class Client:
         _, payload = self._ask(HELLO_TIMEOUT_S, "swatch", "swatch", name=name)
         return payload
 
+    def status(self) -> ServerStatus:
+        """How the server is. Raises as hello()."""
+        header, _ = self._ask(HELLO_TIMEOUT_S, "status", "status")
+        return ServerStatus(**{name: header[name] for name in protocol.FROM_SERVER["status"]})
+
     def stop(self) -> None:
         """Tell the server to end, and wait until it says that it will. Raises as hello().
 
@@ -129,12 +165,30 @@ class Client:
         """
         self._ask(HELLO_TIMEOUT_S, "stop", "stopping")
 
-    def _ask(self, timeout_s: float, op: str, answer: str, /, **fields: object) -> tuple[Header, bytes]:
-        """Send a question that is no job and wait for its answer."""
+    def _ask_list(self, op: str) -> list[dict[str, Any]]:
+        """The entries of a list that may be longer than one header can hold."""
+        found: list[dict[str, Any]] = []
+        total = 1
+        while len(found) < total:
+            header, _ = self._ask(HELLO_TIMEOUT_S, op, op, first=len(found))
+            found += header[op]
+            total = header["total"] if header[op] else len(found)
+        return found
+
+    def _ask(
+        self, timeout_s: float, op: str, answer: str, again_s: float = math.inf, /, **fields: object
+    ) -> tuple[Header, bytes]:
+        """Send a question that is no job, again each again_s seconds, and wait for its answer."""
         deadline = time.monotonic() + timeout_s
-        if not self._send([protocol.pack(op, **fields)]):
+        question: Message = [protocol.pack(op, **fields)]
+        if not self._send(question):
             raise ServerUnavailableError(_("No AdaIN server is running."))
-        while (message := self._receive(deadline - time.monotonic())) is not None:
+        while (left := deadline - time.monotonic()) > 0:
+            message = self._receive(min(left, again_s))
+            if message is None:
+                if left > again_s:
+                    self._send(question)
+                continue
             header, payload = message
             if header["op"] == answer:
                 return header, payload
@@ -154,12 +208,12 @@ class Client:
     ) -> StylizeResult:
         """Run one job to its end.
 
-        A server that was restarted meanwhile gets the job again.
+        A server that was restarted meanwhile, or that has lost sight of this client, gets the job again.
 
         Args:
             on_progress: Called whenever the job's progress changes, in this thread.
             cancelled: Asked about twenty times a second; True cancels the job.
-            timeout_s: For the whole job; None for no limit as long as the server answers.
+            timeout_s: For the whole job; the server does not begin it later. None for no limit as long as it answers.
         Returns:
             The stylized pixels, and what the server has to say about them.
         Raises:
@@ -167,9 +221,9 @@ class Client:
             ServerUnavailableError: No server answers any more, or the time is over.
         """
         job = StylizeJob(request)
-        started = heard = time.monotonic()
-        boot = self.hello().boot
-        intact = self._send_all(job.open())
+        started = heard = tended = time.monotonic()
+        self.hello()
+        intact = self._send_all(job.open(deadline_s=timeout_s))
         asked, cancel_sent, shown = started, None, None
         while not job.finished:
             now = time.monotonic()
@@ -177,7 +231,7 @@ class Client:
                 intact &= self._send_all(job.cancel())
                 cancel_sent = now
             self._check_time(now, heard, started, timeout_s, cancel_sent)
-            if now - max(heard, asked) > HELLO_EVERY_S:
+            if now - (max(heard, asked) if intact else asked) > HELLO_EVERY_S:
                 # A silent server may be computing, or dead: a hello tells the one from the other.
                 self._send([protocol.pack("hello", client=self._name)])
                 asked = now
@@ -187,10 +241,12 @@ class Client:
             heard = time.monotonic()
             header, payload = message
             if header["op"] != "welcome":
+                tended = heard
                 intact &= self._send_all(job.receive(header, payload))
-            elif not intact or header["boot"] != boot:
-                boot = header["boot"]
-                intact = self._send_all(job.open())
+            elif not intact or tended < asked:
+                # The server lives and says nothing of the job: it was restarted, or the connection was lost for a
+                # moment. Opening a job that it has changes nothing.
+                intact = self._send_all([*job.open(deadline_s=timeout_s), *(job.cancel() if cancel_sent else [])])
             if job.progress != shown:
                 shown = job.progress
                 on_progress(shown)

@@ -106,15 +106,8 @@ def read_connection_file(path: Path) -> ConnectionInfo:
     return info
 
 
-def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
-    """Where a server on another machine is.
-
-    Args:
-        address: HOST:PORT.
-        key_file: The server's connection file, as it was copied from there: its keys are used.
-    Raises:
-        ServerUnavailableError: The address is none, or the file is missing, damaged, open to others or has no keys.
-    """
+def remote_address(address: str) -> str:
+    """HOST:PORT as a ZeroMQ endpoint. Raises ServerUnavailableError when it is not like that."""
     host, _colon, port = address.strip().removeprefix("tcp://").rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise ServerUnavailableError(
@@ -122,13 +115,30 @@ def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
                 address=address
             )
         )
+    return f"tcp://{host}:{port}"
+
+
+def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
+    """Where a server on another machine is.
+
+    Args:
+        address: HOST:PORT.
+        key_file: Made there with 'adain-server keys new': its keys are used.
+    Raises:
+        ServerUnavailableError: The address is none, or the file is missing, damaged, open to others or has no keys.
+    """
+    endpoint = remote_address(address)
     if not key_file.is_file():
         raise ServerUnavailableError(
-            _("There is no key file {path}; copy the server's connection.json to this machine.").format(path=key_file)
+            _("There is no key file {path}; make one on the server's machine with 'adain-server keys new'.").format(
+                path=key_file
+            )
         )
     info = read_connection_file(key_file)
     if not (info.server_key and info.client_key and info.client_secret):
         raise ServerUnavailableError(
-            _("{path} has no keys; start that server with '--bind tcp://127.0.0.1:PORT'.").format(path=key_file)
+            _("{path} has no keys; make one on the server's machine with 'adain-server keys new'.").format(
+                path=key_file
+            )
         )
-    return replace(info, endpoint=f"tcp://{host}:{port}")
+    return replace(info, endpoint=endpoint)

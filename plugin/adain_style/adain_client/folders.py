@@ -19,7 +19,7 @@ def user_styles_folder() -> Path:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole; only its owner may read it. Raises OSError."""
+    """Write a file so that it appears whole, and lasts; only its owner may read it. Raises OSError."""
     descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # mkstemp makes it 0600
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -27,9 +27,21 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)
+        _sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut. Windows cannot open a folder, and does without."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _platform_folder(variable: str, default: str) -> Path:

@@ -25,7 +25,9 @@ Message = list[Frame]
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture as the wire has it: sRGB, rows from the top, channels interleaved, in the layer's own type.
+    """A picture as the wire has it: rows from the top, channels interleaved, in the layer's own type.
+
+    Colours are sRGB-coded, except for a content whose request says otherwise.
 
     Attributes:
         data: The samples, little-endian: integers up to their maximum, floats with 1 for white.
@@ -96,6 +98,23 @@ class KnownStyle:
 
 
 @dataclass(frozen=True)
+class KnownModel:
+    """A model that a server has.
+
+    Attributes:
+        name: To ask for it. title, description, origin, licence: For people.
+        own: From the user's folder; False for those that come with the program.
+    """
+
+    name: str
+    title: str
+    description: str
+    origin: str
+    licence: str
+    own: bool
+
+
+@dataclass(frozen=True)
 class Region:
     """A part of the layer and what it gets.
 
@@ -129,6 +148,9 @@ class StylizeRequest:
             where any mask is above 0 the paint is left whole, for a host that writes through its own selection;
             cutout = as plain, and alpha is multiplied by the masks' sum, so that the result can be laid above the
             content, which needs a layout with alpha.
+        transfer: One of protocol.TRANSFER: how the content's colours are coded, and so the result's. srgb = with sRGB's
+            curve; linear = linear light with sRGB's primaries. Styles and masks are not concerned.
+        model: The name of one that the server has; "" for the one that it was started with.
         sequence: 16 bytes that name a film whose frames come one by one; b"" for a single picture.
         smoothing: How much of the frame before the content's statistics keep, 0..1, below 1.
     """
@@ -139,6 +161,8 @@ class StylizeRequest:
     detail: float = 0.7
     preview: int = 0
     compose: str = "blend"
+    transfer: str = "srgb"
+    model: str = ""
     sequence: bytes = b""
     smoothing: float = 0.0
 
@@ -203,8 +227,12 @@ class StylizeJob:
         """There is a result or an error."""
         return self.result is not None or self.error is not None
 
-    def open(self) -> list[Message]:
-        """The messages that start the job, or take it up again on a new connection."""
+    def open(self, *, deadline_s: float | None = None) -> list[Message]:
+        """The messages that start the job, or take it up again on a new connection.
+
+        Args:
+            deadline_s: The server may let it wait so long before it begins; None for no limit.
+        """
         request = self._request
         regions = [
             {
@@ -219,15 +247,19 @@ class StylizeJob:
             for region in request.regions
         ]
         fields: dict[str, Any] = {
+            "model": request.model,
             "content": request.content.blob(),
             "regions": regions,
             "stroke_size": float(request.stroke_size),
             "detail": float(request.detail),
             "preview": request.preview,
             "compose": request.compose,
+            "transfer": request.transfer,
         }
         if request.sequence:
             fields["sequence"] = {"id": request.sequence, "smoothing": float(request.smoothing)}
+        if deadline_s is not None:
+            fields["deadline_s"] = float(deadline_s)
         header = protocol.pack("open", job=self.job_id, **fields)
         self._to_send, self._sent, self._received = [], 0, 0
         return [[header]]

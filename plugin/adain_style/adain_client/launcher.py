@@ -25,7 +25,9 @@ SERVER_COMMAND_FILE = Path(__file__).parent.parent / "server.json"
 IDLE_TIMEOUT_S = 600.0
 """A server that a client started ends by itself after this long without work, unless the user chose another time."""
 START_TIMEOUT_S = 90.0
-LOG_NAME = "server.log"
+OUTPUT_NAME = "server-output.txt"
+"""What a server printed that was started here; its own log, server.log, is beside it."""
+LARGEST_OUTPUT = 1024**2
 
 
 def server_command() -> list[str]:
@@ -131,13 +133,15 @@ def _start(path: Path, command: list[str], name: str, timeout_s: float, cancelle
     deadline = time.monotonic() + timeout_s
     try:
         make_private_folder(path.parent)
-        log_path = path.parent / LOG_NAME
-        with log_path.open("ab") as log:
+        output_path = path.parent / OUTPUT_NAME
+        if output_path.exists() and output_path.stat().st_size > LARGEST_OUTPUT:
+            output_path.unlink()
+        with output_path.open("ab") as output:
             process = subprocess.Popen(  # the command is the user's own setting
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
                 **_detached(),
             )
     except OSError as error:
@@ -150,14 +154,14 @@ def _start(path: Path, command: list[str], name: str, timeout_s: float, cancelle
         except ServerUnavailableError:
             # A server that ends at once may have found another one that started at the same moment: that one answers.
             if ended is not None:
-                raise ServerUnavailableError(_last_words(log_path, ended)) from None
+                raise ServerUnavailableError(_last_words(output_path, ended)) from None
         if cancelled():
             raise CancelledError(_("The server was still starting; it goes on by itself."))
         time.sleep(0.1)
     process.terminate()
     raise ServerUnavailableError(
         _("The AdaIN server did not answer within {seconds:g} seconds; see {log}.").format(
-            seconds=timeout_s, log=log_path
+            seconds=timeout_s, log=output_path
         )
     )
 
@@ -169,7 +173,7 @@ def _detached() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
-def _last_words(log_path: Path, status: int) -> str:
-    lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+def _last_words(output_path: Path, status: int) -> str:
+    lines = output_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = lines[-1] if lines else _("it ended with status {status}").format(status=status)
     return _("The AdaIN server could not start: {reason}").format(reason=reason)

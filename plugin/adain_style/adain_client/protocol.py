@@ -33,6 +33,7 @@ DEPTHS = {"u8": 1, "u16": 2, "f16": 2, "f32": 4}
 """Unsigned integers and IEEE floats, little-endian, and their bytes."""
 PRESERVE_COLOR = ("none", "match", "luminance")
 COMPOSE = ("blend", "plain", "cutout")
+TRANSFER = ("srgb", "linear")
 STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 Header = dict[str, Any]
@@ -50,6 +51,8 @@ ERRORS: dict[str, bool] = {
     "BAD_NAME": False,
     "UNKNOWN_STYLE": False,
     "BAD_STYLE": False,
+    "UNKNOWN_MODEL": False,
+    "BAD_MODEL": False,
     "BAD_PIXELS": False,
     "TOO_LARGE": False,
     "BAD_CHUNK": False,
@@ -63,6 +66,7 @@ ERRORS: dict[str, bool] = {
     "WORKER_LOST": True,
     "OUT_OF_MEMORY": False,
     "INTERNAL": False,
+    "FORBIDDEN": False,
     "SHUTTING_DOWN": True,
 }
 """Every error code, and whether the same request may succeed later."""
@@ -119,6 +123,9 @@ _is_region = _is_map({"mask": _is_mask, "styles": _is_styles, "alpha": _is_float
 _is_known_style = _is_map(
     {"name": _is_str, "title": _is_str, "artist": _is_str, "origin": _is_str, "licence": _is_str, "own": _is_bool}
 )
+_is_known_model = _is_map(
+    {"name": _is_str, "title": _is_str, "description": _is_str, "origin": _is_str, "licence": _is_str, "own": _is_bool}
+)
 
 TYPES: dict[str, Rule] = {
     "str": _is_str,
@@ -131,6 +138,7 @@ TYPES: dict[str, Rule] = {
     "regions": _is_list(_is_region, 1, MAX_REGIONS),
     "sequence": _is_map({"id": _is_bytes(16), "smoothing": _is_float}),
     "styles": _is_list(_is_known_style, 0, MAX_UINT),
+    "models": _is_list(_is_known_model, 0, MAX_UINT),
     "digests": _is_list(_is_bytes(32), 0, MAX_BLOBS),
     "versions": _is_list(_is_uint, 2, 2),
 }
@@ -140,20 +148,25 @@ FROM_CLIENT: dict[str, dict[str, str]] = {
     "hello": {"client": "str"},
     "styles": {"first": "uint"},
     "swatch": {"name": "str"},
+    "models": {"first": "uint"},
     "open": {
         "job": "bytes16",
+        "model": "str",
         "content": "blob",
         "regions": "regions",
         "stroke_size": "float",
         "detail": "float",
         "preview": "uint",
         "compose": "str",
+        "transfer": "str",
         "sequence": "sequence?",
+        "deadline_s": "float?",
     },
     "chunk": {"job": "bytes16", "digest": "bytes32", "offset": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
     "cancel": {"job": "bytes16"},
     "done": {"job": "bytes16"},
+    "status": {},
     "stop": {},
 }
 FROM_SERVER: dict[str, dict[str, str]] = {
@@ -171,12 +184,28 @@ FROM_SERVER: dict[str, dict[str, str]] = {
     },
     "styles": {"first": "uint", "total": "uint", "styles": "styles"},
     "swatch": {"name": "str"},
+    "models": {"first": "uint", "total": "uint", "models": "models"},
     "grant": {"job": "bytes16", "need": "digests", "chunks": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
     "progress": {"job": "bytes16", "stage": "str", "step": "uint", "steps": "uint"},
     "result": {"job": "bytes16", "height": "uint", "width": "uint", "digest": "bytes32", "notice": "str"},
     "chunk": {"job": "bytes16", "offset": "uint"},
     "cancelled": {"job": "bytes16"},
+    "status": {
+        "uptime_s": "float",
+        "ready": "bool",
+        "device": "str",
+        "model": "str",
+        "models": "uint",
+        "uploading": "uint",
+        "queued": "uint",
+        "running": "uint",
+        "finished": "uint",
+        "held_bytes": "uint",
+        "max_bytes": "uint",
+        "worker_starts": "uint",
+        "last_error": "str",
+    },
     "stopping": {},
     "error": {
         "code": "str",

@@ -7,42 +7,39 @@ from collections.abc import Callable
 from adain_client.choices import RegionChoice
 from adain_client.texts import _
 from adain_gimp.ui import GimpUi, Gtk
+from adain_host import words
+from adain_host.models import ModelEntry
 from adain_host.settings import MAX_STROKE_SIZE, Choices
 
 
 class Controls:
-    """Strength, colours, strokes, detail and output."""
+    """Model, strength, colours, strokes, detail and output."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         """changed: Called after the user has changed a value."""
         self._changed = changed
         self._is_showing = False
-        self._alpha = _slider(_("S_trength"), 100.0, 0.0, 100.0, 0)
-        self._alpha.set_tooltip_text(_("0 = the layer as it is, 100 = the full style"))
-        self._colours = _list(
-            {
-                "none": _("The styles' colours"),
-                "match": _("The layer's palette"),
-                "luminance": _("The layer's own colours"),
-            },
-            _("Whose colours the result has"),
-        )
-        self._fits = Gtk.CheckButton.new_with_mnemonic(_("Strokes that _fit the layer's size"))
-        self._fits.set_tooltip_text(_("Large layers get broader strokes, and are painted sooner"))
-        self._strokes = _slider(_("Stroke si_ze"), 1.0, 1.0, MAX_STROKE_SIZE, 1)
-        self._strokes.set_tooltip_text(_("How broad strokes are: 1 = the finest, 8 = eight times broader"))
-        self._detail = _slider(_("_Detail"), 70.0, 0.0, 100.0, 0)
-        self._detail.set_tooltip_text(_("How much of the layer's fine detail stays where strokes are broad"))
+        self._alpha = _slider(words.STRENGTH, 100.0, 0.0, 100.0, 0)
+        self._alpha.set_tooltip_text(words.STRENGTH_TIP)
+        self._colours = _list(words.COLOUR_NAMES, words.COLOURS_TIP)
+        self._fits = Gtk.CheckButton.new_with_mnemonic(words.FIT)
+        self._fits.set_tooltip_text(words.FIT_TIP)
+        self._strokes = _slider(words.STROKES, 1.0, 1.0, MAX_STROKE_SIZE, 1)
+        self._strokes.set_tooltip_text(words.STROKES_TIP)
+        self._detail = _slider(words.DETAIL, 70.0, 0.0, 100.0, 0)
+        self._detail.set_tooltip_text(words.DETAIL_TIP)
         self._output = _list(
             {"new-layer": _("A new layer above"), "in-place": _("This layer")}, _("Where the result goes")
         )
+        self._model = _list({"": ""}, words.MODEL_TIP)
+        self._models: list[ModelEntry] = []
         self.widget = Gtk.Grid()
         self.widget.set_column_spacing(6)
         self.widget.set_row_spacing(6)
         self._place()
         for slider in (self._alpha, self._strokes, self._detail):
             slider.connect("value-changed", lambda _slider: self._tell())
-        for chooser in (self._colours, self._output):
+        for chooser in (self._colours, self._output, self._model):
             chooser.connect("changed", lambda _list: self._tell())
         self._fits.connect("toggled", lambda _check: self._tell())
 
@@ -52,7 +49,11 @@ class Controls:
             slider.set_hexpand(True)
             labels.add_widget(slider.get_label())
             self.widget.attach(slider, 0, row, 2, 1)
-        for row, text, chooser in ((1, _("C_olours"), self._colours), (5, _("Res_ult"), self._output)):
+        for row, text, chooser in (
+            (1, words.COLOURS, self._colours),
+            (5, _("Res_ult"), self._output),
+            (6, words.MODEL, self._model),
+        ):
             label = Gtk.Label.new_with_mnemonic(text)
             label.set_mnemonic_widget(chooser)
             label.set_xalign(0.0)
@@ -60,6 +61,10 @@ class Controls:
             chooser.set_hexpand(True)
             self.widget.attach(label, 0, row, 1, 1)
             self.widget.attach(chooser, 1, row, 1, 1)
+            if chooser is self._model:
+                self._model_widgets = (label, chooser)
+        for widget in self._model_widgets:
+            widget.set_no_show_all(True)  # nothing to choose from yet
         self._fits.get_style_context().add_class("adain-plain")  # GIMP's theme takes it for a frame's title
         self.widget.attach(self._fits, 1, 2, 1, 1)
 
@@ -87,6 +92,26 @@ class Controls:
     def output(self) -> str:
         """One of OUTPUTS."""
         return str(self._output.get_active_id())
+
+    @property
+    def model(self) -> str:
+        """The name of the model; "" for the server's own."""
+        return str(self._model.get_active_id() or "")
+
+    def show_models(self, entries: list[ModelEntry], chosen: str) -> None:
+        """Show what there is to choose from; nothing is shown while that is one."""
+        self._is_showing = True
+        if entries != self._models:
+            self._models = entries
+            self._model.remove_all()
+            for entry in entries:
+                self._model.append(entry.name, entry.title)
+        self._model.set_active_id(chosen)
+        about = next((entry.about for entry in entries if entry.name == chosen), "")
+        self._model.set_tooltip_text("\n".join(filter(None, (words.MODEL_TIP, about))))
+        for widget in self._model_widgets:
+            widget.set_visible(len(entries) > 1)
+        self._is_showing = False
 
     def show(self, choices: Choices, region: RegionChoice, fitting: float) -> None:
         """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""

@@ -11,25 +11,31 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
+from adain_client.choices import ChoiceError, StyleChoice
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError
-from adain_client.jobs import KnownStyle, Pixels, Progress, StyleSource, StylizeResult
+from adain_client.jobs import KnownModel, KnownStyle, Pixels, Progress, StyleSource, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.texts import _
 from adain_gimp.controls import Controls
-from adain_gimp.gallery import Gallery, GalleryEntry
+from adain_gimp.gallery import Gallery
 from adain_gimp.mix import Mix
-from adain_gimp.painting import CLIENT_NAME, apply_result, load_styles, result_name
+from adain_gimp.painting import CLIENT_NAME, apply_result
 from adain_gimp.presets import Presets
 from adain_gimp.preview import Preview
 from adain_gimp.regions import Regions
-from adain_gimp.requests import LAYER_STYLE, Content, load_style, make_request, mask_sources, own_pictures, read_content
+from adain_gimp.requests import LayerContent, MaskSource, compose_for, mask_sources, read_content
 from adain_gimp.small_dialogs import choose_layer, choose_picture, run_server_dialog
+from adain_gimp.styles import GimpStyleReader
 from adain_gimp.typelibs import Gimp, GLib
 from adain_gimp.ui import Gdk, GimpUi, Gtk, pixbuf_of, pixbuf_of_file
+from adain_host import words
+from adain_host.chooser import Chooser, usable
+from adain_host.models import model_entries
+from adain_host.requests import make_request
 from adain_host.session import Session
 from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
+from adain_host.styles import LAYER_STYLE, GalleryEntry, Styles
 
 log = logging.getLogger(__name__)
 
@@ -58,15 +64,16 @@ class StylizeDialog:
         self._image, self._layer = image, layer
         self._store = SettingsStore()
         self._settings = self._store.load()
-        self._choices = _usable(self._settings.choices, image)
-        self._region = 0
-        self._known: list[KnownStyle] = []
-        self._styles: dict[str, StyleSource] = {}
-        self._content: Content | None = None
-        self._painting: Content | None = None
+        masks = mask_sources(image)
+        self._chooser = Chooser(usable(self._settings.choices, [source.name for source in masks]))
+        self._styles = Styles(GimpStyleReader())
+        self._content: LayerContent | None = None
+        self._painting: LayerContent | None = None
         self._retry: Callable[[], None] = self._reconnect
         self._changed_at = 0.0
-        self._build()
+        self._models: list[KnownModel] = []
+        self._own_model = ""
+        self._build(masks)
         # What it tells comes through GTK's loop, which does not run yet.
         self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=GLib.idle_add)
         self._show_choices()
@@ -78,7 +85,7 @@ class StylizeDialog:
 
     # Building
 
-    def _build(self) -> None:
+    def _build(self, masks: list[MaskSource]) -> None:
         self._window = GimpUi.Dialog(title=_("AdaIN Style"), role="adain-style")
         GimpUi.window_set_transient(self._window)
         self._reset = self._window.add_button(_("_Reset"), Gtk.ResponseType.REJECT)
@@ -89,13 +96,13 @@ class StylizeDialog:
         self._window.set_default_response(Gtk.ResponseType.OK)
         self._window.connect("response", self._respond)
         self._window.connect("delete-event", self._closed_by_its_frame)
-        self._window.connect("focus-in-event", lambda *_: self._read_preview_content())
+        self._window.connect("focus-in-event", lambda *_: self._look_again())
         self._preview = Preview()
         self._gallery = Gallery(self._choose_style)
-        self._mix = Mix(self._weigh, self._show_mix)
+        self._mix = Mix(self._weigh, self._take_out)
         self._controls = Controls(self._control_changed)
-        self._regions = Regions(mask_sources(self._image), self._show_region, self._change_regions)
-        self._presets = Presets(self._store, lambda: self._choices, self._use_preset, self._show_error)
+        self._regions = Regions(masks, self._show_region, self._change_regions)
+        self._presets = Presets(self._store, lambda: self._chooser.choices, self._use_preset, self._show_error)
         keys = Gtk.AccelGroup()
         keys.connect(Gdk.KEY_f, Gdk.ModifierType.CONTROL_MASK, 0, lambda *_: self._gallery.search.grab_focus() or True)
         self._window.add_accel_group(keys)
@@ -178,77 +185,67 @@ class StylizeDialog:
 
     # What the user chooses
 
-    def _current(self) -> RegionChoice:
-        return self._choices.regions[self._region]
-
-    def _set_current(self, **changes: Any) -> None:
-        regions = list(self._choices.regions)
-        regions[self._region] = replace(self._current(), **changes)
-        self._choices = replace(self._choices, regions=tuple(regions))
+    def _choose_style(self, source: str, adds: bool) -> None:
+        try:
+            self._chooser.pick(source, adds=adds or self._mixes.get_active())
+        except ChoiceError as error:
+            self._show_error(error)
+            return
+        self._show_mix()
         self._refresh()
 
-    def _choose_style(self, source: str, adds: bool) -> None:
-        styles = list(self._current().styles)
-        if not (adds or self._mixes.get_active()):
-            self._show_mix([StyleChoice(source)])
-        elif any(style.source == source for style in styles):
-            self._show_mix([style for style in styles if style.source != source])
-        elif len(styles) < MAX_CHOSEN_STYLES:
-            self._show_mix([*styles, StyleChoice(source)])
-        else:
-            self._show_error(
-                ChoiceError(_("A mix has at most {n} styles; take one out first.").format(n=MAX_CHOSEN_STYLES))
-            )
-
     def _weigh(self, styles: list[StyleChoice]) -> None:
-        self._set_current(styles=tuple(styles))
+        self._chooser.change_region(styles=tuple(styles))
+        self._refresh()
 
-    def _show_mix(self, styles: list[StyleChoice]) -> None:
-        self._mix.show(styles, self._gallery.entry)
-        self._gallery.mark(style.source for style in styles)
-        self._set_current(styles=tuple(styles))
+    def _take_out(self, styles: list[StyleChoice]) -> None:
+        self._weigh(styles)
+        self._show_mix()
 
     def _control_changed(self) -> None:
-        self._choices = replace(
-            self._choices,
-            stroke_size=self._controls.stroke_size,
-            detail=self._controls.detail,
-            output=self._controls.output,
+        controls = self._controls
+        self._chooser.change(
+            stroke_size=controls.stroke_size, detail=controls.detail, output=controls.output, model=controls.model
         )
-        self._set_current(alpha=self._controls.alpha, preserve_color=self._controls.preserve_color)
+        self._chooser.change_region(alpha=controls.alpha, preserve_color=controls.preserve_color)
+        self._refresh()
 
     def _show_region(self, index: int) -> None:
-        self._region = index
+        self._chooser.region = index
         self._show_current()
 
     def _change_regions(self, masks: list[str], index: int) -> None:
-        """Regions were added, removed or got another mask; a new one begins as the one that was shown."""
-        old = {region.mask: region for region in self._choices.regions}
-        template = self._current()
-        regions = tuple(replace(old.get(mask, template), mask=mask) for mask in masks)
-        self._choices = replace(self._choices, regions=regions)
-        self._region = index
+        """Regions were added or removed."""
+        self._chooser.change_regions(masks, index)
         self._show_current()
         self._read_preview_content()
         self._refresh()
 
     def _use_preset(self, choices: Choices) -> None:
-        self._choices, self._region = choices, 0
+        self._chooser.use(choices)
         self._show_choices()
         self._read_preview_content()
         self._refresh()
 
     def _show_choices(self) -> None:
         """The widgets show what is chosen."""
-        self._regions.show([region.mask for region in self._choices.regions], self._region)
+        self._regions.show([region.mask for region in self._chooser.choices.regions], self._chooser.region)
         self._show_current()
 
     def _show_current(self) -> None:
-        region = self._current()
         fitting = Choices().strokes_for(self._layer.get_height(), self._layer.get_width())
-        self._controls.show(self._choices, region, fitting)
-        self._mix.show(region.styles, self._gallery.entry)
-        self._gallery.mark(style.source for style in region.styles)
+        self._controls.show(self._chooser.choices, self._chooser.current, fitting)
+        self._show_models()
+        self._show_mix()
+
+    def _show_models(self) -> None:
+        chosen = self._chooser.choices.model
+        self._controls.show_models(model_entries(self._models, self._own_model, chosen), chosen)
+
+    def _show_mix(self) -> None:
+        styles = self._chooser.current.styles
+        self._mix.show(styles, self._gallery.entry)
+        self._gallery.mark(style.source for style in styles)
 
     def _add_picture(self) -> None:
         path = choose_picture(self._window, self._settings.picture_folder)
@@ -265,16 +262,12 @@ class StylizeDialog:
 
     def _add_style(self, source: str, title: str, about: str) -> None:
         try:
-            self._styles[source] = load_style(source)
+            style = self._styles.load_one(source, again=True)  # it may have been painted on since
         except ChoiceError as error:
             self._show_error(error)
             return
-        self._gallery.add(GalleryEntry(source, title, about, self._picture_of(source)), first=True)
+        self._gallery.add(_with_picture(GalleryEntry(source, title, about), style), first=True)
         self._choose_style(source, False)
-
-    def _picture_of(self, source: str) -> Any:
-        style = self._styles.get(source)
-        return pixbuf_of(style) if isinstance(style, Pixels) else None
 
     def _choose_server(self) -> None:
         chosen = run_server_dialog(self._window)
@@ -287,12 +280,17 @@ class StylizeDialog:
 
     # The preview
 
+    def _look_again(self) -> None:
+        """The user was elsewhere, and may have changed the image, or added a style or a model."""
+        self._read_preview_content()
+        self._session.look_again()
+
     def _read_preview_content(self) -> None:
         """Look at the layer and the selection again: the user may have changed them since."""
         if self._painting is not None:
             return
         try:
-            content = read_content(self._layer, self._choices, preview=True)
+            content = read_content(self._layer, self._chooser.choices, preview=True)
         except ChoiceError as error:
             self._content = None
             self._show_error(error)
@@ -310,28 +308,19 @@ class StylizeDialog:
 
     def _refresh(self) -> None:
         """Ask for a preview of what is chosen now."""
-        self._ok.set_sensitive(self._is_complete())
-        if self._content is None or not self._is_complete():
+        self._ok.set_sensitive(self._chooser.is_complete)
+        if self._content is None or not self._chooser.is_complete:
             self._session.preview(None)
             self._preview.show_after(None)
             return
-        content, choices = self._content, self._choices
+        content, choices = self._content, self._chooser.choices
         try:
-            styles = self._load_styles(choices)
+            styles = self._styles.load(choices)
         except ChoiceError as error:
             self._show_error(error)
             return
         self._changed_at = time.monotonic()
         self._session.preview(lambda side: make_request(content, choices, styles, preview=side))
-
-    def _is_complete(self) -> bool:
-        return all(any(style.weight > 0 for style in region.styles) for region in self._choices.regions)
-
-    def _load_styles(self, choices: Choices) -> dict[str, StyleSource]:
-        wanted = {style.source for region in choices.regions for style in region.styles}
-        if wanted - self._styles.keys():
-            self._styles |= load_styles(choices, self._known)
-        return {source: self._styles[source] for source in wanted}
 
     # Painting
 
@@ -354,21 +343,21 @@ class StylizeDialog:
         GLib.idle_add(self._read_and_paint, priority=GLib.PRIORITY_LOW)
 
     def _read_and_paint(self) -> None:
-        choices = self._choices
+        choices = self._chooser.choices
         try:
             content = read_content(self._layer, choices)
-            styles = self._load_styles(choices)
+            styles = self._styles.load(choices)
         except ChoiceError as error:
             self._set_busy(False)
             self._show_error(error)
             return
         self._painting, self._left = content, TimeLeft()
-        self._session.paint(lambda: make_request(content, choices, styles))
+        self._session.paint(lambda: make_request(content, choices, styles, compose=compose_for(choices)))
 
     def _set_busy(self, busy: bool) -> None:
         self._right.set_sensitive(not busy)
         self._reset.set_sensitive(not busy)
-        self._ok.set_sensitive(not busy and self._is_complete())
+        self._ok.set_sensitive(not busy and self._chooser.is_complete)
         self._bar_box.set_visible(busy)
         self._bar.show()
         self._bar.set_fraction(0.0)
@@ -391,16 +380,27 @@ class StylizeDialog:
         self._state.set_text(sentence)
         self._spinner.show()
         self._spinner.start()
-        self._info.hide()
+        if self._retry == self._reconnect:  # a picture that failed can still be tried again
+            self._info.hide()
 
-    def connected(self, info: ServerInfo, styles: list[KnownStyle]) -> None:
-        """The server is there: its styles fill the gallery."""
+    def connected(self, info: ServerInfo) -> None:
+        """The server is there."""
         self._spinner.hide()
-        self._state.set_text(_("Server ready on {device}, model {model}").format(device=info.device, model=info.model))
-        self._known = styles
+        self._state.set_text(words.server_state(info))
+        self._own_model = info.model
+        self._show_models()
+        log.debug("connected")
+        self._refresh()
+
+    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+        """The server's styles fill the gallery; its models are there to choose from."""
+        self._models = models
+        self._show_models()
+        if styles == self._styles.known:
+            return
+        self._styles.known = styles
         self._fill_gallery()
         self._show_current()
-        log.debug("connected")
         self._session.fetch_swatches([style.name for style in styles])
         self._refresh()
 
@@ -414,9 +414,9 @@ class StylizeDialog:
         """A thumbnail has come."""
         entry, pixbuf = self._gallery.entry(name), pixbuf_of_file(jpeg)
         if entry is not None and pixbuf is not None:
-            self._gallery.add(replace(entry, thumbnail=pixbuf))
-            if any(style.source == name for style in self._current().styles):
-                self._mix.show(self._current().styles, self._gallery.entry)
+            self._gallery.add(entry.with_thumbnail(pixbuf))
+            if any(style.source == name for style in self._chooser.current.styles):
+                self._show_mix()
 
     def previewed(self, result: StylizeResult) -> None:
         """Show it."""
@@ -441,15 +441,16 @@ class StylizeDialog:
         content = self._painting
         if content is None:
             return
+        choices = self._chooser.choices
         try:
-            notice = apply_result(content, self._choices, result, result_name(self._choices, self._known))
+            notice = apply_result(content, choices, result, self._styles.result_name(choices))
         except ChoiceError as error:
             self._set_busy(False)
             self._show_error(error)
             return
         Gimp.displays_flush()
         self.painted_layer = True
-        self._store.save(replace(self._settings, choices=self._choices))
+        self._store.save(replace(self._settings, choices=choices))
         log.debug("painted")
         if notice:
             Gimp.message(notice)
@@ -467,23 +468,18 @@ class StylizeDialog:
     # Showing
 
     def _fill_gallery(self) -> None:
-        names = {style.name for style in self._known}
-        entries = [_entry_of(style) for style in self._known]
-        own = [GalleryEntry(name, path.stem, str(path)) for name, path in own_pictures().items() if name not in names]
-        listed = {entry.source for entry in (*own, *entries)}
-        chosen = {style.source for region in self._choices.regions for style in region.styles}
-        for source in sorted(chosen - listed):
-            own.append(self._chosen_entry(source))
-        self._gallery.show([*own, *entries])
+        choices = self._chooser.choices
+        chosen = {style.source for region in choices.regions for style in region.styles}
+        entries = self._styles.gallery(choices)
+        self._gallery.show([self._chosen_entry(entry) if entry.source in chosen else entry for entry in entries])
 
-    def _chosen_entry(self, source: str) -> GalleryEntry:
-        """A picture that a preset or the last time names."""
+    def _chosen_entry(self, entry: GalleryEntry) -> GalleryEntry:
+        """With its picture, where a preset or the last time names a file that the server does not have."""
         try:
-            self._styles.setdefault(source, load_style(source, {style.name for style in self._known}))
+            return _with_picture(entry, self._styles.load_one(entry.source))
         except ChoiceError as error:
             self._show_error(error)
-        title = result_name(Choices((RegionChoice((StyleChoice(source),)),)), self._known)
-        return GalleryEntry(source, title, source, self._picture_of(source))
+            return entry
 
     def _show_error(self, error: AdainError, *, retry: Callable[[], None] | None = None) -> None:
         log.debug("error: %s", error)
@@ -498,17 +494,5 @@ class StylizeDialog:
             self._retry()
 
 
-def _entry_of(style: KnownStyle) -> GalleryEntry:
-    about = ", ".join(filter(None, (style.artist, style.origin, style.licence)))
-    return GalleryEntry(style.name, style.title or style.name, about)
-
-
-def _usable(choices: Choices, image: Gimp.Image) -> Choices:
-    """The last choices, without layers that may be closed by now and regions that this image has not."""
-    masks = {"", *(source.name for source in mask_sources(image))}
-    regions = tuple(
-        replace(region, styles=tuple(s for s in region.styles if not s.source.startswith(LAYER_STYLE)))
-        for region in choices.regions
-        if region.mask in masks
-    )
-    return replace(choices, regions=regions or Choices().regions)
+def _with_picture(entry: GalleryEntry, style: StyleSource) -> GalleryEntry:
+    return entry.with_thumbnail(pixbuf_of(style)) if isinstance(style, Pixels) else entry

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from adain_client.texts import _
-from adain_gimp.ui import Gdk, GdkPixbuf, Gtk, Pango, thumbnail
+from adain_gimp.ui import Gdk, Gtk, Pango, thumbnail
+from adain_host.styles import GalleryEntry
 
 THUMBNAIL_SIDE = 76
 """In pixels."""
@@ -17,21 +17,6 @@ _CSS = b"""
 .adain-plain label { font-weight: normal; }
 .adain-chosen { border-color: @theme_selected_bg_color; background-color: alpha(@theme_selected_bg_color, 0.35); }
 """
-
-
-@dataclass(frozen=True)
-class GalleryEntry:
-    """A style in the gallery.
-
-    Attributes:
-        source: As a StyleChoice has it. title: Shown below the picture. about: Everything else that is known of it.
-        thumbnail: Square; None until it is there.
-    """
-
-    source: str
-    title: str
-    about: str = ""
-    thumbnail: GdkPixbuf.Pixbuf | None = None
 
 
 class Gallery:
@@ -124,8 +109,7 @@ class Gallery:
             picture.set_from_pixbuf(thumbnail(entry.thumbnail, THUMBNAIL_SIDE))
 
     def _is_shown(self, child: Gtk.FlowBoxChild) -> bool:
-        entry = self._entries[child.source]
-        return self.search.get_text().strip().casefold() in f"{entry.title} {entry.about}".casefold()
+        return self._entries[child.source].matches(self.search.get_text())
 
     def _choose_first(self) -> None:
         """Enter chooses the first style that is shown."""

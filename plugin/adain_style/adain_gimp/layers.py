@@ -14,11 +14,6 @@ from adain_client.jobs import Pixels
 from adain_client.texts import _
 from adain_gimp.typelibs import Gegl, Gimp
 
-PREVIEW_CONTENT_SIDE = 1024
-"""Longer side, in pixels, of what previews are made from."""
-MAX_STYLE_SIDE = 1024
-"""Longer side, in pixels, of a layer or picture that is used as a style."""
-
 _TYPES = {"u8": "u8", "u16": "u16", "f16": "half", "f32": "float"}
 _MODELS = {"Y": "Y'", "YA": "Y'A", "RGB": "R'G'B'", "RGBA": "R'G'B'A"}
 _EXACT_DEPTHS = {

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from adain_client.choices import StyleChoice
 from adain_client.texts import _
-from adain_gimp.gallery import GalleryEntry
 from adain_gimp.ui import Gtk, Pango, button, thumbnail
+from adain_host.styles import GalleryEntry
 
 ICON_SIDE = 26
 """Of a style in the mix, in pixels."""

@@ -3,44 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
 
-from adain_client.choices import picture_and_crop
-from adain_client.jobs import KnownStyle, Progress, StyleSource, StylizeResult
+from adain_client.jobs import Progress, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.texts import _
 from adain_gimp.layers import LayerError, check_unchanged, read_layer, write_in_place, write_new_layer
-from adain_gimp.requests import LAYER_STYLE, Content, load_style, make_request, read_content
+from adain_gimp.requests import LayerContent, compose_for, read_content
+from adain_gimp.styles import GimpStyleReader
 from adain_gimp.typelibs import Gimp
+from adain_host.requests import make_request
 from adain_host.servers import open_server
 from adain_host.settings import Choices, ServerChoice
+from adain_host.styles import Styles
 
 log = logging.getLogger(__name__)
 
 CLIENT_NAME = "GIMP"
 
 
-def load_styles(choices: Choices, known: Iterable[KnownStyle]) -> dict[str, StyleSource]:
-    """What goes over the wire for every style of the choices, by its source. Raises ChoiceError."""
-    names = {style.name for style in known}
-    return {style.source: load_style(style.source, names) for region in choices.regions for style in region.styles}
-
-
-def result_name(choices: Choices, known: Iterable[KnownStyle]) -> str:
-    """What a new layer is called: its styles."""
-    titles = {style.name: style.title or style.name for style in known}
-    sources = [style.source for region in choices.regions for style in region.styles if style.weight > 0]
-    return " + ".join(dict.fromkeys(_title(source, titles) for source in sources))
-
-
-def _title(source: str, titles: Mapping[str, str]) -> str:
-    if source.startswith(LAYER_STYLE):
-        layer = Gimp.Layer.get_by_id(int(source.removeprefix(LAYER_STYLE)))
-        return str(layer.get_name()) if layer is not None else _("a layer")
-    return titles.get(source) or picture_and_crop(source)[0].stem
-
-
-def apply_result(content: Content, choices: Choices, result: StylizeResult, name: str) -> str:
+def apply_result(content: LayerContent, choices: Choices, result: StylizeResult, name: str) -> str:
     """Put a result into the image, in one undo step.
 
     Returns:
@@ -78,7 +59,7 @@ def paint_layer(layer: Gimp.Layer, choices: Choices, server: ServerChoice) -> st
     Gimp.progress_init(_("AdaIN Style"))
     content = read_content(layer, choices)
     log.debug("read")
-    left = TimeLeft()
+    left, styles = TimeLeft(), Styles(GimpStyleReader())
 
     def show(progress: Progress) -> None:
         log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
@@ -86,12 +67,12 @@ def paint_layer(layer: Gimp.Layer, choices: Choices, server: ServerChoice) -> st
         Gimp.progress_update(fraction(progress))
 
     with open_server(server, name=CLIENT_NAME, on_start=Gimp.progress_set_text) as client:
-        known = client.styles()
-        request = make_request(content, choices, load_styles(choices, known))
+        styles.known = client.styles()
+        request = make_request(content, choices, styles.load(choices), compose=compose_for(choices))
         log.debug("opened")
         result = client.stylize(request, on_progress=show)
         log.debug("received")
-    notice = apply_result(content, choices, result, result_name(choices, known))
+    notice = apply_result(content, choices, result, styles.result_name(choices))
     log.debug("painted")
     Gimp.progress_end()
     Gimp.displays_flush()

@@ -12,10 +12,12 @@ from adain_client.errors import AdainError
 from adain_client.texts import _
 from adain_gimp.layers import one_layer
 from adain_gimp.painting import paint_layer
-from adain_gimp.requests import LAYER_STYLE, save_style
+from adain_gimp.styles import save_style
 from adain_gimp.typelibs import Gimp, GLib, GObject
+from adain_host import words
 from adain_host.session import for_people
 from adain_host.settings import MAX_STROKE_SIZE, OUTPUTS, Choices, SettingsStore
+from adain_host.styles import LAYER_STYLE
 
 STYLIZE = "plug-in-adain-style"
 REPEAT = "plug-in-adain-style-repeat"
@@ -67,18 +69,20 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
         flags,
     )
     procedure.add_double_argument(
-        "alpha", _("S_trength"), _("0 = the layer as it is, 1 = the full style"), 0.0, 1.0, region.alpha, flags
+        "alpha", words.STRENGTH, _("0 = the layer as it is, 1 = the full style"), 0.0, 1.0, region.alpha, flags
     )
     colours = Gimp.Choice.new()
-    colours.add("none", 0, _("The styles' colours"), _("The result has the styles' colours"))
-    colours.add("match", 1, _("The layer's palette"), _("The styles are recoloured to the layer before they are used"))
-    colours.add("luminance", 2, _("The layer's colours"), _("Only the styles' light and dark is painted"))
+    colours.add("none", 0, words.COLOUR_NAMES["none"], _("The result has the styles' colours"))
+    colours.add(
+        "match", 1, words.COLOUR_NAMES["match"], _("The styles are recoloured to the layer before they are used")
+    )
+    colours.add("luminance", 2, words.COLOUR_NAMES["luminance"], _("Only the styles' light and dark is painted"))
     procedure.add_choice_argument(
-        "preserve-color", _("_Colours"), _("Whose colours the result has"), colours, region.preserve_color, flags
+        "preserve-color", words.COLOURS, words.COLOURS_TIP, colours, region.preserve_color, flags
     )
     procedure.add_double_argument(
         "stroke-size",
-        _("Stroke si_ze"),
+        words.STROKES,
         _("How broad strokes are: 1 = the finest, 8 = eight times broader, 0 = fitting the layer's size"),
         0.0,
         MAX_STROKE_SIZE,
@@ -87,8 +91,8 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
     )
     procedure.add_double_argument(
         "detail",
-        _("_Detail"),
-        _("How much of the layer's fine detail stays where strokes are broad"),
+        words.DETAIL,
+        words.DETAIL_TIP,
         0.0,
         1.0,
         default.detail,
@@ -98,6 +102,9 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
     outputs.add("new-layer", 0, _("A new layer above"), _("The layer itself stays as it is"))
     outputs.add("in-place", 1, _("This layer"), _("The layer's pixels are replaced"))
     procedure.add_choice_argument("output", _("Res_ult"), _("Where the result goes"), outputs, default.output, flags)
+    procedure.add_string_argument(
+        "model", words.MODEL, _("The name of a model that the server has; empty for its own"), default.model, flags
+    )
     procedure.add_string_array_argument(
         "regions",
         _("_Regions"),
@@ -227,6 +234,7 @@ def _choices_from(config: Any) -> Choices:
         stroke_size=config.get_property("stroke-size") and max(1.0, config.get_property("stroke-size")),
         detail=config.get_property("detail"),
         output=output if output in OUTPUTS else OUTPUTS[0],
+        model=config.get_property("model"),
     )
 
 

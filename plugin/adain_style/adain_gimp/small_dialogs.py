@@ -11,13 +11,14 @@ from typing import Any
 from adain_client.choices import ChoiceError
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError
-from adain_client.texts import _, ngettext
+from adain_client.texts import _
 from adain_gimp.layers import all_layers, read_reduced
 from adain_gimp.painting import CLIENT_NAME
-from adain_gimp.requests import save_style
+from adain_gimp.styles import save_style
 from adain_gimp.typelibs import Gimp, GLib
 from adain_gimp.ui import GimpUi, Gtk, pixbuf_of, thumbnail
-from adain_host.servers import open_server
+from adain_host import words
+from adain_host.servers import look_at_server, start_server, stop_server
 from adain_host.settings import ServerChoice, SettingsStore
 
 BORDER, GAP = 12, 6
@@ -150,13 +151,15 @@ class _ServerWindow:
         self._here.connect("toggled", lambda _button: self._show_kind())
         self._idle = Gtk.SpinButton.new_with_range(1, LONGEST_IDLE_MINUTES, 1)
         self._idle.set_value(server.idle_minutes)
-        self._idle.set_tooltip_text(_("A server that was started from GIMP ends by itself after so long without work"))
+        self._idle.set_tooltip_text(_("A server that was started from here ends by itself after so long without work"))
         self._address = Gtk.Entry(text=server.address)
         self._address.set_placeholder_text("studio.example:5571")
         self._key_file = Gtk.FileChooserButton.new(_("The server's key file"), Gtk.FileChooserAction.OPEN)
         if server.key_file:
             self._key_file.set_filename(server.key_file)
-        self._key_file.set_tooltip_text(_("The connection.json of that server, copied to this machine"))
+        self._key_file.set_tooltip_text(
+            _("Made on that server's machine with 'adain-server keys new', and copied to this one")
+        )
         self._state = Gtk.Label()
         self._state.set_xalign(0.0)
         self._state.set_line_wrap(True)
@@ -164,9 +167,9 @@ class _ServerWindow:
         self._state.set_max_width_chars(44)
         self._state.set_selectable(True)
         self._start = Gtk.Button.new_with_mnemonic(_("_Start"))
-        self._start.connect("clicked", lambda _button: self._do(self._start_server))
+        self._start.connect("clicked", lambda _button: self._change(self._start_server))
         self._stop = Gtk.Button.new_with_mnemonic(_("Sto_p"))
-        self._stop.connect("clicked", lambda _button: self._do(self._stop_server))
+        self._stop.connect("clicked", lambda _button: self._change(self._stop_server))
         buttons = Gtk.Box(spacing=GAP)
         for made in (self._start, self._stop):
             buttons.pack_start(made, False, False, 0)
@@ -210,15 +213,18 @@ class _ServerWindow:
     def _look(self) -> bool:
         """Ask the server how it is; again and again while the window is open."""
         if not self._is_looking:
-            self._do(_ask)
+            self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME))
         return self._is_open
+
+    def _change(self, work: Callable[[ServerChoice], ServerInfo | None]) -> None:
+        """Start or stop the server; meanwhile neither can be asked for."""
+        self._start.set_sensitive(False)
+        self._stop.set_sensitive(False)
+        self._do(work)
 
     def _do(self, work: Callable[[ServerChoice], ServerInfo | None]) -> None:
         """Have something done in a thread of its own: a server may take long to answer, or to start."""
         choice, self._is_looking = self._choice(), True
-        if work is not _ask:
-            self._start.set_sensitive(False)
-            self._stop.set_sensitive(False)
 
         def run() -> None:
             try:
@@ -233,37 +239,17 @@ class _ServerWindow:
         self._is_looking = False
         if not self._is_open:
             return
-        self._state.set_text(_described(info) if info is not None else problem or _("The server has been stopped."))
+        state = words.server_described(info) if info is not None else problem
+        self._state.set_text(state or _("The server has been stopped."))
         self._start.set_sensitive(info is None and not self._there.get_active())
         self._stop.set_sensitive(info is not None)
 
     def _start_server(self, choice: ServerChoice) -> ServerInfo:
-        with open_server(choice, name=CLIENT_NAME, cancelled=lambda: not self._is_open) as client:
-            return client.hello()
+        return start_server(choice, name=CLIENT_NAME, cancelled=lambda: not self._is_open)
 
     @staticmethod
     def _stop_server(choice: ServerChoice) -> None:
-        with open_server(choice, name=CLIENT_NAME, start=False) as client:
-            client.stop()
-
-
-def _ask(choice: ServerChoice) -> ServerInfo:
-    with open_server(choice, name=CLIENT_NAME, start=False) as client:
-        return client.hello()
-
-
-def _described(info: ServerInfo) -> str:
-    state = _("Ready on {device}, model {model}.") if info.ready else _("Loading: {device}, model {model}.")
-    jobs = ngettext("{n} picture in work.", "{n} pictures in work.", info.jobs).format(n=info.jobs)
-    lines = [state.format(device=info.device, model=info.model), f"{jobs} " + _("Version {v}.").format(v=info.server)]
-    if info.idle_timeout_s:
-        minutes = round(info.idle_timeout_s / 60)
-        lines.append(
-            ngettext("Ends after {n} minute without work.", "Ends after {n} minutes without work.", minutes).format(
-                n=minutes
-            )
-        )
-    return "\n".join(lines)
+        stop_server(choice, name=CLIENT_NAME)
 
 
 def _dialog(parent: Gtk.Window | None, title: str, action: str) -> tuple[Gtk.Dialog, Gtk.Grid]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from adain_client.client import Client
+from adain_client.client import Client, ServerInfo
 from adain_client.connection import remote_connection
 from adain_client.launcher import connect, connect_to
 from adain_host.settings import ServerChoice
@@ -36,3 +36,21 @@ def open_server(
     return connect(
         name=name, start=start, on_start=on_start, cancelled=cancelled, idle_timeout_s=server.idle_minutes * 60.0
     )
+
+
+def look_at_server(server: ServerChoice, *, name: str) -> ServerInfo:
+    """What the server says of itself; it is not started. Raises as open_server()."""
+    with open_server(server, name=name, start=False) as client:
+        return client.hello()
+
+
+def start_server(server: ServerChoice, *, name: str, cancelled: Callable[[], bool]) -> ServerInfo:
+    """Start the server when it does not run. Raises as open_server()."""
+    with open_server(server, name=name, cancelled=cancelled) as client:
+        return client.hello()
+
+
+def stop_server(server: ServerChoice, *, name: str) -> None:
+    """End the server; whatever it paints is lost. Raises as open_server()."""
+    with open_server(server, name=name, start=False) as client:
+        client.stop()

@@ -1,13 +1,15 @@
 """The connection to the server behind a window: a thread of its own, so that the window answers whatever happens.
 
-One thing is done at a time: a picture before a preview, the newest preview before swatches. Of previews only the newest
-waits; each is shown small first and then, when nothing newer has come, in full preview size.
+One thing is done at a time: a picture before a preview, the newest preview before lists of what the server has, those
+before swatches. Of previews only the newest waits; each is shown small first and then, when nothing newer has come, in
+full preview size.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from typing import Protocol
 
 from adain_client.client import Client, ServerInfo
 from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
-from adain_client.jobs import KnownStyle, Progress, StylizeRequest, StylizeResult
+from adain_client.jobs import KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
 from adain_client.texts import _
 from adain_host.servers import open_server
 from adain_host.settings import ServerChoice
@@ -24,6 +26,8 @@ DRAFT_SIDE = 256
 PREVIEW_SIDE = 512
 """Longer sides of a preview, in pixels: while a slider moves, and once it rests."""
 LOADING_POLL_S = 0.3
+UNHEARD_S, ANSWER_S = 5.0, 1.0
+"""After how long a server is asked whether it is still there before it gets work; how long it may take to answer."""
 
 
 class SessionListener(Protocol):
@@ -32,8 +36,11 @@ class SessionListener(Protocol):
     def connecting(self, sentence: str) -> None:
         """The server is looked for, started, or loading; the sentence says which."""
 
-    def connected(self, info: ServerInfo, styles: list[KnownStyle]) -> None:
-        """The server is ready and knows these styles."""
+    def connected(self, info: ServerInfo) -> None:
+        """The server is ready; listed() has come before."""
+
+    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+        """What the server knows by name: when it is connected, and after look_again()."""
 
     def disconnected(self, error: AdainError) -> None:
         """There is no server; reconnect() tries again, and so does everything that needs one."""
@@ -67,6 +74,7 @@ class Session:
         *,
         name: str,
         post: Callable[[Callable[[], None]], object],
+        start: bool = True,
     ) -> None:
         """Begin to look for the server.
 
@@ -75,6 +83,7 @@ class Session:
             server: Which one.
             name: What this client calls itself, for the server's log.
             post: Has a function called in the window's thread, soon; safe in any thread.
+            start: False to start none for the time being: reconnect() and paint() do.
         """
         self._listener = listener
         self._server = server
@@ -87,7 +96,11 @@ class Session:
         self._preview_side = 0  # of the one that waits; 0 when none does
         self._paint: Callable[[], StylizeRequest] | None = None
         self._swatches: deque[str] = deque()
+        self._lists_wanted = False
         self._connect_wanted = True
+        self._may_start = start
+        self._is_lost = False  # a server that was there, and may be started again without asking
+        self._heard_at = 0.0
         self._cancelled = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="adain-session")
@@ -97,7 +110,7 @@ class Session:
         """Look for the server again, or for another one; starts this machine's when none runs."""
         with self._wake:
             self._server = server or self._server
-            self._connect_wanted = True
+            self._connect_wanted = self._may_start = True
             self._wake.notify()
 
     def preview(self, make_request: Callable[[int], StylizeRequest] | None) -> None:
@@ -131,6 +144,12 @@ class Session:
             self._swatches = deque(names)
             self._wake.notify()
 
+    def look_again(self) -> None:
+        """Ask which styles and models there are by now, when there is nothing better to do."""
+        with self._wake:
+            self._lists_wanted = True
+            self._wake.notify()
+
     def close(self, *, wait_s: float = 0.5) -> None:
         """End the thread; nothing is told any more. Waits at most that long."""
         self._closed.set()
@@ -151,38 +170,69 @@ class Session:
         with self._wake:
             while not (self._closed.is_set() or self._has_work()):
                 self._wake.wait()
-            connect_wanted = self._connect_wanted or (self._client is None and self._paint is not None)
-            self._connect_wanted = False
+            connect_wanted, self._connect_wanted = self._connect_wanted, False
+            self._may_start |= self._paint is not None
+            wants_server = self._paint is not None or bool(self._preview_side)
         if self._closed.is_set():
             return
-        if connect_wanted:
+        if connect_wanted or (wants_server and not self._is_there()):
             self._connect()  # meanwhile a picture still waits, so that it can be cancelled
         with self._wake:
+            work = self._take_work()
+        if work is not None:
+            work()
+
+    def _take_work(self) -> Callable[[], None] | None:
+        """What is to be done next, taken out of what waits."""
+        if self._paint is not None:
             paint, self._paint = self._paint, None
-            preview = side = swatch = None
-            if paint is None and self._client is not None:
-                if self._preview_side:
-                    preview, side, self._preview_side = self._preview, self._preview_side, 0
-                elif self._swatches:
-                    swatch = self._swatches.popleft()
-        if paint is not None:
-            self._do_paint(paint)
-        elif preview is not None and side is not None:
-            self._do_preview(preview, side)
-        elif swatch is not None:
-            self._do_swatch(swatch)
+            return lambda: self._do_paint(paint)
+        client = self._client
+        if client is None:
+            return None
+        if self._preview is not None and self._preview_side:
+            preview, side, self._preview_side = self._preview, self._preview_side, 0
+            return lambda: self._do_preview(client, preview, side)
+        if self._lists_wanted:
+            return lambda: self._do_lists(client)
+        if self._swatches:
+            name = self._swatches.popleft()
+            return lambda: self._do_swatch(client, name)
+        return None
 
     def _has_work(self) -> bool:
-        # Previews and swatches wait for a server; a picture that is to be painted looks for one.
-        return bool(self._connect_wanted or self._paint or (self._client and (self._preview_side or self._swatches)))
+        # Lists and swatches wait for a server, and so do previews, unless one has ended that was there. A picture
+        # looks for one.
+        can_preview = self._client is not None or self._is_lost
+        return bool(
+            self._connect_wanted
+            or self._paint
+            or (can_preview and self._preview_side)
+            or (self._client and (self._lists_wanted or self._swatches))
+        )
+
+    def _is_there(self) -> bool:
+        """Whether the server still answers: it ends by itself when nobody has worked for a while, and tells nobody."""
+        if self._client is None:
+            return False
+        if time.monotonic() - self._heard_at < UNHEARD_S:
+            return True
+        try:
+            self._client.hello(timeout_s=ANSWER_S)
+        except AdainError:
+            return False
+        self._heard_at = time.monotonic()
+        return True
 
     def _connect(self) -> None:
         self._disconnect()
+        self._is_lost = False  # one that cannot be reached is not tried again and again
         self._tell(self._listener.connecting, _("Looking for the AdaIN server…"))
         try:
             self._client = open_server(
                 self._server,
                 name=self._name,
+                start=self._may_start,
                 on_start=lambda sentence: self._tell(self._listener.connecting, sentence),
                 cancelled=self._closed.is_set,
             )
@@ -190,7 +240,9 @@ class Session:
             while not info.ready and not self._closed.wait(LOADING_POLL_S):
                 self._tell(self._listener.connecting, _("The AdaIN server is loading its model…"))
                 info = self._client.hello()
-            self._tell(self._listener.connected, info, self._client.styles())
+            self._heard_at, self._may_start = time.monotonic(), True
+            self._tell_lists(self._client)
+            self._tell(self._listener.connected, info)
         except Exception as error:
             self._lose(for_people(error))
 
@@ -204,22 +256,22 @@ class Session:
                 on_progress=lambda progress: self._tell(self._listener.progressed, progress),
                 cancelled=self._cancelled.is_set,
             )
+            self._heard_at = time.monotonic()
             self._tell(self._listener.painted, result)
         except Exception as error:
             # The picture's failure is told last: that is what the user wants to try again.
             self._lose_if_gone(error)
             self._tell(self._listener.paint_failed, for_people(error))
 
-    def _do_preview(self, make_request: Callable[[int], StylizeRequest], side: int) -> None:
-        if self._client is None:
-            return
+    def _do_preview(self, client: Client, make_request: Callable[[int], StylizeRequest], side: int) -> None:
         try:
-            result = self._client.stylize(make_request(side), cancelled=self._is_preview_unwanted)
+            result = client.stylize(make_request(side), cancelled=self._is_preview_unwanted)
         except Exception as error:
             if self._preview is make_request and not isinstance(error, CancelledError):
                 self._tell(self._listener.preview_failed, for_people(error))
             self._lose_if_gone(error)
             return
+        self._heard_at = time.monotonic()
         with self._wake:
             newest = self._preview
             if newest is make_request and side == DRAFT_SIDE:
@@ -231,17 +283,29 @@ class Session:
     def _is_preview_unwanted(self) -> bool:
         return self._closed.is_set() or self._paint is not None
 
-    def _do_swatch(self, name: str) -> None:
-        if self._client is None:
-            return
+    def _do_lists(self, client: Client) -> None:
         try:
-            self._tell(self._listener.swatch, name, self._client.swatch(name))
+            self._tell_lists(client)
+        except Exception as error:
+            for_people(error)
+            self._lose_if_gone(error)  # what was listed before is still shown
+
+    def _tell_lists(self, client: Client) -> None:
+        with self._wake:
+            self._lists_wanted = False
+        self._tell(self._listener.listed, client.styles(), client.models())
+
+    def _do_swatch(self, client: Client, name: str) -> None:
+        try:
+            self._tell(self._listener.swatch, name, client.swatch(name))
         except Exception as error:
             for_people(error)
             self._lose_if_gone(error)  # a style without a thumbnail is shown by its name
 
     def _lose_if_gone(self, error: Exception) -> None:
+        self._heard_at = time.monotonic()
         if isinstance(error, ServerUnavailableError):
+            self._is_lost = True
             self._lose(error)
 
     def _lose(self, error: AdainError) -> None:

@@ -37,12 +37,14 @@ class Choices:
         stroke_size: As adain_client.jobs.StylizeRequest has it; 0 fits it to the picture's size.
         detail: Likewise.
         output: One of OUTPUTS.
+        model: As adain_client.jobs.StylizeRequest has it.
     """
 
     regions: tuple[RegionChoice, ...] = (RegionChoice(),)
     stroke_size: float = 0.0
     detail: float = 0.7
     output: str = OUTPUTS[0]
+    model: str = ""
 
     @property
     def in_place(self) -> bool:
@@ -170,6 +172,7 @@ def choices_from(fields: Any) -> Choices:
         stroke_size=_number(fields, "stroke_size", 0.0, MAX_STROKE_SIZE),
         detail=_number(fields, "detail", 0.0, 1.0),
         output=_one_of(fields, "output", OUTPUTS),
+        model=_fields(fields, "model", str) if "model" in fields else "",  # older files have none
     )
     if 0 < choices.stroke_size < 1:
         raise _damaged("stroke_size")

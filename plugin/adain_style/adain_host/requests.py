@@ -1,0 +1,81 @@
+"""From what the user chose, and the pixels that a host read for it, to a request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adain_client.choices import ChoiceError, RegionChoice
+from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
+from adain_client.texts import _
+from adain_host.settings import Choices
+
+PREVIEW_CONTENT_SIDE = 1024
+"""Longer side, in pixels, of what previews are made from."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A layer's pixels as a host read them, and the masks that the choices want.
+
+    Attributes:
+        pixels: Of the layer, at full size or, for previews, reduced.
+        selection: Where the layer is to be painted, of the pixels' size; None for everywhere.
+        masks: By name, of the pixels' size, for regions that have one of their own.
+        height, width: The layer's own, in pixels.
+    """
+
+    pixels: Pixels
+    selection: Pixels | None
+    masks: Mapping[str, Pixels]
+    height: int
+    width: int
+
+
+def make_request(
+    content: Content,
+    choices: Choices,
+    styles: Mapping[str, StyleSource],
+    *,
+    preview: int = 0,
+    compose: str = "cutout",
+    transfer: str = "srgb",
+    sequence: bytes = b"",
+    smoothing: float = 0.0,
+) -> StylizeRequest:
+    """The request for choices on a layer.
+
+    Args:
+        content: As a host read it.
+        choices: What the user chose.
+        styles: For each style's source, what goes over the wire.
+        preview: The result's longer side, in pixels; 0 for the layer's size.
+        compose, transfer, sequence, smoothing: As StylizeRequest has them; previews are always blended.
+    Raises:
+        ChoiceError: A region has no style, or only such of weight 0.
+    """
+    regions = [_region(region, content, styles) for region in choices.regions]
+    reduced = max(content.height, content.width) / max(content.pixels.height, content.pixels.width)
+    return StylizeRequest(
+        content.pixels,
+        regions,
+        stroke_size=max(1.0, choices.strokes_for(content.height, content.width) / reduced),
+        detail=choices.detail,
+        preview=preview,
+        compose="blend" if preview else compose,
+        transfer=transfer,
+        model=choices.model,
+        sequence=sequence,
+        smoothing=smoothing,
+    )
+
+
+def _region(region: RegionChoice, content: Content, styles: Mapping[str, StyleSource]) -> Region:
+    if not any(style.weight > 0 for style in region.styles):
+        raise ChoiceError(_("Choose at least one style."))
+    return Region(
+        [(styles[style.source], style.weight) for style in region.styles],
+        alpha=region.alpha,
+        mask=content.masks[region.mask] if region.mask else content.selection,
+        preserve_color=region.preserve_color,
+    )

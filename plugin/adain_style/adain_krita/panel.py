@@ -1,0 +1,538 @@
+"""The panel AdaIN Style: gallery, mix, sliders, regions, presets, live preview, queue, and the server's state.
+
+The session talks to the server in its own thread; everything here runs in Qt's, the only one that may call Krita.
+Whatever takes long there is in steps, see work.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import krita
+
+from adain_client.choices import ChoiceError, StyleChoice
+from adain_client.client import ServerInfo
+from adain_client.errors import AdainError
+from adain_client.jobs import KnownModel, KnownStyle, Progress, StylizeResult
+from adain_client.texts import _
+from adain_host.chooser import Chooser, usable
+from adain_host.models import model_entries
+from adain_host.requests import make_request
+from adain_host.session import Session, for_people
+from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
+from adain_host.styles import LAYER_STYLE, MAX_STYLE_SIDE, GalleryEntry, Styles
+from adain_host.words import server_state
+from adain_krita.controls import Controls
+from adain_krita.gallery import Gallery
+from adain_krita.jobs import Job, find_layer, frames_text, key_frames
+from adain_krita.layers import reduced_steps
+from adain_krita.masks import MaskSource, mask_sources, selected_part
+from adain_krita.mix import Mix
+from adain_krita.presets import Presets
+from adain_krita.preview import Preview
+from adain_krita.qt import Column, Post, QtCore, QtGui, QtWidgets, button, image_of, plain
+from adain_krita.queue import Queue
+from adain_krita.queue_view import QueueView
+from adain_krita.regions import Regions
+from adain_krita.small_dialogs import (
+    CLIENT_NAME,
+    choose_layer,
+    choose_picture,
+    run_save_style_dialog,
+    run_server_dialog,
+)
+from adain_krita.styles import KritaStyles
+from adain_krita.watcher import Sight, Watcher, find_target
+from adain_krita.work import Work
+
+log = logging.getLogger(__name__)
+
+PANEL_ID = "adain_style_docker"
+CLOSE_S = 0.1
+"""How long Krita's end may wait for the session."""
+MESSAGE_MS = 4000
+
+
+class Panel(krita.DockWidget):
+    """The panel and what it does; see adain_host.session.SessionListener for what the session tells it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle(_("AdaIN Style"))
+        self._store = SettingsStore()
+        self._settings = self._store.load()
+        self._chooser = Chooser(usable(self._settings.choices, ()))
+        self._styles = Styles(KritaStyles())
+        self._sight = Sight()
+        self._session: Session | None = None
+        self._retry: Callable[[], None] = self.start_server
+        self._work: Work[Any] | None = None
+        self._changed_at = 0.0
+        self._is_closed = False
+        self._wants_server = False  # the user has asked for one, and it is not there yet
+        self._models: list[KnownModel] = []
+        self._own_model = ""
+        self._post = Post()
+        self._queue = Queue(self.session, self._show_queue, self._done)
+        self._watcher = Watcher(lambda: self._chooser.choices, self._see)
+        self._build()
+        self._show_choices()
+        self._see(self._sight)
+        self.visibilityChanged.connect(self._shown)
+        QtWidgets.QApplication.instance().applicationStateChanged.connect(self._look_again)
+
+    def canvasChanged(self, _canvas: Any) -> None:  # noqa: N802  # Krita's name
+        """The user went to another document."""
+        self._watcher.look()
+
+    def close_session(self) -> None:
+        """Krita ends."""
+        self._is_closed = True
+        self._watcher.wake(False)
+        self._queue.close()
+        if self._session is not None:
+            self._session.close(wait_s=CLOSE_S)
+
+    # Building
+
+    def _build(self) -> None:
+        plus, minus = _icon("list-add", "addlayer"), _icon("edit-delete", "deletelayer")
+        save, delete = _icon("document-save", "list-add"), _icon("edit-delete", "deletelayer")
+        self._preview = Preview()
+        self._gallery = Gallery(self._choose_styles)
+        self._mix = Mix(minus, self._weigh, self._show_mix)
+        self._controls = Controls(self._control_changed)
+        self._regions = Regions((plus, minus), self._mask_sources, self._change_regions)
+        self._presets = Presets(
+            (save, delete), self._store, lambda: self._chooser.choices, self._use_preset, self._show_error
+        )
+        self._queue_view = QueueView(_icon("dialog-cancel", "window-close"))
+        self._frames = QtWidgets.QCheckBox()
+        self._stylize = QtWidgets.QPushButton(plain(_("_Stylize")))
+        self._stylize.clicked.connect(lambda _checked: self.stylize())
+        self._reset = QtWidgets.QPushButton(plain(_("_Reset")))
+        self._reset.setToolTip(_("Everything as it was when this window was first opened"))
+        self._reset.clicked.connect(lambda _checked: self._use_preset(Choices()))
+        actions = QtWidgets.QHBoxLayout()
+        actions.addWidget(self._stylize, 1)
+        actions.addWidget(self._reset)
+        whole = QtWidgets.QWidget()
+        layout = QtWidgets.QVBoxLayout(whole)
+        layout.addWidget(self._build_choices(), 1)
+        layout.addWidget(self._frames)
+        layout.addWidget(self._build_message())
+        layout.addLayout(actions)
+        layout.addWidget(self._queue_view)
+        layout.addLayout(self._build_server())
+        self.setWidget(whole)
+        # Krita says that it closes when its windows are gone; nothing may be told to a panel by then.
+        whole.destroyed.connect(lambda _whole: self.close_session())
+
+    def _build_choices(self) -> QtWidgets.QWidget:
+        picture = QtWidgets.QPushButton(plain(_("Add _picture…")))
+        picture.setToolTip(_("Use any picture as a style"))
+        picture.clicked.connect(lambda _checked: self._add_picture())
+        layer = QtWidgets.QPushButton(plain(_("Use a _layer…")))
+        layer.setToolTip(_("Use a layer of any open document as a style"))
+        layer.clicked.connect(lambda _checked: self._use_layer())
+        mixes = QtWidgets.QCheckBox(plain(_("_Mix several")))
+        mixes.setToolTip(
+            _("A click adds a style to the mix or takes it out, up to {n}; so does Ctrl+click").format(
+                n=MAX_CHOSEN_STYLES
+            )
+        )
+        mixes.toggled.connect(self._gallery.set_mixing)
+        row = QtWidgets.QGridLayout()
+        row.addWidget(picture, 0, 0)
+        row.addWidget(layer, 0, 1)
+        row.addWidget(mixes, 1, 0, 1, 2)
+        inside = QtWidgets.QWidget()
+        layout = QtWidgets.QVBoxLayout(inside)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._preview, 2)
+        layout.addWidget(self._gallery, 3)
+        layout.addLayout(row)
+        for widget in (self._mix, self._controls, self._regions, self._presets):
+            layout.addWidget(widget)
+        self._column = Column(inside)
+        return self._column
+
+    def _build_message(self) -> QtWidgets.QWidget:
+        self._message = QtWidgets.QFrame()
+        self._message.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
+        self._sentence = QtWidgets.QLabel()
+        self._sentence.setWordWrap(True)
+        self._try_again = QtWidgets.QPushButton(plain(_("Try _again")))
+        self._try_again.clicked.connect(lambda _checked: self._answer_message())
+        close = button(_icon("window-close", "dialog-cancel"), _("Close"), self._message.hide)
+        layout = QtWidgets.QGridLayout(self._message)
+        layout.addWidget(self._sentence, 0, 0)
+        layout.addWidget(close, 0, 1)
+        layout.addWidget(self._try_again, 1, 0, 1, 2)
+        self._message.hide()
+        return self._message
+
+    def _build_server(self) -> QtWidgets.QLayout:
+        self._state = QtWidgets.QLabel(_("No server"))
+        self._state.setWordWrap(True)
+        self._start = QtWidgets.QPushButton(plain(_("_Start")))
+        self._start.setToolTip(_("Start the AdaIN server, which paints; it ends by itself when it has no work"))
+        self._start.clicked.connect(lambda _checked: self.start_server())
+        server = QtWidgets.QPushButton(plain(_("Ser_ver…")))
+        server.setToolTip(_("The server that paints: start and stop it, or choose another one"))
+        server.clicked.connect(lambda _checked: self.choose_server())
+        row = QtWidgets.QHBoxLayout()
+        row.addWidget(self._state, 1)
+        row.addWidget(self._start)
+        row.addWidget(server)
+        return row
+
+    # What the menu does, too
+
+    def session(self) -> Session:
+        """The connection to the server; no server is started for it."""
+        if self._session is None:
+            self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=self._post, start=False)
+        return self._session
+
+    def present(self) -> None:
+        """Show the panel, with a server."""
+        self.setVisible(True)
+        self.raise_()
+        self._make_room()
+        self.activateWindow()  # a floating one does not hear the keyboard otherwise
+        self.start_server()
+        self._gallery.search.setFocus()
+
+    def _make_room(self) -> None:
+        """Krita gives a new panel what its others leave."""
+        wanted = self.sizeHint().height()
+        if not self.isFloating() and self.height() < wanted and isinstance(self.parent(), QtWidgets.QMainWindow):
+            self.parent().resizeDocks([self], [wanted], QtCore.Qt.Orientation.Vertical)
+        self._column.verticalScrollBar().setValue(0)
+
+    def start_server(self) -> None:
+        """Look for the server, and start this machine's when none runs."""
+        self._wants_server = True
+        self.session().reconnect(self._settings.server)
+
+    def stylize(self) -> None:
+        """Paint the layer that the user works on."""
+        self._add_job(self._chooser.choices, all_frames=self._frames.isVisible() and self._frames.isChecked())
+
+    def repeat(self) -> None:
+        """Paint the layer that the user works on as the last one."""
+        choices = self._store.load().choices
+        if any(region.styles for region in choices.regions):
+            self._add_job(choices, all_frames=False)
+        else:
+            self._show_error(ChoiceError(_("Nothing has been painted yet that could be repeated; use Stylize first.")))
+
+    def save_style(self) -> None:
+        """Save the layer that the user works on as a style."""
+        try:
+            target = find_target(krita.Krita.instance().activeDocument())
+            selection = target.document.selection()
+            if selection is not None:
+                target = replace(target, rectangle=selected_part(selection, target.rectangle))
+        except ChoiceError as error:
+            self._show_error(error)
+            return
+        self._do(reduced_steps(target, MAX_STYLE_SIDE), lambda pixels: self._name_style(target.title, pixels))
+
+    def choose_server(self) -> None:
+        """Show the server's window."""
+        chosen = run_server_dialog(self, self._settings.server)
+        if chosen is not None:
+            self._settings = replace(self._settings, server=chosen)
+            self._store.save(replace(self._store.load(), server=chosen))
+            self.start_server()
+
+    def _name_style(self, title: str, pixels: Any) -> None:
+        if run_save_style_dialog(self, title, pixels):
+            self._fill_gallery()
+
+    def _add_job(self, choices: Choices, *, all_frames: bool) -> None:
+        self._message.hide()
+        try:
+            target = find_target(krita.Krita.instance().activeDocument())
+        except ChoiceError as error:
+            self._show_error(error)
+            return
+        self._settings = replace(self._settings, choices=choices)
+        self._store.save(replace(self._store.load(), choices=choices, picture_folder=self._settings.picture_folder))
+        self._styles.forget()
+        # Of now: what the panel has seen may be older than the user's last key frame.
+        frames = key_frames(target.document, target.node) if all_frames else ()
+        self._queue.add(Job(target, choices, self._styles.result_name(choices), self._styles, frames))
+
+    # What the user chooses
+
+    def _choose_styles(self, sources: list[str]) -> None:
+        try:
+            self._chooser.choose(sources)
+        except ChoiceError as error:
+            self._show_error(error)
+        self._show_current()
+        self._refresh()
+
+    def _weigh(self, styles: list[StyleChoice]) -> None:
+        self._chooser.change_region(styles=tuple(styles))
+        self._refresh()
+
+    def _show_mix(self, styles: list[StyleChoice]) -> None:
+        self._chooser.change_region(styles=tuple(styles))
+        self._show_current()
+        self._refresh()
+
+    def _control_changed(self) -> None:
+        controls = self._controls
+        self._chooser.change(stroke_size=controls.stroke_size, detail=controls.detail, model=controls.model)
+        self._chooser.change_region(alpha=self._controls.alpha, preserve_color=self._controls.preserve_color)
+        self._refresh()
+
+    def _change_regions(self, masks: list[str], index: int) -> None:
+        self._chooser.change_regions(masks, index)
+        self._show_choices()
+        self._watcher.look()
+        self._refresh()
+
+    def _use_preset(self, choices: Choices) -> None:
+        self._chooser.use(choices)
+        self._fill_gallery()
+        self._show_choices()
+        self._watcher.look()
+        self._refresh()
+
+    def _show_choices(self) -> None:
+        masks = [region.mask for region in self._chooser.choices.regions]
+        self._regions.show_regions(masks, self._chooser.region)
+        self._show_current()
+
+    def _show_current(self) -> None:
+        region, target = self._chooser.current, self._sight.target
+        height, width = (1, 1) if target is None else (target.rectangle.height, target.rectangle.width)
+        self._controls.show_choices(self._chooser.choices, region, Choices().strokes_for(height, width))
+        self._show_models()
+        self._mix.show_mix(region.styles, self._gallery.entry)
+        self._gallery.mark(style.source for style in region.styles)
+
+    def _show_models(self) -> None:
+        chosen = self._chooser.choices.model
+        self._controls.show_models(model_entries(self._models, self._own_model, chosen), chosen)
+
+    def _mask_sources(self) -> list[MaskSource]:
+        target = self._sight.target
+        return [] if target is None else mask_sources(target.document)
+
+    def _add_picture(self) -> None:
+        path = choose_picture(self, self._settings.picture_folder)
+        if path is None:
+            return
+        self._settings = replace(self._settings, picture_folder=str(path.parent))
+
+        def load() -> None:  # in a thread of its own: a large picture takes long
+            try:
+                self._styles.load_one(str(path), again=True)
+            except Exception as error:
+                problem = for_people(error)
+                self._post(lambda: self._show_error(problem))
+            else:
+                self._post(lambda: self._add_style(str(path), path.stem, str(path)))
+
+        threading.Thread(target=load, daemon=True).start()
+
+    def _use_layer(self) -> None:
+        number = choose_layer(self)
+        target = None if number is None else find_layer(number)
+        if target is None:
+            return
+        source = f"{LAYER_STYLE}{number}"
+
+        def use(pixels: Any) -> None:
+            self._styles.put(source, pixels)
+            self._add_style(source, target.title, _("A layer"))
+
+        self._do(reduced_steps(target, MAX_STYLE_SIDE), use)
+
+    def _add_style(self, source: str, title: str, about: str) -> None:
+        self._gallery.add(GalleryEntry(source, title, about, self._picture_of(source)), first=True)
+        self._chooser.pick(source, adds=False)
+        self._show_current()
+        self._refresh()
+
+    def _picture_of(self, source: str) -> QtGui.QImage | None:
+        pixels = self._styles.picture(source)
+        return None if pixels is None else image_of(pixels)
+
+    # The preview
+
+    def _see(self, sight: Sight) -> None:
+        if self._is_closed:
+            return
+        before, self._sight = self._sight, sight
+        self._frames.setVisible(len(sight.frames) > 1)
+        self._frames.setText(plain(frames_text(len(sight.frames))))
+        if sight.content is None:
+            self._preview.show_before(None, sight.problem)
+        else:
+            self._preview.show_before(image_of(sight.content.pixels))
+        if before.target is None or sight.target is None or before.target.rectangle != sight.target.rectangle:
+            self._show_choices()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """Ask for a preview of what is chosen now."""
+        content, choices, styles = self._sight.content, self._chooser.choices, self._styles
+        self._stylize.setEnabled(self._chooser.is_complete and self._sight.target is not None)
+        wanted = {region.mask for region in choices.regions if region.mask}
+        # A region that was added a moment ago has a mask that is still being read; what is seen then comes here again.
+        if content is None or not wanted <= content.masks.keys() or not self._chooser.is_complete:
+            if self._session is not None:
+                self._session.preview(None)
+            self._preview.show_after(None)
+            return
+        self._changed_at = time.monotonic()
+        self.session().preview(lambda side: make_request(content, choices, styles.load(choices), preview=side))
+
+    # What the session tells
+
+    def connecting(self, sentence: str) -> None:
+        """Looking for the server."""
+        self._state.setText(sentence)
+        self._start.hide()
+
+    def connected(self, info: ServerInfo) -> None:
+        """The server is there."""
+        log.debug("connected")
+        self._wants_server = False
+        self._state.setText(server_state(info))
+        self._start.hide()
+        self._message.hide()
+        self._own_model = info.model
+        self._show_models()
+        self._refresh()
+
+    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+        """The server's styles fill the gallery; its models are there to choose from."""
+        self._models = models
+        self._show_models()
+        if styles == self._styles.known:
+            return
+        self._styles.known = styles
+        self._fill_gallery()
+        missing = [style.name for style in styles if self._has_no_thumbnail(style.name)]
+        self.session().fetch_swatches(missing)
+        self._refresh()
+
+    def disconnected(self, error: AdainError) -> None:
+        """No server: what to do is in the error's sentence."""
+        log.debug("disconnected: %s", error)
+        self._state.setText(_("No server"))
+        self._start.show()
+        if self._wants_server:
+            self._show_error(error, retry=self.start_server)
+
+    def swatch(self, name: str, jpeg: bytes) -> None:
+        """A thumbnail has come."""
+        entry, image = self._gallery.entry(name), QtGui.QImage.fromData(jpeg)
+        if entry is not None and not image.isNull():
+            self._gallery.add(entry.with_thumbnail(image))
+            if any(style.source == name for style in self._chooser.current.styles):
+                self._mix.show_mix(self._chooser.current.styles, self._gallery.entry)
+
+    def previewed(self, result: StylizeResult) -> None:
+        """Show it."""
+        self._preview.show_after(image_of(result.pixels))
+        side = max(result.pixels.height, result.pixels.width)
+        log.debug("previewed %d after %.3f s", side, time.monotonic() - self._changed_at)
+
+    def preview_failed(self, error: AdainError) -> None:
+        """Say why."""
+        self._show_error(error)
+
+    def progressed(self, progress: Progress) -> None:
+        """Move the bar."""
+        self._queue.progressed(progress)
+
+    def painted(self, result: StylizeResult) -> None:
+        """A picture has come."""
+        self._queue.painted(result)
+
+    def paint_failed(self, error: AdainError) -> None:
+        """There is no picture; nothing of the document has been touched."""
+        self._queue.paint_failed(error)
+        self._refresh()
+
+    # Showing
+
+    def _show_queue(self) -> None:
+        self._queue_view.show_queue(self._queue)
+
+    def _done(self, job: Job) -> None:
+        if job.notice:
+            self._show_error(ChoiceError(job.notice))
+        _tell(_("{layer} was painted").format(layer=job.target.title))
+        self._watcher.look()
+        self._refresh()
+
+    def _fill_gallery(self) -> None:
+        choices = self._chooser.choices
+        self._gallery.show_entries(self._styles.gallery(choices))
+        for source in {style.source for region in choices.regions for style in region.styles}:
+            entry = self._gallery.entry(source)
+            if entry is not None and entry.thumbnail is None and (image := self._picture_of(source)) is not None:
+                self._gallery.add(entry.with_thumbnail(image))
+        self._show_current()
+
+    def _has_no_thumbnail(self, source: str) -> bool:
+        entry = self._gallery.entry(source)
+        return entry is None or entry.thumbnail is None
+
+    def _show_error(self, error: AdainError, *, retry: Callable[[], None] | None = None) -> None:
+        log.debug("error: %s", error)
+        self._sentence.setText(str(error))
+        self._try_again.setVisible(retry is not None)
+        self._retry = retry or self.start_server
+        self._message.show()
+        if not self.isVisible():
+            _tell(str(error))
+
+    def _answer_message(self) -> None:
+        self._message.hide()
+        self._retry()
+
+    def _shown(self, visible: bool) -> None:
+        if self._is_closed:
+            return
+        self._watcher.wake(visible)
+        if visible:
+            self.session()
+
+    def _look_again(self, state: Any) -> None:
+        """The user was elsewhere, and may have added a style or a model."""
+        is_back = state == QtCore.Qt.ApplicationState.ApplicationActive
+        if not self._is_closed and is_back and self._session is not None:
+            self._session.look_again()
+
+    def _do(self, steps: Any, done: Callable[[Any], None]) -> None:
+        self._work = Work(steps, done, lambda error: self._show_error(for_people(error)))
+
+
+def _icon(*names: str) -> QtGui.QIcon:
+    """The first of Krita's icons that there is; they are light in dark themes."""
+    icons = (krita.Krita.instance().icon(name) for name in names)
+    return next((icon for icon in icons if not icon.isNull()), QtGui.QIcon())
+
+
+def _tell(sentence: str) -> None:
+    """Say something over the canvas, for whoever does not look at the panel."""
+    window = krita.Krita.instance().activeWindow()
+    view = None if window is None else window.activeView()
+    if view is not None and view.document() is not None:
+        view.showFloatingMessage(sentence, QtGui.QIcon(), MESSAGE_MS, 1)

@@ -1,0 +1,123 @@
+"""Keeps a small copy of the layer that the user works on, for previews: Krita does not say when somebody paints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import krita
+
+from adain_client.errors import AdainError
+from adain_client.texts import _
+from adain_host.requests import PREVIEW_CONTENT_SIDE, Content
+from adain_host.session import for_people
+from adain_host.settings import Choices
+from adain_krita.jobs import key_frames
+from adain_krita.layers import LayerError, Target, reduced_steps
+from adain_krita.masks import glance_at_masks, mask_steps
+from adain_krita.qt import QtCore, QtWidgets, samples_of
+from adain_krita.work import Steps, Work
+
+LOOK_EVERY_MS = 700
+GLANCE_SIDE = 64
+"""Of the thumbnail that says whether the layer has changed, in pixels; Krita keeps it until then."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the user works on.
+
+    Attributes:
+        target: The layer; None when there is none that could be painted, and problem says why.
+        content: The layer, reduced; None until it has been read.
+        frames: Its key frames.
+    """
+
+    target: Target | None = None
+    content: Content | None = None
+    frames: tuple[int, ...] = ()
+    problem: str = ""
+
+
+class Watcher(QtCore.QObject):
+    """Looks now and then while it is awake, never while a mouse button or pen is down."""
+
+    def __init__(self, choices: Callable[[], Choices], changed: Callable[[Sight], None]) -> None:
+        """Make it, asleep.
+
+        Args:
+            choices: The regions' masks of these are read as well.
+            changed: Told what there is to see now.
+        """
+        super().__init__()
+        self._choices, self._changed = choices, changed
+        self._seen: object = None
+        self._work: Work[Content] | None = None
+        self._timer = QtCore.QTimer(self)
+        self._timer.setInterval(LOOK_EVERY_MS)
+        self._timer.timeout.connect(self.look)
+
+    def wake(self, awake: bool) -> None:
+        """Look, or look no more."""
+        if awake:
+            self._timer.start()
+            self.look()
+        else:
+            self._timer.stop()
+            self._stop()
+            self._seen = None
+
+    def look(self) -> None:
+        """See whether anything has changed, and read it if so."""
+        if not self._timer.isActive() or QtWidgets.QApplication.mouseButtons() != QtCore.Qt.MouseButton.NoButton:
+            return
+        document = krita.Krita.instance().activeDocument()
+        try:
+            target = find_target(document)
+        except LayerError as error:
+            self._show((str(error),), Sight(problem=str(error)))
+            return
+        glance = target.node.thumbnail(GLANCE_SIDE, GLANCE_SIDE)
+        samples = b"" if glance.isNull() else samples_of(glance, glance.format())
+        choices, frames = self._choices(), key_frames(document, target.node)
+        layer = (target.number, target.rectangle, target.space, target.is_seen, samples)
+        seen = (layer, tuple(glance_at_masks(document, choices)), frames)
+        if seen != self._seen:
+            self._seen = seen
+            self._read(target, choices, frames)
+
+    def _show(self, key: object, sight: Sight) -> None:
+        if key != self._seen:
+            self._stop()
+            self._seen = key
+            self._changed(sight)
+
+    def _read(self, target: Target, choices: Choices, frames: tuple[int, ...]) -> None:
+        self._stop()
+        self._work = Work(
+            _content_steps(target, choices),
+            lambda content: self._changed(Sight(target, content, frames)),
+            lambda error: self._fail(target, frames, for_people(error)),
+        )
+
+    def _fail(self, target: Target, frames: tuple[int, ...], error: AdainError) -> None:
+        self._changed(Sight(target, None, frames, str(error)))
+
+    def _stop(self) -> None:
+        if self._work is not None:
+            self._work.stop()
+            self._work = None
+
+
+def find_target(document: Any) -> Target:
+    """The layer that the user works on. Raises LayerError, which says why there is none."""
+    if document is None:
+        raise LayerError(_("Open a document first."))
+    return Target.of(document, document.activeNode())
+
+
+def _content_steps(target: Target, choices: Choices) -> Steps[Content]:
+    pixels = yield from reduced_steps(target, PREVIEW_CONTENT_SIDE)
+    selection, masks = yield from mask_steps(target.document, choices, target.rectangle, preview=True)
+    return Content(pixels, selection, masks, target.rectangle.height, target.rectangle.width)
