@@ -28,6 +28,13 @@ def server() -> Iterator[RunningServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def tcp_server() -> Iterator[RunningServer]:
+    """A server on tcp with CURVE."""
+    with RunningServer("--bind", "tcp://127.0.0.1:0") as running:
+        yield running
+
+
 @pytest.fixture
 def client(server: RunningServer) -> Iterator[Client]:
     """A client of the shared server."""

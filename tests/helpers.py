@@ -26,8 +26,9 @@ from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
 from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
 from adain_server.layers import DTYPES, Array
+from adain_weights.catalog import AboutModel
 from adain_weights.manifest import DEFAULT_MODEL
-from adain_weights.models import load_model
+from adain_weights.models import load_model, write_model
 
 REPOSITORY = Path(__file__).parent.parent
 PICTURES = REPOSITORY / "docs" / "pictures"
@@ -39,6 +40,18 @@ def embedded_network() -> AdainNetwork:
     """The network with the weights that ship with the project."""
     weights = load_model(DEFAULT_MODEL)
     return load_network(weights.encoder, weights.decoder).requires_grad_(False)
+
+
+def write_other_model(folder: Path, *, darker: float = 0.0) -> None:
+    """A model of a user's own that is easy to tell: it paints what the embedded one paints, inverted and darker."""
+    decoder = load_model(DEFAULT_MODEL).decoder
+    inverted = {
+        **decoder,
+        "conv1_1.weight": -decoder["conv1_1.weight"],
+        "conv1_1.bias": 1 - darker - decoder["conv1_1.bias"],
+    }
+    about = AboutModel("Inverted", "paints inverted", "MIT", "a test", {}, {})
+    write_model(folder, inverted, about=about, card="# Inverted\n")
 
 
 def picture_tensor(name: str, *, side: int | None = None) -> Tensor:
@@ -101,12 +114,14 @@ class RunningServer:
         self.folder = Path(tempfile.mkdtemp(prefix="adain-test-")) if folder is None else folder
         self.connection_file = self.folder / "connection.json"
         self.styles = self.folder / "styles"
+        self.models = self.folder / "models"
         self.output = ""
         self._log = (self.folder / "output.txt").open("w+")
         self.process = subprocess.Popen(
             [
                 *SERVER_COMMAND,
-                *("--device", "cpu", "--connection-file", str(self.connection_file), "--styles", str(self.styles)),
+                *("--device", "cpu", "--connection-file", str(self.connection_file)),
+                *("--styles", str(self.styles), "--models", str(self.models)),
                 *options,
             ],
             stdout=self._log,
@@ -163,6 +178,26 @@ class RunningServer:
         self._log.close()
         if self._owns_folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+SMALL_REQUEST = request(random_pixels(24, 24), [(random_pixels(24, 24, seed=1), 1.0)])
+"""Painted in a moment."""
+
+
+def works(server: RunningServer) -> bool:
+    """A server still paints."""
+    with server.client() as client:
+        return len(client.stylize(SMALL_REQUEST).pixels.data) == 24 * 24 * 3
+
+
+class Bomb:
+    """What a pickle of it does when it is loaded: it makes a folder."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = str(mark)
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self._mark,)
 
 
 def children_of(pid: int) -> list[int]:

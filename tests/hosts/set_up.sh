@@ -1,7 +1,8 @@
 #!/bin/sh
-# Puts real hosts where the tests find them. Debian 13 has them as packages; for Debian 12 a Debian 13 userland is built in
-# a folder, .hosts of the checkout or what HOSTS names: two minutes the first time, nothing afterwards. What this machine
-# cannot have is said in one line and fails nothing: the tests say so too.
+# Puts real hosts where the tests find them. Debian 13 has them as packages, Debian 12 has Krita; for its GIMP a Debian 13
+# userland is built in a folder, .hosts of the checkout or what HOSTS names: two minutes the first time, nothing afterwards.
+# KRITA=userland in the environment puts Debian 13's Krita into it, which the tests then take instead of Debian 12's.
+# What this machine cannot have is said in one line and fails nothing: the tests say so too.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
@@ -11,11 +12,15 @@ marker=$userland/.complete
 
 libraries="python3-zmq python3-msgpack"     # what the plug-in needs in a host's Python
 gimp="gimp"
-# A place for other hosts: their packages go into native_packages and userland_packages.
+krita="krita python3-pyqt5"                 # Krita only recommends the latter
 screen="xvfb openbox xdotool x11-utils"     # windows without a screen, and keys pressed in them
-native_packages="$gimp $libraries $screen dbus"
-machine_packages="mmdebstrap $screen dbus"  # where the hosts live in the userland
+native_packages="$gimp $krita $libraries $screen dbus"
+machine_packages="mmdebstrap $krita $libraries $screen dbus"  # where GIMP lives in the userland
 userland_packages="$gimp $libraries dbus-bin dbus-daemon"
+if [ "${KRITA:-}" = userland ]; then
+    machine_packages="mmdebstrap $screen dbus"
+    userland_packages="$userland_packages $krita"
+fi
 
 skip() {
     echo "Tests in real hosts: $1"
@@ -68,7 +73,7 @@ if [ -r /etc/os-release ]; then
     if [ "${ID:-}" = debian ]; then version=${VERSION_ID:-13}; fi  # testing and unstable have no number
 fi
 
-if [ "$version" -lt 13 ] && has_gimp_3; then exit 0; fi
+if [ "$version" -lt 12 ] && has_gimp_3; then exit 0; fi
 if [ "$version" -lt 12 ]; then skip "skipped; there is no GIMP 3 on PATH, and only on Debian 12 or later it is fetched."; fi
 if [ "$(id -u)" != 0 ]; then skip "only those of installed hosts run; root could fetch the others."; fi
 if [ "$version" -ge 13 ]; then
@@ -76,7 +81,8 @@ if [ "$version" -ge 13 ]; then
     install $native_packages
     exit 0
 fi
-unshare --mount true 2>/dev/null || skip "skipped; Debian 12 has no GIMP 3, and no userland may be mounted here."
 # shellcheck disable=SC2086
 install $machine_packages
+if [ "${KRITA:-}" != userland ] && has_gimp_3; then exit 0; fi
+unshare --mount true 2>/dev/null || skip "skipped; Debian 12 has no GIMP 3, and no userland may be mounted here."
 if [ "$(cat "$marker" 2>/dev/null)" != "$userland_packages" ]; then build_userland; fi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from adain_client import protocol
@@ -46,6 +47,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "stroke-size": {"default": 0.0, "range": (0.0, protocol.MAX_STROKE_SIZE)},
     "detail": {"default": 0.7, "range": (0.0, 1.0)},
     "output": {"default": "new-layer", "choices": ["new-layer", "in-place"]},
+    "model": {"default": ""},
     "regions": {},
 }
 """After run-mode, image and drawables; ranges are the protocol's."""
@@ -73,6 +75,27 @@ def test_arguments_have_names_texts_and_ranges(gimp: Gimp) -> None:
         texts = found[name].pop("texts")
         assert all(texts), name
         assert found[name] == expected, name
+
+
+def test_model_of_the_users_own_paints(gimp: Gimp, own_model: str) -> None:
+    """By its name; the one of the tests paints inverted. A name that the server has not is a sentence."""
+    results = gimp.run(
+        """
+        results = []
+        for model in ("", own_model, "gone"):
+            image, layer = picture()
+            given = {"styles": STYLE, "model": model, "output": "in-place"}
+            results.append((call(STYLIZE, [layer], given), read(layer, "R'G'B'A u8")))
+        return results
+        """,
+        own_model=own_model,
+    )
+    (plain, before), (other, after), (gone, _unchanged) = results
+    assert plain == other == ("success", "success")
+    colours, inverted = (np.frombuffer(pixels, np.uint8).reshape(-1, 4).astype(int) for pixels in (before, after))
+    seen = colours[:, 3] > 0
+    assert np.abs(inverted - (255 - colours))[seen, :3].max() <= 2
+    assert gone[0] == "execution-error" and "no model 'gone'" in gone[1]
 
 
 def test_save_and_server_have_their_arguments(gimp: Gimp) -> None:

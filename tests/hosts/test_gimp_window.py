@@ -29,6 +29,7 @@ MAIN_WINDOW = "GIMP$"
 UNDO = REDO = ("alt+e", "Return")
 """The first of GIMP's menu Edit that can be chosen: Undo, and Redo when nothing is left to undo. Plug-ins cannot."""
 STRENGTH, STYLIZE, CANCEL, REGION, FIT, TRY_AGAIN = "alt+t", "alt+s", "alt+c", "alt+g", "alt+f", "alt+a"
+MODEL = "alt+w"
 
 OPEN = """
     image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(path))
@@ -54,7 +55,7 @@ OPEN = """
         config.set_core_object_array("drawables", [layer])
 
     def changed(image, seen):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 40
         while (now := state(image)) == seen and time.monotonic() < deadline:
             time.sleep(0.1)
         return now
@@ -64,9 +65,12 @@ OPEN = """
     for step in range(steps):
         print("seen", step, flush=True)
         states.append(changed(image, states[-1]))
+        print("changed", step, flush=True)
     display.delete()
     return result, *states
 """
+KEYS_S = 8.0
+"""After this long without an effect keys are taken for lost."""
 SETTINGS: dict[str, Any] = {
     "side": 0,
     "channels": 0,
@@ -136,11 +140,24 @@ def _wait_for_output(gimp: WindowedGimp, text: str) -> None:
         time.sleep(0.05)
 
 
+def _press_until(gimp: WindowedGimp, keys: tuple[str, ...], text: str) -> None:
+    """Keys for the main window, which may lose those that come while another window closes."""
+    for _attempt in range(3):
+        gimp.screen.window(MAIN_WINDOW)
+        gimp.screen.keys("Escape", *keys)
+        deadline = time.monotonic() + KEYS_S
+        while time.monotonic() < deadline:
+            if text in gimp.text():
+                return
+            time.sleep(0.05)
+    raise AssertionError(gimp.text())
+
+
 def _same_pixels(before: dict[str, Any], after: dict[str, Any]) -> bool:
     return bool(before["layers"] == [layer for layer in after["layers"] if layer["id"] == before["layers"][0]["id"]])
 
 
-def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp) -> None:
+def test_99_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp) -> None:
     """By keyboard: the preview changes with the style and with the strength; one undo takes the layer away, redo brings
     the same pixels back.
     """
@@ -161,7 +178,7 @@ def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp)
     _keep(gimp, "4-painted")
     for step, keys in enumerate((UNDO, REDO)):
         _wait_for_output(gimp, f"seen {step}\n")  # or two steps could look like none
-        gimp.screen.keys(*keys)
+        _press_until(gimp, keys, f"changed {step}\n")
     result, before, painted, undone, redone = gimp.result()
     assert result == "success" and _same_pixels(before, painted)
     assert [layer["name"] for layer in painted["layers"]] == ["The Great Wave off Kanagawa, about 1831", "Background"]
@@ -169,7 +186,23 @@ def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp)
     assert json.loads(gimp.settings.read_text())["choices"]["regions"][0]["styles"][0]["source"] == "hokusai-great-wave"
 
 
-def test_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) -> None:
+def test_model_of_the_users_own_is_chosen_by_keys(gimp: WindowedGimp, own_model: str) -> None:
+    """The list is there when there is something to choose; the preview is that model's, and it is remembered."""
+    window = _open(gimp)
+    _choose_style(gimp, "great wave")
+    seen = gimp.logged("previewed 451")
+    embedded = np.asarray(_keep(gimp, "6-embedded-model", window)).astype(int)
+    gimp.screen.keys(MODEL, "Down")
+    gimp.logged("previewed 451", after=seen)
+    own = np.asarray(_keep(gimp, "7-own-model", window)).astype(int)
+    preview = np.s_[:400, : own.shape[1] // 2]
+    assert np.abs(own[preview] - embedded[preview]).mean() > 10
+    gimp.screen.keys(STYLIZE)
+    assert gimp.result()[0] == "success"
+    assert json.loads(gimp.settings.read_text())["choices"]["model"] == own_model
+
+
+def test_96_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) -> None:
     """Cancel ends the painting soon and keeps the window; a second one closes it. No layer, no undo step is left."""
     window = _open(gimp, side=2400)
     _choose_style(gimp, "great wave")

@@ -1,4 +1,4 @@
-"""A real GIMP with its windows on a screen that nobody sees: keys, clicks, screenshots."""
+"""Windows on a screen that nobody sees, a real GIMP's among them: keys, clicks, screenshots."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from types import TracebackType
 from PIL import Image, ImageGrab
 
 from hosts.gimp import Gimp, Installation
+from hosts.host import WAIT_S as WAIT_S
 
 SCREEN = (1400, 1000)
 PROGRAMS = ("Xvfb", "openbox", "xdotool", "xwininfo")
 BATCH = ("--no-data", "--no-splash", "--batch-interpreter=python-fu-eval", "--batch=-")
-WAIT_S = 30.0
 PLACE = ("Absolute upper-left X", "Absolute upper-left Y", "Width", "Height")
 """As xwininfo says it; xdotool counts a window's frame twice."""
 SETTLE_S = 0.4
@@ -111,23 +111,6 @@ class WindowedGimp(Gimp):
 
     def _command(self) -> list[str]:
         return self.installation.inside(self.installation.console.replace("-console", ""), *BATCH)
-
-    def logged(self, text: str, *, after: int = 0, timeout_s: float = WAIT_S) -> int:
-        """Wait until a line of the log holds a text; the number of lines up to it.
-
-        Args:
-            text: Part of the line.
-            after: Lines that are not looked at.
-            timeout_s: How long to wait.
-        """
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            lines = self.log.read_text().splitlines() if self.log.exists() else []
-            for number, line in enumerate(lines):
-                if number >= after and text in line:
-                    return number + 1
-            time.sleep(0.05)
-        raise AssertionError(f"'{text}' was not logged: {lines}\n{self.text()}")
 
 
 def missing_programs() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,20 +16,12 @@ import pytest
 import zmq
 
 from adain_client import protocol
-from adain_client.client import Client
+from adain_client.client import Client, ServerStatus
 from adain_client.connection import read_connection_file
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import Progress, StylizeJob
-from helpers import RunningServer, random_pixels, request, shared_memory_names
+from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, shared_memory_names, works
 from raw_peer import RawPeer
-
-SMALL = request(random_pixels(24, 24), [(random_pixels(24, 24, seed=1), 1.0)])
-
-
-def _works(server: RunningServer) -> bool:
-    with server.client() as client:
-        return len(client.stylize(SMALL).pixels.data) == 24 * 24 * 3
-
 
 BAD_MESSAGES = {
     "not msgpack": ([b"\xc1garbage"], "BAD_HEADER"),
@@ -44,7 +37,7 @@ BAD_MESSAGES = {
 
 
 @pytest.mark.parametrize(("frames", "code"), BAD_MESSAGES.values(), ids=BAD_MESSAGES.keys())
-def test_bad_message_gets_a_typed_error(server: RunningServer, frames: list[bytes], code: str) -> None:
+def test_18_19_27_28_81_bad_message_gets_a_typed_error(server: RunningServer, frames: list[bytes], code: str) -> None:
     """A bad header gets its error and a sentence; the connection and the server live on."""
     with RawPeer(server) as peer:
         answer = peer.ask(frames)
@@ -54,22 +47,31 @@ def test_bad_message_gets_a_typed_error(server: RunningServer, frames: list[byte
         assert peer.ask([protocol.pack("hello", client="x")])["op"] == "welcome"
 
 
-def test_third_bad_envelope_silences_the_peer(server: RunningServer) -> None:
+def test_32_log_of_a_real_server_has_lines_of_json(own_server: RunningServer) -> None:
+    """What a peer wrote is escaped; the file lies in the private folder."""
+    with RawPeer(own_server) as peer:
+        peer.ask([msgpack.packb({"v": 1, "op": "\n\x1b[31m forged"})])
+    lines = [json.loads(line) for line in (own_server.folder / "server.log").read_text().splitlines()]
+    assert any(line["level"] == "warning" and "forged" in line["message"] for line in lines)
+    assert b"\x1b" not in (own_server.folder / "server.log").read_bytes()
+
+
+def test_18_third_bad_envelope_silences_the_peer(server: RunningServer) -> None:
     """A peer that cannot count frames is ignored after the third time; others are served."""
     with RawPeer(server) as peer:
         for _ in range(3):
             assert peer.ask([b"1", b"2", b"3"])["code"] == "BAD_ENVELOPE"
         peer.send([protocol.pack("hello", client="x")])
         assert peer.silent(500)
-    assert _works(server)
+    assert works(server)
 
 
-def test_oversized_frame_is_never_taken(server: RunningServer) -> None:
+def test_1_oversized_frame_is_never_taken(server: RunningServer) -> None:
     """A frame above 1 MiB ends the connection; the server goes on."""
     with RawPeer(server) as peer:
         peer.send([b"x" * (protocol.CHUNK_BYTES + 1)])
         assert peer.silent(500)
-    assert _works(server)
+    assert works(server)
 
 
 def _granted_job(peer: RawPeer, side: int = 24) -> tuple[StylizeJob, list[bytes]]:
@@ -93,7 +95,7 @@ LYING_CHUNKS: dict[str, tuple[Callable[[StylizeJob, list[bytes]], list[bytes]], 
         lambda job, need: _chunk(job, need[0], 0, b"x" * (24 * 24 * 3 + 1)),
         "LENGTH_MISMATCH",
     ),
-    "one byte less": (lambda job, need: _chunk(job, need[0], 0, b"x" * (24 * 24 * 3 - 1)), "BAD_CHUNK"),
+    "one byte less": (lambda job, need: _chunk(job, need[0], 0, b"x" * (24 * 24 * 3 - 1)), "LENGTH_MISMATCH"),
     "offset beyond the end": (lambda job, need: _chunk(job, need[0], 2**40, b"x"), "BAD_CHUNK"),
     "second blob first": (lambda job, need: _chunk(job, need[1], 0, b"x" * (24 * 24 * 3)), "BAD_CHUNK"),
     "blob of nobody": (lambda job, _need: _chunk(job, b"?" * 32, 0, b"x"), "BAD_CHUNK"),
@@ -102,7 +104,7 @@ LYING_CHUNKS: dict[str, tuple[Callable[[StylizeJob, list[bytes]], list[bytes]], 
 
 
 @pytest.mark.parametrize(("lie", "code"), LYING_CHUNKS.values(), ids=LYING_CHUNKS.keys())
-def test_chunk_that_lies_ends_the_job(
+def test_33_44_45_59_chunk_that_lies_ends_the_job(
     server: RunningServer, lie: Callable[[StylizeJob, list[bytes]], list[bytes]], code: str
 ) -> None:
     """A length, an offset or a digest that does not fit: the job ends with its code, its memory is given back."""
@@ -114,20 +116,20 @@ def test_chunk_that_lies_ends_the_job(
         answer = peer.ask(lie(job, need))
         assert (answer["op"], answer["code"], answer["job"]) == ("error", code, job.job_id)
         assert not memory & shared_memory_names()
-    assert _works(server)
+    assert works(server)
 
 
-def test_chunk_after_the_upload_is_refused(server: RunningServer) -> None:
+def test_44_chunk_after_the_upload_is_refused(server: RunningServer) -> None:
     """A chunk that nobody asked for ends the job, also while the worker has it; the server goes on."""
     with RawPeer(server) as peer:
-        job = StylizeJob(request(random_pixels(300, 300), SMALL.regions[0].styles))
+        job = StylizeJob(request(random_pixels(300, 300), SMALL_REQUEST.regions[0].styles))
         peer.upload(job)
         answer = peer.ask(_chunk(job, b"d" * 32, 0, b"x"))
         assert (answer["op"], answer["code"], answer["job"]) == ("error", "BAD_CHUNK", job.job_id)
-    assert _works(server)
+    assert works(server)
 
 
-def test_http_request_does_not_disturb(server: RunningServer) -> None:
+def test_5_http_request_does_not_disturb(server: RunningServer) -> None:
     """Bytes of another protocol on the socket are dropped; good clients go on."""
     path = read_connection_file(server.connection_file).endpoint.removeprefix("ipc://")
     with socket.socket(socket.AF_UNIX) as stranger:
@@ -137,10 +139,10 @@ def test_http_request_does_not_disturb(server: RunningServer) -> None:
         with contextlib.suppress(ConnectionError):
             while stranger.recv(4096):
                 pass  # closed within the handshake's time, or the timeout fails the test
-    assert _works(server)
+    assert works(server)
 
 
-def test_vanished_client_gives_its_memory_back(server: RunningServer) -> None:
+def test_51_53_54_vanished_client_gives_its_memory_back(server: RunningServer) -> None:
     """A client that disappears while its job runs: the result's memory is free; layer and style are kept for the next.
 
     One that disappears while it sends leaves nothing at all.
@@ -158,13 +160,13 @@ def test_vanished_client_gives_its_memory_back(server: RunningServer) -> None:
     with RawPeer(server) as peer:
         again = StylizeJob(request(random_pixels(400, 400), [(random_pixels(64, 64), 1.0)]))
         assert peer.ask(*again.open())["need"] == []
-    assert _works(server)
+    assert works(server)
 
 
-def test_client_that_comes_back_gets_its_job(server: RunningServer) -> None:
+def test_57_client_that_comes_back_gets_its_job(server: RunningServer) -> None:
     """A connection that breaks in mid-job: the same job id on a new connection attaches, and the result is right."""
     with server.client() as client:
-        wanted = request(random_pixels(600, 600, seed=8), SMALL.regions[0].styles)
+        wanted = request(random_pixels(600, 600, seed=8), SMALL_REQUEST.regions[0].styles)
         expected = client.stylize(wanted)
     job = StylizeJob(wanted)
     with RawPeer(server) as first:
@@ -181,7 +183,7 @@ def test_client_that_comes_back_gets_its_job(server: RunningServer) -> None:
     assert job.error is None and job.result == expected
 
 
-def test_killed_worker_costs_one_job(own_server: RunningServer) -> None:
+def test_62_killed_worker_costs_one_job(own_server: RunningServer) -> None:
     """The running job gets a retryable error, the worker is started again, the next job works."""
     killed: list[int] = []
 
@@ -190,25 +192,58 @@ def test_killed_worker_costs_one_job(own_server: RunningServer) -> None:
             killed.append(own_server.worker_pid())
             os.kill(killed[0], signal.SIGKILL)
 
-    wanted = request(random_pixels(500, 500), SMALL.regions[0].styles)
+    wanted = request(random_pixels(500, 500), SMALL_REQUEST.regions[0].styles)
     with own_server.client() as client:
         with pytest.raises(RequestError) as caught:
             client.stylize(wanted, on_progress=kill_once)
         assert caught.value.code == "WORKER_LOST" and caught.value.retryable
         assert client.hello().boot  # the I/O process answers while the worker starts
-        assert len(client.stylize(SMALL).pixels.data) == 24 * 24 * 3
+        assert len(client.stylize(SMALL_REQUEST).pixels.data) == 24 * 24 * 3
     assert own_server.worker_pid() != killed[0]
 
 
-def test_idle_worker_killed_is_replaced(own_server: RunningServer) -> None:
+def test_62_idle_worker_killed_is_replaced(own_server: RunningServer) -> None:
     """A worker that dies between jobs is missed by nobody."""
     os.kill(own_server.worker_pid(), signal.SIGKILL)
-    assert _works(own_server)
+    assert works(own_server)
 
 
-def test_killed_server_is_taken_up_again_by_the_client(own_server: RunningServer) -> None:
+def test_60_hung_worker_is_ended_and_replaced() -> None:
+    """A worker that is stopped in mid-job: others are answered at once, the job fails, the next one is painted."""
+    stopped: list[int] = []
+    seen: list[ServerStatus] = []
+
+    def stop_once(progress: Progress) -> None:
+        if progress.stage == "encode" and not stopped:
+            stopped.append(server.worker_pid())
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    wanted = request(random_pixels(500, 500), SMALL_REQUEST.regions[0].styles)
+    with RunningServer("--hang-timeout", "3") as server, server.client() as client, server.client() as other:
+        thread = threading.Thread(target=_status_while, args=(other, seen))
+        thread.start()
+        with pytest.raises(RequestError) as caught:
+            client.stylize(wanted, on_progress=stop_once, timeout_s=60)
+        thread.join()
+        assert caught.value.code == "WORKER_LOST" and caught.value.retryable
+        assert any(status.running for status in seen)
+        assert len(client.stylize(SMALL_REQUEST).pixels.data) == 24 * 24 * 3
+        after = client.status()
+        assert after.ready and after.worker_starts == 2 and "exit status -9" in after.last_error
+        assert server.worker_pid() != stopped[0]
+
+
+def _status_while(client: Client, seen: list[ServerStatus]) -> None:
+    """Ask until a worker has been replaced; each answer comes within the client's own limit."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (seen and seen[-1].worker_starts > 1):
+        seen.append(client.status())
+        time.sleep(0.1)
+
+
+def test_61_killed_server_is_taken_up_again_by_the_client(own_server: RunningServer) -> None:
     """Kill -9 in mid-job and a restart at the same place: the client sends its job again and gets the right pixels."""
-    wanted = request(random_pixels(300, 300), SMALL.regions[0].styles)
+    wanted = request(random_pixels(300, 300), SMALL_REQUEST.regions[0].styles)
     with own_server.client() as client:
         expected = client.stylize(wanted)
     restarted: list[RunningServer] = []
@@ -250,7 +285,7 @@ def test_killed_server_leaves_nothing_running(own_server: RunningServer) -> None
 
 def test_dead_server_is_a_sentence_in_time(own_server: RunningServer) -> None:
     """A server that dies for good in mid-job: the client gives up by itself and says so."""
-    wanted = request(random_pixels(700, 700), SMALL.regions[0].styles)
+    wanted = request(random_pixels(700, 700), SMALL_REQUEST.regions[0].styles)
 
     def kill(progress: Progress) -> None:
         if progress.stage == "encode":
@@ -262,14 +297,14 @@ def test_dead_server_is_a_sentence_in_time(own_server: RunningServer) -> None:
     assert time.monotonic() - started < 40
 
 
-def test_null_router_peer_is_not_a_client(server: RunningServer) -> None:
+def test_8_null_router_peer_is_not_a_client(server: RunningServer) -> None:
     """A socket of a wrong kind gets nothing and disturbs nobody."""
     with RawPeer(server, kind=zmq.PUB) as peer:
         peer.send([protocol.pack("hello", client="x")])
-    assert _works(server)
+    assert works(server)
 
 
-def test_client_close_never_lingers(own_server: RunningServer) -> None:
+def test_100_client_close_never_lingers(own_server: RunningServer) -> None:
     """Closing a client of a dead server takes no time."""
     client: Client = own_server.client()
     client.hello()

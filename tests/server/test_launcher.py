@@ -158,7 +158,7 @@ def test_minutes_of_the_choice_reach_the_command_line(place: Path, monkeypatch: 
 
 def test_program_that_never_answers_is_ended(place: Path) -> None:
     """After the time-out; the sentence names the log."""
-    with pytest.raises(ServerUnavailableError, match=r"did not answer within 1 seconds; see .*server\.log\.$"):
+    with pytest.raises(ServerUnavailableError, match=r"did not answer within 1 seconds; see .*server-output\.txt\.$"):
         launcher.connect(
             name="x",
             connection_file=place / "connection.json",
@@ -205,18 +205,20 @@ def test_address_replaces_the_endpoint_of_the_key_file(tmp_path: Path, address: 
 def test_missing_key_file_is_a_sentence(tmp_path: Path) -> None:
     """So is a folder in its place."""
     for path in (tmp_path / "keys.json", tmp_path):
-        with pytest.raises(ServerUnavailableError, match=r"There is no key file .*; copy .+\.$"):
+        with pytest.raises(ServerUnavailableError, match=r"There is no key file .*; make one .+\.$"):
             remote_connection("studio:5571", path)
 
 
 def test_key_file_without_keys_is_a_sentence(tmp_path: Path) -> None:
     """It was copied from a server that listens to its own machine only."""
     write_connection_file(tmp_path / "keys.json", ConnectionInfo("ipc:///tmp/x", 1))
-    with pytest.raises(ServerUnavailableError, match=r"has no keys; start that server with '--bind tcp://"):
+    with pytest.raises(
+        ServerUnavailableError, match=r"has no keys; make one on the server's machine with 'adain-server keys new'"
+    ):
         remote_connection("studio:5571", tmp_path / "keys.json")
 
 
-def test_key_file_open_to_others_is_not_trusted(tmp_path: Path) -> None:
+def test_82_key_file_open_to_others_is_not_trusted(tmp_path: Path) -> None:
     """As copying leaves it: the sentence says what to do."""
     write_connection_file(tmp_path / "keys.json", KEYS)
     (tmp_path / "keys.json").chmod(0o644)

@@ -6,9 +6,11 @@ import time
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from adain_client import protocol
@@ -16,6 +18,7 @@ from adain_client.client import Client
 from adain_client.errors import RequestError
 from adain_client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
 from adain_server.layers import DTYPES, Array
+from adain_server.transfer import linear_light, srgb_coded
 from adain_weights.styles import built_in_styles
 from helpers import PICTURES, RunningServer, array_pixels, picture_pixels, pixels_array, random_pixels, request
 from raw_peer import RawPeer
@@ -88,7 +91,7 @@ def test_own_styles_are_picked_up_by_themselves(client: Client, styles: Path) ->
 @pytest.mark.parametrize(
     ("name", "code"), [("no-such-style", "UNKNOWN_STYLE"), ("../secret", "BAD_NAME"), ("/etc/passwd", "BAD_NAME")]
 )
-def test_unknown_names_are_a_sentence(client: Client, name: str, code: str) -> None:
+def test_31_unknown_names_are_a_sentence(client: Client, name: str, code: str) -> None:
     """For a swatch as for a job; nothing of what was asked for is opened."""
     for ask in (lambda: client.swatch(name), lambda: client.stylize(request(PHOTO, [(name, 1.0)]))):
         with pytest.raises(RequestError) as caught:
@@ -97,7 +100,7 @@ def test_unknown_names_are_a_sentence(client: Client, name: str, code: str) -> N
 
 
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.999])
-def test_truncated_style_file_is_refused_and_the_next_request_works(client: Client, cut: float) -> None:
+def test_46_truncated_style_file_is_refused_and_the_next_request_works(client: Client, cut: float) -> None:
     """Wherever the file ends."""
     data = next(iter(built_in_styles().values())).read_bytes()
     with pytest.raises(RequestError, match="save it again") as caught:
@@ -156,6 +159,36 @@ def test_composing_decides_who_blends(client: Client, layout: str, depth: str) -
     assert np.abs(cutout[half][:, -1] - array[half][:, -1] / 2).max() <= step / 2
 
 
+@pytest.mark.parametrize("depth", ["u16", "f16", "f32"])
+def test_linear_light_is_painted_like_the_coded_picture(client: Client, depth: str) -> None:
+    """A photograph as a host's linear layer has it, under a mask: painted like its sRGB-coded self, kept elsewhere."""
+    coded = pixels_array(PHOTO) / np.float32(255)
+    linear = linear_light(torch.from_numpy(coded)).numpy()
+    white = 65535 if depth == "u16" else 1
+    array = (np.rint(linear * white) if depth == "u16" else linear).astype(DTYPES[depth])
+    mask = np.zeros((*array.shape[:2], 1), dtype=np.uint8)
+    mask[:, 40:] = 255
+    settings: dict[str, Any] = {"mask": array_pixels(mask, "Y"), "stroke_size": 2.0}
+    expected = pixels_array(client.stylize(request(PHOTO, [("space-sun", 1.0)], **settings)).pixels) / 255
+    content = array_pixels(array, "RGB")
+    result = pixels_array(client.stylize(request(content, [("space-sun", 1.0)], transfer="linear", **settings)).pixels)
+    assert result.dtype == array.dtype and np.array_equal(result[:, :40], array[:, :40])
+    seen = srgb_coded(torch.from_numpy(result.astype(np.float32) / white)).numpy()
+    assert np.abs(seen - expected).max() < 0.01 and np.abs(expected - coded)[:, 40:].mean() > 0.03
+
+
+def test_the_same_bytes_as_light_and_as_coded_colours_are_two_pictures(client: Client) -> None:
+    """Whatever was kept of the first is not taken for the second; nothing is uploaded again."""
+    content = random_pixels(64, 80, seed=11)
+    for settings in ({}, {"preview": 48}, {"stroke_size": 2.0}):
+        wanted = request(content, [("space-sun", 1.0)], **settings)
+        coded, linear, again = (
+            pixels_array(client.stylize(replace(wanted, transfer=transfer)).pixels)
+            for transfer in ("srgb", "linear", "srgb")
+        )
+        assert np.array_equal(coded, again) and np.abs(coded.astype(int) - linear).mean() > 5
+
+
 def test_a_cutout_needs_an_alpha_channel(client: Client) -> None:
     """The sentence says what to do; the layer is not uploaded."""
     stages: list[str] = []
@@ -165,7 +198,7 @@ def test_a_cutout_needs_an_alpha_channel(client: Client) -> None:
     assert caught.value.code == "BAD_FIELD" and set(stages) <= {"upload"}
 
 
-def test_nan_is_a_sentence_and_the_next_request_works(client: Client) -> None:
+def test_39_nan_is_a_sentence_and_the_next_request_works(client: Client) -> None:
     """A float layer with a pixel that is no number."""
     array = np.full((20, 20, 3), 0.5, dtype=np.float32)
     array[3, 4] = np.nan
@@ -235,3 +268,21 @@ def test_frames_of_a_film_are_smoothed(client: Client) -> None:
     assert second((b"a" * 16, b"b" * 16), 0.8) == alone
     assert second((b"c" * 16, b"c" * 16), 0.0) == alone
     assert second((b"d" * 16, b"d" * 16), 0.8) != alone
+
+
+def test_frames_of_linear_light_are_smoothed_as_coded_ones_are(client: Client) -> None:
+    """The same film in 16 bit, coded and linear, and one that goes from coded to linear: it looks the same."""
+    coded = [pixels_array(PHOTO) / np.float32(255 * divisor) for divisor in (4, 1)]
+    frames = {"srgb": coded, "linear": [linear_light(torch.from_numpy(frame)).numpy() for frame in coded]}
+
+    def second(name: bytes, first: str, transfer: str) -> Array:
+        for number, kind in enumerate((first, transfer)):
+            content = array_pixels(np.rint(frames[kind][number] * 65535).astype(np.uint16), "RGB")
+            settings: dict[str, Any] = {"transfer": kind, "sequence": name * 16, "smoothing": 0.8}
+            result = client.stylize(request(content, [("space-sun", 1.0)], **settings)).pixels
+        values = torch.from_numpy(pixels_array(result).astype(np.float32) / 65535)
+        return (srgb_coded(values) if transfer == "linear" else values).numpy()
+
+    expected = second(b"e", "srgb", "srgb")
+    assert np.abs(second(b"f", "linear", "linear") - expected).max() < 0.01
+    assert np.abs(second(b"g", "srgb", "linear") - expected).max() < 0.01

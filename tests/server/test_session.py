@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import shlex
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,11 +17,11 @@ import pytest
 from adain_client import launcher
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
-from adain_client.jobs import KnownStyle, Progress, StylizeRequest, StylizeResult
+from adain_client.jobs import KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
 from adain_host import session as session_module
 from adain_host.session import DRAFT_SIDE, PREVIEW_SIDE, Session
 from adain_host.settings import ServerChoice
-from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid
+from helpers import PICTURES, SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, write_other_model
 
 WAIT_S = 60.0
 SOON_S = 0.5
@@ -33,10 +34,10 @@ LONG = request(random_pixels(1500, 1500), [(STYLE, 1.0)])
 class Window:
     """Writes down what it is told, when it looks: its thread is the test's."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, start: bool = True) -> None:
         self.told: list[tuple[str, Any]] = []
         self._posted: queue.Queue[Callable[[], None]] = queue.Queue()
-        self.session = Session(self, ServerChoice(), name="test", post=self._posted.put)
+        self.session = Session(self, ServerChoice(), name="test", post=self._posted.put, start=start)
 
     def wait_for(self, *names: str, until: Callable[[Any], bool] = lambda _value: True) -> Any:
         """Look until one of these is told; what came with it."""
@@ -68,9 +69,13 @@ class Window:
         """A sentence."""
         self.told.append(("connecting", sentence))
 
-    def connected(self, info: ServerInfo, styles: list[KnownStyle]) -> None:
-        """The server and its styles."""
-        self.told.append(("connected", (info, styles)))
+    def connected(self, info: ServerInfo) -> None:
+        """The server."""
+        self.told.append(("connected", info))
+
+    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+        """What it has."""
+        self.told.append(("listed", (styles, models)))
 
     def disconnected(self, error: AdainError) -> None:
         """Why."""
@@ -165,11 +170,23 @@ def lonely_window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[W
         window.session.close()
 
 
-def test_connection_is_told_with_the_servers_styles(window: Window) -> None:
-    """Looking first, then the server and what it knows."""
-    assert window.names() == ["connecting", "connected"]
-    info, styles = window.told[-1][1]
+def test_connection_is_told_with_what_the_server_has(window: Window) -> None:
+    """Looking first, then its styles and models, then the server."""
+    assert window.names() == ["connecting", "listed", "connected"]
+    (styles, models), info = window.told[-2][1], window.told[-1][1]
     assert info.ready and info.device and styles
+    assert info.model in [model.name for model in models]
+
+
+def test_new_style_and_new_model_are_found_by_looking_again(own_server: RunningServer, own_window: Window) -> None:
+    """Put there a moment ago; the server is the same one."""
+    own_server.styles.mkdir()
+    shutil.copy(PICTURES / "chelsea.jpg", own_server.styles / "my-cat.jpg")
+    write_other_model(own_server.models / "mine")
+    own_window.session.look_again()
+    styles, models = own_window.wait_for("listed")
+    assert "my-cat" in [style.name for style in styles] and "mine" in [model.name for model in models]
+    assert "disconnected" not in own_window.names()
 
 
 def test_preview_is_shown_small_and_then_in_full(window: Window) -> None:
@@ -252,14 +269,14 @@ def test_cancelling_nothing_does_no_harm(window: Window) -> None:
     """Nothing is told, and the next picture is painted."""
     window.session.cancel()
     window.look_for(SOON_S)
-    assert window.names() == ["connecting", "connected"]
+    assert window.names() == ["connecting", "listed", "connected"]
     window.session.paint(lambda: SMALL)
     assert window.wait_for("painted", "paint_failed").pixels.height == 32
 
 
 def test_swatches_come_when_there_is_nothing_better_to_do(window: Window) -> None:
     """Of every style that the server knows; one that it does not know is left out in silence."""
-    names = [style.name for style in window.told[-1][1][1]][:5]
+    names = [style.name for style in window.told[-2][1][0]][:5]
     window.session.fetch_swatches(["no-such-style", *names])
     window.wait_for("swatch", until=lambda value: bool(value[0] == names[-1]))
     swatches = [value for name, value in window.told if name == "swatch"]
@@ -296,7 +313,7 @@ def test_mistake_while_a_preview_is_read_is_told_once(window: Window) -> None:
     error = window.wait_for("preview_failed", "paint_failed")
     assert isinstance(error, RequestError) and _is_sentence(error)
     window.look_for(SOON_S)
-    assert calls == [DRAFT_SIDE] and window.names()[2:] == ["preview_failed"]
+    assert calls == [DRAFT_SIDE] and window.names()[3:] == ["preview_failed"]
     window.session.preview(Previews()(300))
     assert _shape(window.wait_for("previewed")) == (DRAFT_SIDE // 2, DRAFT_SIDE)
 
@@ -307,7 +324,7 @@ def test_refused_preview_is_told_once(window: Window) -> None:
     window.session.preview(lambda _side: bad)
     error = window.wait_for("preview_failed")
     window.look_for(SOON_S)
-    assert window.names()[2:] == ["preview_failed"]
+    assert window.names()[3:] == ["preview_failed"]
     window.session.paint(lambda: bad)
     assert str(window.wait_for("paint_failed")) == str(error)
 
@@ -339,12 +356,42 @@ def test_waiting_preview_is_shown_once_there_is_a_server(
     assert _shape(lonely_window.wait_for("previewed")) == (DRAFT_SIDE // 2, DRAFT_SIDE)
 
 
+@pytest.mark.usefixtures("lonely_window")
+def test_session_that_starts_nothing_waits_until_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command is run for a look around; reconnect() and paint() run it."""
+    monkeypatch.setenv(launcher.SERVER_COMMAND_VARIABLE, "/no/such/command")
+    shy = Window(start=False)
+    try:
+        assert "No AdaIN server is running" in str(shy.wait_for("disconnected"))
+        shy.session.reconnect()
+        assert "cannot be started" in str(shy.wait_for("disconnected"))
+    finally:
+        shy.session.close()
+
+
+def test_server_that_has_ended_is_started_again_by_the_next_preview(
+    own_window: Window, own_server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does that had no work for a while: nobody has to ask for it."""
+    monkeypatch.setattr(session_module, "UNHEARD_S", 0.0)
+    monkeypatch.setenv(launcher.SERVER_COMMAND_VARIABLE, shlex.join([*SERVER_COMMAND, "--device", "cpu"]))
+    own_server.process.terminate()
+    own_server.process.wait()
+    own_window.session.preview(Previews()(300))
+    try:
+        own_window.wait_for("connecting", until=lambda sentence: "Starting" in sentence)
+        assert _shape(own_window.wait_for("previewed", "preview_failed")) == (DRAFT_SIDE // 2, DRAFT_SIDE)
+        assert "disconnected" not in own_window.names()
+    finally:
+        _end_started(own_server)
+
+
 def test_other_server_can_be_chosen(window: Window) -> None:
     """One that is not there: a sentence; and back again."""
     window.session.reconnect(ServerChoice(remote=True, address="nonsense"))
     assert "HOST:PORT" in str(window.wait_for("disconnected"))
     window.session.reconnect(ServerChoice())
-    assert window.wait_for("connected")[0].ready
+    assert window.wait_for("connected").ready
 
 
 def test_mistake_while_connecting_is_told_as_no_server(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,7 +406,7 @@ def test_mistake_while_connecting_is_told_as_no_server(window: Window, monkeypat
         assert _is_sentence(window.wait_for("disconnected", "paint_failed"))
         assert window.told[-1][0] == "disconnected"
     window.session.reconnect()
-    assert window.wait_for("connected")[0].ready
+    assert window.wait_for("connected").ready
 
 
 def test_picture_can_be_cancelled_while_its_server_starts(
@@ -407,12 +454,19 @@ def test_server_that_dies_while_painting_is_told_and_another_one_paints(
         own_window.session.paint(lambda: SMALL)
         assert own_window.wait_for("painted", "paint_failed").pixels.height == 32
     finally:
-        pid = server_pid(own_server.connection_file)
-        if pid != own_server.process.pid:
-            os.kill(pid, signal.SIGTERM)
-            deadline = time.monotonic() + 15
-            while own_server.connection_file.exists() and time.monotonic() < deadline:
-                time.sleep(0.1)
+        _end_started(own_server)
+
+
+def _end_started(own_server: RunningServer) -> None:
+    """End the server that a session has started in place of a test's own."""
+    if (
+        own_server.connection_file.exists()
+        and (pid := server_pid(own_server.connection_file)) != own_server.process.pid
+    ):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 15
+        while own_server.connection_file.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
 
 def _kill(server: RunningServer) -> None:
@@ -425,7 +479,7 @@ def _stop(server: RunningServer) -> None:
 
 
 @pytest.mark.parametrize("harm", [_kill, _stop, lambda _server: None], ids=["dead", "stopped", "well"])
-def test_closing_takes_no_time_and_nothing_is_told_afterwards(
+def test_100_closing_takes_no_time_and_nothing_is_told_afterwards(
     own_window: Window, own_server: RunningServer, harm: Callable[[RunningServer], None]
 ) -> None:
     """In the middle of a picture, whatever has become of the server."""
@@ -453,4 +507,4 @@ def test_closing_twice_and_using_a_closed_session_does_no_harm(window: Window) -
     window.session.cancel()
     window.session.reconnect()
     window.look_for(SOON_S)
-    assert window.names() == ["connecting", "connected"]
+    assert window.names() == ["connecting", "listed", "connected"]

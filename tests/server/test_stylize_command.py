@@ -193,7 +193,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED.keys())
-def test_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments: list[str], words: str) -> None:
+def test_46_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments: list[str], words: str) -> None:
     """Exit 1, one line on stderr that says what is wrong; no output file; inputs untouched."""
     folder = photo.parent
     (folder / "notes.txt").write_text("not a picture")
@@ -288,7 +288,7 @@ def test_saved_style_paints_as_its_picture(server: RunningServer, photo: Path) -
             painted[name] = np.asarray(result, dtype=int)
     (server.styles / "mine.safetensors").unlink()
     assert np.array_equal(painted["file"], painted["name"])
-    assert np.abs(painted["file"] - painted["picture"]).mean() < 3  # its picture was kept as a JPEG
+    assert np.abs(painted["file"] - painted["picture"]).mean() < 5  # its picture was kept as a JPEG
     assert np.abs(painted["part"] - painted["picture"]).mean() > 3
 
 

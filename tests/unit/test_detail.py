@@ -22,7 +22,7 @@ def _enlarged(detail: float, *, scale: float = 4, gain: float = 1.0) -> tuple[En
     content = Layer(_content(), "RGB")
     working = content.shrunk(round(160 / scale), round(120 / scale))
     painted = np.rint((0.5 + gain * (working.array - 0.5)).clip(0, 1) * 65535).astype(np.uint16)
-    return Enlarged(painted, working, content, detail), content
+    return Enlarged(Layer(painted, "RGB"), working, content, detail), content
 
 
 @pytest.mark.parametrize("scale", [1.5, 4, 7])

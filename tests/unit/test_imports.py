@@ -25,6 +25,9 @@ CASES = [
     # For every host: GIMP's and Krita's own libraries are not needed.
     ("adain_host.session, adain_host.settings, adain_host.servers", {"adain_host", "adain_client"}, HEAVY | {"gi"}),
     ("adain_net.network, adain_net.layout", {"adain_net"}, {"zmq", "msgpack", "PIL", "safetensors", "torchvision"}),
+    # The I/O process lists models on request; models are looked up on the Hub only when somebody asks for one.
+    ("adain_weights.catalog", {"adain_weights"}, HEAVY),
+    ("adain_weights.hub", {"adain_weights"}, {"torch", "torchvision", "PIL", "huggingface_hub"}),
     ("adain_weights.cli", {"adain_weights"}, {"zmq", "msgpack", "PIL", "torchvision"}),
     # The I/O process checks saved styles and makes swatches; it never computes.
     ("adain_server.cli", {"adain_server", "adain_client", "adain_weights"}, {"torch", "torchvision"}),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from adain_net.tiling import Box
 from adain_server.layers import DTYPES, Array, Layer, as_mask, union_share
+from adain_server.transfer import linear_light, srgb_coded
 
 WHOLE = Box(0, 40, 0, 30)
 
@@ -30,6 +33,41 @@ def test_what_is_seen_goes_back_unchanged(depth: str, layout: str) -> None:
     tolerance = 0 if depth != "f32" else 1e-6
     assert np.abs(out[:, :, :colours].astype(float) - layer.array[:, :, :colours]).max() <= tolerance
     assert len(np.unique(out[:, :, :colours])) == len(np.unique(layer.array[:, :, :colours]))
+
+
+@pytest.mark.parametrize("depth", DTYPES)
+@pytest.mark.parametrize("layout", ["RGB", "RGBA", "BGR", "BGRA", "Y", "YA"])
+def test_linear_light_is_seen_coded_and_goes_back(depth: str, layout: str) -> None:
+    """What is seen is sRGB's curve of what is there; written back it is the same number, in every depth and order."""
+    layer = Layer(_ramp(depth, len(layout)), layout, is_linear=True)
+    torch.testing.assert_close(layer.colours(WHOLE), srgb_coded(replace(layer, is_linear=False).colours(WHOLE)))
+    out = np.zeros_like(layer.array)
+    layer.write(WHOLE, layer.colours(WHOLE), None, out)
+    colours = len(layout.removesuffix("A"))
+    before = layer.array[:, :, :colours].astype(float)
+    error = np.abs(out[:, :, :colours].astype(float) - before)
+    assert (error <= (1e-6 * before if depth == "f32" else 0)).all()
+
+
+def test_every_number_of_16_bit_linear_light_survives() -> None:
+    """No step with fewer bits: 65,536 numbers go through the curve and back, as gray and as colours."""
+    array = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
+    for layout in ("Y", "RGB"):
+        layer = Layer(np.ascontiguousarray(np.repeat(array, len(layout), axis=2)), layout, is_linear=True)
+        out, whole = np.zeros_like(layer.array), Box(0, 256, 0, 256)
+        layer.write(whole, layer.colours(whole), None, out)
+        assert np.array_equal(out, layer.array)
+
+
+def test_soft_edges_of_linear_light_are_blended_as_light() -> None:
+    """Half of painted white over black is half of the light; what lies beyond 0..1 is blended as it is, or kept."""
+    array = np.broadcast_to(np.array([0, 4, -0.1], dtype=np.float32), (40, 30, 3)).copy()
+    layer, out = Layer(array, "RGB", is_linear=True), array.copy()
+    share = np.zeros((40, 30, 1), dtype=np.float32)
+    share[:, 10:20], share[:, 20:] = 0.5, 1
+    layer.write(WHOLE, torch.ones(1, 3, 40, 30), share, out)
+    assert np.array_equal(out[:, :10], array[:, :10]) and (out[:, 20:] == 1).all()
+    assert np.allclose(out[:, 10:20], [0.5, 2.5, 0.45], atol=1e-7)
 
 
 def test_blue_first_is_the_same_picture() -> None:
@@ -58,7 +96,7 @@ def test_outside_stays_bit_for_bit_and_inside_is_painted(depth: str) -> None:
     assert np.abs(out[:, 10:20, :3].astype(float) / layer.white - between).max() <= tolerance
 
 
-def test_floats_beyond_the_range_are_seen_clamped() -> None:
+def test_39_floats_beyond_the_range_are_seen_clamped() -> None:
     """The network never sees a value outside 0..1."""
     seen = Layer(np.full((40, 30, 3), 3.0, dtype=np.float32) * [[[1, -1, 0.1]]], "RGB").colours(WHOLE)
     assert float(seen.amax()) == 1.0 and float(seen.amin()) == 0.0
@@ -66,7 +104,7 @@ def test_floats_beyond_the_range_are_seen_clamped() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_numbers_that_are_none_are_found(bad: float) -> None:
+def test_39_numbers_that_are_none_are_found(bad: float) -> None:
     """Wherever they are; integers have none."""
     array = _ramp("f16", 3)
     assert Layer(array, "RGB").is_finite()
@@ -110,6 +148,22 @@ def test_shrunk_floats_keep_their_range() -> None:
     """A preview of a float layer shows what lies beyond 0..1, too."""
     small = Layer(np.full((40, 30, 1), 4.0, dtype=np.float16), "Y").shrunk(4, 3)
     assert small.array.dtype == np.float32 and np.allclose(small.array, 4.0)
+    for value in (4.0, -0.1):
+        linear = Layer(np.full((40, 30, 1), value, dtype=np.float32), "Y", is_linear=True).shrunk(4, 3)
+        assert linear.is_linear and np.allclose(linear.array, value)
+
+
+@pytest.mark.parametrize("layout", ["RGB", "BGRA", "Y"])
+def test_shrunk_linear_light_looks_like_the_coded_picture(layout: str) -> None:
+    """Averages of what is seen, so that detail and colour modes see the same; 600 rows are several strips."""
+    coded = np.random.default_rng(5).random((600, 30, len(layout))).astype(np.float32)
+    linear = coded.copy()
+    colours = len(layout.removesuffix("A"))
+    linear[:, :, :colours] = linear_light(torch.from_numpy(coded[:, :, :colours])).numpy()
+    small = [Layer(coded, layout).shrunk(201, 11), Layer(linear, layout, is_linear=True).shrunk(201, 11)]
+    whole = Box(0, 201, 0, 11)
+    torch.testing.assert_close(small[1].colours(whole), small[0].colours(whole), atol=1e-6, rtol=0)
+    assert small[1].is_linear and np.array_equal(small[1].array[:, :, colours:], small[0].array[:, :, colours:])
 
 
 @pytest.mark.parametrize("depth", ["u8", "u16"])

@@ -20,6 +20,7 @@ from adain_server.colour import colour_statistics
 from adain_server.errors import JobError
 from adain_server.layers import DTYPES, LUMA, Array, Layer
 from adain_server.painting import Painted, Painter, Plan, RegionPlan, Style
+from adain_server.transfer import linear_light, srgb_coded
 from helpers import picture_pixels, pixels_array
 
 GIB = 1024**3
@@ -76,13 +77,14 @@ def _paint(
     array: Array = PHOTO,
     *regions: RegionPlan,
     layout: str = "",
+    is_linear: bool = False,
     size: tuple[int, int] | None = None,
     on_step: Callable[[str, int, int], None] = lambda *_: None,
     **changes: Any,
 ) -> tuple[Array, Painted]:
     out = np.zeros((*(size or array.shape[:2]), array.shape[2]), array.dtype)
-    layer = Layer(array, layout or {1: "Y", 3: "RGB", 4: "RGBA"}[array.shape[2]])
-    plan = Plan(layer, array.tobytes(), out, regions or [_region()], stroke_size=1.0, detail=0.5)
+    layer = Layer(array, layout or {1: "Y", 3: "RGB", 4: "RGBA"}[array.shape[2]], is_linear)
+    plan = Plan(layer, (array.tobytes(), is_linear), out, regions or [_region()], stroke_size=1.0, detail=0.5)
     return out, painter.paint(replace(plan, **changes), on_step)
 
 
@@ -97,6 +99,103 @@ def test_every_depth_gives_the_same_picture(painter: Painter) -> None:
     assert np.abs(sixteen / 65535 - expected).max() < 2e-5
     assert np.abs(half - expected).max() < 0.01
     assert len(np.unique(sixteen)) > 4 * 256
+
+
+def _curved(array: Array, layout: str, curve: Callable[[Tensor], Tensor]) -> Array:
+    """A float layer whose colours have gone through a curve, in float32; alpha as it is."""
+    result = array.astype(np.float32)
+    colours = result[:, :, : len(layout.removesuffix("A"))]
+    colours[:] = curve(torch.from_numpy(colours)).numpy()
+    return result
+
+
+LINEAR_SETTINGS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "broad strokes": {"stroke_size": 3.0},
+    "preview": {"size": (48, 72)},
+    "preview of broad strokes": {"size": (48, 72), "stroke_size": 4.0},
+}
+
+
+@pytest.mark.parametrize("settings", LINEAR_SETTINGS.values(), ids=LINEAR_SETTINGS.keys())
+@pytest.mark.parametrize("preserve_color", protocol.PRESERVE_COLOR)
+@pytest.mark.parametrize("layout", ["RGB", "BGRA", "Y"])
+def test_linear_light_is_painted_as_the_coded_picture(
+    painter: Painter, layout: str, preserve_color: str, settings: dict[str, Any]
+) -> None:
+    """In every colour mode, with broad strokes, with transparent parts and as a preview."""
+    coded = (PHOTO if layout != "Y" else PHOTO[:, :, :1]) / np.float32(255)
+    if layout == "BGRA":
+        # Not to 0: in a flat filling the network makes 1e-3 of a rounding of 1e-7, of coded colours as well.
+        alpha = np.broadcast_to(np.linspace(0.2, 1, PHOTO.shape[1]), PHOTO.shape[:2])
+        coded = np.dstack([coded[:, :, ::-1], alpha]).astype(np.float32)
+    linear = _curved(coded, layout, linear_light)
+    region = _region(preserve_color=preserve_color)
+    expected, _ = _paint(painter, np.ascontiguousarray(coded), region, layout=layout, **settings)
+    result, _ = _paint(painter, linear, region, layout=layout, is_linear=True, **settings)
+    assert np.abs(_curved(result, layout, srgb_coded) - expected).max() < 1e-4
+    assert np.abs(result - _curved(expected, layout, linear_light)).max() < 1e-4
+
+
+@pytest.mark.parametrize(("depth", "tolerance"), [("u16", 1.0 / 65535), ("f16", 2e-3)])
+def test_every_depth_of_linear_light_gives_the_same_picture(painter: Painter, depth: str, tolerance: float) -> None:
+    """To the depth's own step, when what is there is the same; dark parts of 16 bit included."""
+    photo = _curved(PHOTO / np.float32(255), "RGB", linear_light)
+    white = 65535 if depth == "u16" else 1
+    array = (np.rint(photo * white) if depth == "u16" else photo).astype(DTYPES[depth])
+    expected, _ = _paint(painter, array.astype(np.float32) / np.float32(white), is_linear=True)
+    result, _ = _paint(painter, array, is_linear=True)
+    assert result.dtype == array.dtype and np.abs(result / white - expected.astype(float)).max() <= tolerance
+    coded, _ = _paint(painter)
+    assert np.abs(_curved(result / white, "RGB", srgb_coded) - coded / 255).max() < 0.01
+
+
+@pytest.mark.parametrize("stroke_size", [1.0, 3.0])
+@pytest.mark.parametrize("compose", protocol.COMPOSE)
+@pytest.mark.parametrize("depth", DTYPES)
+@pytest.mark.parametrize("layout", ["RGBA", "BGRA", "YA"])
+def test_linear_light_outside_of_masks_stays_bit_for_bit(
+    painter: Painter, layout: str, depth: str, compose: str, stroke_size: float
+) -> None:
+    """And what lies beyond 0..1, of floats; a cutout's alpha is the same as of coded colours."""
+    array, masks = _noise(layout, depth), _soft_masks()
+    if array.dtype.kind == "f":
+        array[:2, :20, :-1], array[:2, 20:, :-1] = 4.0, -0.1
+    regions = [_region(mask) for mask in masks]
+    settings: dict[str, Any] = {"layout": layout, "compose": compose, "stroke_size": stroke_size}
+    result, _ = _paint(painter, array, *regions, is_linear=True, **settings)
+    coded, _ = _paint(painter, array, *regions, **settings)
+    outside = _union(masks, *array.shape[:2])[:, :, 0] == 0
+    assert outside.any() and np.array_equal(result[outside][:, :-1], array[outside][:, :-1])
+    assert np.array_equal(result[..., -1], coded[..., -1]) and not np.array_equal(result[..., :-1], coded[..., :-1])
+    assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("depth", DTYPES)
+def test_a_cutout_of_linear_light_over_the_content_is_the_blend(painter: Painter, depth: str) -> None:
+    """Blended in the layer's own numbers, which is what a host does that works with light."""
+    array, masks = _noise("RGBA", depth), _soft_masks()
+    regions = [_region(mask) for mask in masks]
+    blend, plain, cutout = (
+        _paint(painter, array, *regions, compose=compose, is_linear=True)[0] for compose in protocol.COMPOSE
+    )
+    share, white = _union(masks, *array.shape[:2]) / 65535, Layer(array, "RGBA").white
+    laid = cutout[:, :, :-1] / white * share + array[:, :, :-1] / white * (1 - share)
+    assert np.array_equal(plain[:, :, :-1], cutout[:, :, :-1])
+    assert np.abs(blend[:, :, :-1] / white - laid).max() <= ROUNDING[depth]
+
+
+@pytest.mark.parametrize("settings", LINEAR_SETTINGS.values(), ids=LINEAR_SETTINGS.keys())
+def test_the_same_bytes_are_kept_for_light_and_for_coded_colours_apart(
+    painter: Painter, network: AdainNetwork, settings: dict[str, Any]
+) -> None:
+    """One painter that has seen both gives what a fresh one gives, in either order."""
+    for order in ((False, True), (True, False)):
+        for is_linear in order:
+            fresh = Painter([CountingEngine(network)], encoder_digest="none", memory_budget=GIB)
+            expected, _ = _paint(fresh, is_linear=is_linear, **settings)
+            result, _ = _paint(painter, is_linear=is_linear, **settings)
+            assert np.array_equal(result, expected)
 
 
 def test_order_of_channels_does_not_matter(painter: Painter) -> None:
@@ -150,7 +249,7 @@ def test_odd_selections_are_painted_and_nothing_else(
 
 
 @pytest.mark.parametrize("array", [PHOTO[:1, :1], PHOTO[:1, :37], PHOTO[:23, :1], np.full_like(PHOTO[:40, :40], 77)])
-def test_tiny_and_flat_layers_give_numbers(painter: Painter, array: Array) -> None:
+def test_40_tiny_and_flat_layers_give_numbers(painter: Painter, array: Array) -> None:
     """One pixel, one row, one column, one colour; with broad strokes as well."""
     array = (np.ascontiguousarray(array) / 255).astype(np.float32)
     for stroke_size in (1.0, 32.0):
@@ -158,7 +257,7 @@ def test_tiny_and_flat_layers_give_numbers(painter: Painter, array: Array) -> No
         assert result.shape == array.shape and np.isfinite(result).all()
 
 
-def test_empty_selection_gives_everything_back_without_work(painter: Painter, engine: CountingEngine) -> None:
+def test_42_empty_selection_gives_everything_back_without_work(painter: Painter, engine: CountingEngine) -> None:
     """No region reaches a pixel: bit for bit, and nothing is computed."""
     result, painted = _paint(painter, PHOTO, _region(_mask()), _region(_mask()))
     assert np.array_equal(result, PHOTO) and not painted.statistics and not engine.encoded
@@ -369,7 +468,7 @@ def test_preview_is_the_result_made_smaller(painter: Painter) -> None:
 
 
 @pytest.mark.parametrize("what", ["layer", "selection", "style"])
-def test_pixels_that_are_not_numbers_are_refused_before_any_work(
+def test_39_pixels_that_are_not_numbers_are_refused_before_any_work(
     painter: Painter, engine: CountingEngine, what: str
 ) -> None:
     """The sentence says which picture it is; the next request works."""
@@ -413,7 +512,7 @@ def test_smoothing_draws_a_frame_towards_the_one_before(painter: Painter) -> Non
     torch.testing.assert_close(smoothed.statistics[0].mean, expected)
 
 
-def test_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork, engine: CountingEngine) -> None:
+def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork, engine: CountingEngine) -> None:
     """A broken card: the processor's picture, and a sentence; no engine left: MemoryError, and the next one works."""
     processor = TorchEngine(network, torch.device("cpu"))
     both = Painter([engine, processor], encoder_digest="none", memory_budget=GIB)

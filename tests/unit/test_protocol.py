@@ -31,20 +31,24 @@ MESSAGES: dict[str, dict[str, Any]] = {
     "hello": {"client": "test"},
     "styles": {"first": 0},
     "swatch": {"name": "ink"},
+    "models": {"first": 0},
     "open": {
         "job": JOB,
+        "model": "mine",
         "content": BLOB,
         "regions": [REGION],
         "stroke_size": 1.0,
         "detail": 0.5,
         "preview": 0,
         "compose": "blend",
+        "transfer": "srgb",
         "sequence": {"id": JOB, "smoothing": 0.5},
     },
     "chunk": {"job": JOB, "digest": b"d" * 32, "offset": 0},
     "credit": {"job": JOB, "chunks": 3},
     "cancel": {"job": JOB},
     "done": {"job": JOB},
+    "status": {},
     "stop": {},
 }
 
@@ -55,7 +59,7 @@ def _documented(section: str) -> dict[str, dict[str, str]]:
     return {op: dict(re.findall(r"(\w+): ([\w?]+)", fields)) for op, fields in rows}
 
 
-def test_specification_lists_the_messages() -> None:
+def test_43_specification_lists_the_messages() -> None:
     """PROTOCOL.md and protocol.py name the same operations, fields and types, both ways."""
     assert _documented("From the client") == FROM_CLIENT
     assert _documented("From the server") == FROM_SERVER
@@ -77,9 +81,12 @@ def test_specification_states_version_and_limits() -> None:
     assert f"at most {protocol.MAX_BLOBS} bytes32" in SPECIFICATION
 
 
-@pytest.mark.parametrize("word", [*protocol.LAYOUTS, *protocol.DEPTHS, *protocol.PRESERVE_COLOR, *protocol.COMPOSE])
+@pytest.mark.parametrize(
+    "word",
+    [*protocol.LAYOUTS, *protocol.DEPTHS, *protocol.PRESERVE_COLOR, *protocol.COMPOSE, *protocol.TRANSFER],
+)
 def test_specification_explains_the_words(word: str) -> None:
-    """Everything that a layout, a depth, a way to keep colours or to compose may be."""
+    """Everything that a layout, a depth, a way to keep colours, to compose or to code colours may be."""
     assert f"`{word}`" in SPECIFICATION
 
 
@@ -92,16 +99,19 @@ EXACT_BYTES = {
     "hello": b"\x83\xa1v\x01\xa2op\xa5hello\xa6client\xa4test",
     "styles": b"\x83\xa1v\x01\xa2op\xa6styles\xa5first\x00",
     "swatch": b"\x83\xa1v\x01\xa2op\xa6swatch\xa4name\xa3ink",
-    "open": b"\x8a\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa7content" + _BLOB_MAP
+    "models": b"\x83\xa1v\x01\xa2op\xa6models\xa5first\x00",
+    "open": b"\x8c\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa5model\xa4mine\xa7content" + _BLOB_MAP
     + b"\xa7regions\x91\x84\xa4mask\xc0\xa6styles\x93"
     + b"\x82\xa6source" + _BLOB_MAP + b"\xa6weight" + _ONE + b"\x82\xa6source" + _FILE_MAP + b"\xa6weight" + _ONE
     + b"\x82\xa6source\xa3ink\xa6weight" + _ONE
     + b"\xa5alpha" + _HALF + b"\xaepreserve_color\xa4none" + b"\xabstroke_size" + _ONE + b"\xa6detail" + _HALF
-    + b"\xa7preview\x00" + b"\xa7compose\xa5blend" + b"\xa8sequence\x82\xa2id\xc4\x10" + JOB + b"\xa9smoothing" + _HALF,
+    + b"\xa7preview\x00" + b"\xa7compose\xa5blend" + b"\xa8transfer\xa4srgb"
+    + b"\xa8sequence\x82\xa2id\xc4\x10" + JOB + b"\xa9smoothing" + _HALF,
     "chunk": b"\x85\xa1v\x01\xa2op\xa5chunk" + _JOB_FIELD + b"\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6offset\x00",
     "credit": b"\x84\xa1v\x01\xa2op\xa6credit" + _JOB_FIELD + b"\xa6chunks\x03",
     "cancel": b"\x83\xa1v\x01\xa2op\xa6cancel" + _JOB_FIELD,
     "done": b"\x83\xa1v\x01\xa2op\xa4done" + _JOB_FIELD,
+    "status": b"\x82\xa1v\x01\xa2op\xa6status",
     "stop": b"\x82\xa1v\x01\xa2op\xa4stop",
 }  # fmt: skip
 
@@ -113,7 +123,7 @@ def test_exact_bytes(op: str) -> None:
 
 
 @pytest.mark.parametrize("op", FROM_CLIENT)
-def test_round_trip(op: str) -> None:
+def test_29_round_trip(op: str) -> None:
     """Every message of a client comes out as it went in."""
     frames = [pack(op, **MESSAGES[op])] + ([b"pixels"] if op == "chunk" else [])
     header, payload = unpack(frames, FROM_CLIENT)
@@ -148,7 +158,7 @@ NOT_HEADERS = {
 
 
 @pytest.mark.parametrize("frame", NOT_HEADERS.values(), ids=NOT_HEADERS.keys())
-def test_what_is_not_a_header_is_refused(frame: bytes) -> None:
+def test_19_20_21_22_23_24_25_what_is_not_a_header_is_refused(frame: bytes) -> None:
     """BAD_HEADER, whatever msgpack raises."""
     with pytest.raises(ProtocolError) as caught:
         unpack([frame], FROM_CLIENT)
@@ -171,7 +181,7 @@ def test_what_is_not_a_header_is_refused(frame: bytes) -> None:
         ({"extra": 1}, "BAD_FIELD"),
     ],
 )
-def test_bad_fields_get_their_code(changes: dict[str, Any], code: str) -> None:
+def test_26_27_28_29_bad_fields_get_their_code(changes: dict[str, Any], code: str) -> None:
     """Each kind of wrong field has its code."""
     with pytest.raises(ProtocolError) as caught:
         unpack([_header(**changes)], FROM_CLIENT)
@@ -179,7 +189,7 @@ def test_bad_fields_get_their_code(changes: dict[str, Any], code: str) -> None:
 
 
 @pytest.mark.parametrize("offset", [-1, 1.0, True, "0", None, 2**53 + 1, float("nan")])
-def test_unsigned_integers_are_strict(offset: object) -> None:
+def test_26_unsigned_integers_are_strict(offset: object) -> None:
     """Negative, float, bool, text, nil, too large: none is an offset."""
     with pytest.raises(ProtocolError) as caught:
         unpack([pack("chunk", job=JOB, digest=b"d" * 32, offset=offset), b"x"], FROM_CLIENT)
@@ -187,7 +197,7 @@ def test_unsigned_integers_are_strict(offset: object) -> None:
 
 
 @pytest.mark.parametrize("alpha", [1, float("nan"), float("inf"), "1", True, None])
-def test_floats_are_finite_floats(alpha: object) -> None:
+def test_26_floats_are_finite_floats(alpha: object) -> None:
     """An integer, NaN or infinity is not an alpha."""
     with pytest.raises(ProtocolError) as caught:
         unpack([pack("open", **{**MESSAGES["open"], "regions": [{**REGION, "alpha": alpha}]})], FROM_CLIENT)
@@ -226,14 +236,14 @@ def test_largest_open_and_grant_fit_a_header() -> None:
     ],
     ids=["none", "payload too many", "empty payload", "three", "chunk without", "chunk empty", "chunk too long"],
 )
-def test_wrong_frames_are_a_bad_envelope(frames: list[bytes]) -> None:
+def test_18_wrong_frames_are_a_bad_envelope(frames: list[bytes]) -> None:
     """One frame, or two for a chunk, of at most 1 MiB."""
     with pytest.raises(ProtocolError) as caught:
         unpack(frames, FROM_CLIENT)
     assert caught.value.code == "BAD_ENVELOPE"
 
 
-def test_messages_from_outside_are_escaped_and_cut() -> None:
+def test_32_messages_from_outside_are_escaped_and_cut() -> None:
     """What a peer calls an operation does not reach the log as it is."""
     with pytest.raises(ProtocolError) as caught:
         unpack([_header(op="\n\x1b[31m" + "x" * 1000)], FROM_CLIENT)
@@ -244,7 +254,7 @@ def test_messages_from_outside_are_escaped_and_cut() -> None:
 @pytest.mark.parametrize(
     "source", [{**BLOB, "extra": 1}, {"digest": b"d" * 32}, {"size": 7}, "x" * 257, 7, None, b"ink", [BLOB]]
 )
-def test_a_source_is_a_picture_a_file_or_a_name(source: object) -> None:
+def test_43_a_source_is_a_picture_a_file_or_a_name(source: object) -> None:
     """Nothing else is a style."""
     region = {**REGION, "styles": [{"source": source, "weight": 1.0}]}
     with pytest.raises(ProtocolError) as caught:
@@ -285,6 +295,6 @@ def test_size_of_a_preview(shape: tuple[int, int], preview: int, expected: tuple
 
 
 @pytest.mark.parametrize("name", ["a", "a-1", "0" * 64, "0" * 65, "", "-a", "A", "a b", "../a", "a\n", "é", "a_b"])
-def test_a_name_on_the_wire_is_a_name_of_a_saved_style(name: str) -> None:
+def test_31_a_name_on_the_wire_is_a_name_of_a_saved_style(name: str) -> None:
     """Client and weights may not import each other, so each has its rule: it is the same one."""
     assert (protocol.STYLE_NAME.fullmatch(name) is not None) == is_style_name(name)

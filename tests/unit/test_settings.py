@@ -24,6 +24,7 @@ SETTINGS = Settings(
         stroke_size=2.5,
         detail=0.0,
         output="in-place",
+        model="mine",
     ),
     ServerChoice(True, "studio.example:5571", "/home/me/key file.json", 45),
     "/home/me/Bilder",
@@ -52,6 +53,15 @@ def test_settings_come_back_as_they_were_saved(store: SettingsStore) -> None:
     assert store.load() == SETTINGS
     store.save(Settings())
     assert store.load() == Settings()
+
+
+def test_settings_of_before_there_were_models_are_kept(store: SettingsStore, tmp_path: Path) -> None:
+    """Everything else in them is what the user chose."""
+    store.save(SETTINGS)
+    fields = json.loads(_settings_file(tmp_path).read_text())
+    del fields["choices"]["model"]
+    _settings_file(tmp_path).write_text(json.dumps(fields))
+    assert store.load() == replace(SETTINGS, choices=replace(SETTINGS.choices, model=""))
 
 
 def test_platforms_folder_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -141,6 +151,7 @@ DAMAGED = {
     "huge strokes": _with("choices", "stroke_size", value=10**400),
     "detail": _with("choices", "detail", value=[]),
     "output": _with("choices", "output", value="printer"),
+    "model": _with("choices", "model", value=3),
 }
 DAMAGED_OUTSIDE_CHOICES = {
     "server": _with("server", value=None),

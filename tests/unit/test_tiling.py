@@ -114,7 +114,7 @@ def _content(height: int, width: int) -> Tensor:
     ("height", "width", "tile"),
     [(160, 160, 64), (131, 203, 64), (97, 250, 48), (64, 65, 64), (9, 300, 64), (3, 150, 32), (1, 1, 64), (200, 17, 8)],
 )
-def test_tiled_equals_whole(random_network: AdainNetwork, height: int, width: int, tile: int) -> None:
+def test_65_tiled_equals_whole(random_network: AdainNetwork, height: int, width: int, tile: int) -> None:
     """Odd sizes, strips, tiles of one cell: equal to 1e-10 in float64, and to the network's plain path."""
     content, style = _content(height, width), _style()
     result = _tiled(random_network, content, [(None, style, 0.7)], tile=tile)
@@ -124,7 +124,7 @@ def test_tiled_equals_whole(random_network: AdainNetwork, height: int, width: in
     assert float((result - plain).abs().max()) < 1e-10
 
 
-def test_encoding_again_equals_keeping(random_network: AdainNetwork) -> None:
+def test_65_encoding_again_equals_keeping(random_network: AdainNetwork) -> None:
     """With no room for features the tiles are encoded twice, to the same result."""
     content, region = _content(150, 170), (None, _style(), 1.0)
     kept = _tiled(random_network, content, [region])
@@ -160,7 +160,7 @@ def test_region_equals_whole_inside_its_box(
     assert bool(result.isnan().all())
 
 
-def test_overlapping_regions_equal_whole(random_network: AdainNetwork) -> None:
+def test_65_overlapping_regions_equal_whole(random_network: AdainNetwork) -> None:
     """Three regions, soft, overlapping beyond 1 and one of everything, each with its own style and alpha."""
     content = _content(120, 140)
     soft, hard = torch.zeros(1, 1, 120, 140, dtype=torch.float64), torch.zeros(1, 1, 120, 140, dtype=torch.float64)
@@ -245,7 +245,7 @@ def test_tiles_cover_a_box_once_and_are_even() -> None:
     assert max(heights) - min(heights) <= 8 and max(heights) <= 512
 
 
-def test_stopping_between_tiles(random_network: AdainNetwork) -> None:
+def test_55_stopping_between_tiles(random_network: AdainNetwork) -> None:
     """What on_tile raises ends the work at once; tiles are counted from 0 to all."""
     seen: list[tuple[str, int, int]] = []
 
@@ -340,7 +340,7 @@ def _with_failure(
     return result, tiled, failing.seen
 
 
-def test_no_memory_at_any_operation_gives_the_same_picture(
+def test_63_no_memory_at_any_operation_gives_the_same_picture(
     random_network: AdainNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever memory runs out once, the tile is cut and done again: nothing is counted twice or left out."""
@@ -380,7 +380,7 @@ class _Small:
             raise torch.OutOfMemoryError("injected")
 
 
-def test_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
+def test_63_64_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
     random_network: AdainNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that holds smaller tiles keeps the work; one that holds none gives it away; none at all is an error."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from adain_weights import manifest, models, vgg19
+from adain_weights import manifest, model_files, vgg19
 from adain_weights.cli import main
 from adain_weights.digest import sha256_of_file
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_model, read_safetensors, write_safetensors
 from adain_weights.pickled import read_pickled
+from helpers import Bomb
 
 
 def test_embedded_files_have_their_digests() -> None:
@@ -34,7 +36,7 @@ def test_changed_embedded_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_p
     data = bytearray((tmp_path / name).read_bytes())
     data[len(data) // 2] ^= 1
     (tmp_path / name).write_bytes(data)
-    monkeypatch.setattr(models, "EMBEDDED", tmp_path)
+    monkeypatch.setattr(model_files, "EMBEDDED", tmp_path)
     with pytest.raises(WeightsError, match="not the file that the manifest names"):
         load_model(manifest.DEFAULT_MODEL)
 
@@ -55,7 +57,7 @@ def test_unknown_model_names_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"\xff" * 64, b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "[:12]])
-def test_damaged_safetensors_get_a_sentence(tmp_path: Path, content: bytes) -> None:
+def test_94_damaged_safetensors_get_a_sentence(tmp_path: Path, content: bytes) -> None:
     """Empty, pickle, noise, cut off: WeightsError, whatever the library raises."""
     path = tmp_path / "decoder.safetensors"
     path.write_bytes(content)
@@ -63,7 +65,7 @@ def test_damaged_safetensors_get_a_sentence(tmp_path: Path, content: bytes) -> N
         read_safetensors(path)
 
 
-def test_pickle_is_not_opened_as_a_model(tmp_path: Path) -> None:
+def test_81_pickle_is_not_opened_as_a_model(tmp_path: Path) -> None:
     """A .pth file is pointed to the conversion."""
     path = tmp_path / "decoder.pth"
     torch.save({"a": torch.zeros(1)}, path)
@@ -71,18 +73,10 @@ def test_pickle_is_not_opened_as_a_model(tmp_path: Path) -> None:
         read_safetensors(path)
 
 
-class _Bomb:
-    def __init__(self, mark: Path) -> None:
-        self._mark = str(mark)
-
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (os.mkdir, (self._mark,))
-
-
-def test_conversion_runs_no_code(tmp_path: Path) -> None:
+def test_81_95_conversion_runs_no_code(tmp_path: Path) -> None:
     """A pickle that would run something is refused, and nothing runs."""
     path, mark = tmp_path / "decoder.pth", tmp_path / "mark"
-    path.write_bytes(pickle.dumps({"a": _Bomb(mark)}, protocol=2))
+    path.write_bytes(pickle.dumps({"a": Bomb(mark)}, protocol=2))
     with pytest.raises(WeightsError, match="not opened"):
         read_pickled(path)
     assert not mark.exists()
@@ -125,8 +119,28 @@ def test_rescaling_is_exact() -> None:
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=1e-4)
 
 
-def test_list_and_verify_speak(capsys: pytest.CaptureFixture[str]) -> None:
-    """The commands name the embedded model, its licence and its digests."""
-    assert main(["list"]) == 0 and main(["verify"]) == 0
-    printed = capsys.readouterr().out
-    assert manifest.DEFAULT_MODEL in printed and "sha256" in printed and "as they should be" in printed
+def test_list_and_verify_speak(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The commands name the embedded model with its size and licence, and what could be downloaded; a line each."""
+    where = ["--models", str(tmp_path / "none")]
+    assert main(["list", *where]) == 0
+    embedded, download = capsys.readouterr().out.splitlines()
+    assert embedded.startswith(f"{manifest.DEFAULT_MODEL}: 14.0 MB, embedded; ") and "licence: MIT" in embedded
+    assert download.startswith("public-adain: not downloaded; ") and "licence: MIT" in download
+    assert main(["verify", *where]) == 0 and main(["verify", manifest.DEFAULT_MODEL, *where]) == 0
+    assert capsys.readouterr().out.count("as they should be") == 2
+
+
+def test_pull_of_the_embedded_model_needs_no_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is here already."""
+    assert main(["pull", manifest.DEFAULT_MODEL, "--models", str(tmp_path)]) == 0
+    assert "here and verified" in capsys.readouterr().out and not list(tmp_path.iterdir())
+
+
+def test_commands_that_only_look_load_no_torch(tmp_path: Path) -> None:
+    """They answer at once; the Hub's client is not loaded either."""
+    program = (
+        f"import sys; from adain_weights.cli import main; where = ['--models', {str(tmp_path)!r}]; "
+        "assert main(['list', *where]) == 0 and main(['verify', *where]) == 0; "
+        "sys.exit(bool({'torch', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

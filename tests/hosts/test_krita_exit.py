@@ -1,0 +1,103 @@
+"""How long a real Krita takes to quit with the plug-in, whatever the server does, and that it quits in good order."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from helpers import RunningServer
+from hosts.host import Installation
+from hosts.krita import Krita, KritaWithout
+from hosts.window import Screen
+
+pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
+
+MORE_S = 1.5
+"""What the plug-in may add on a machine that does other things as well; 0.5 s is the aim."""
+
+CONNECTED = """
+    shown = panel()
+    shown.start_server()
+    yield from until(lambda: shown._styles.known)
+"""
+JOB = (
+    CONNECTED
+    + """
+    from adain_client.choices import RegionChoice, StyleChoice
+    from adain_host.settings import Choices
+
+    document, layer = picture(1500, 1000)
+    yield from settle(document)
+    shown._use_preset(Choices((RegionChoice((StyleChoice(STYLE),)),), stroke_size=1.0))
+    shown.stylize()
+    yield from until(lambda: shown._queue.jobs[0].share > 0)
+"""
+)
+"""Leaves a job that goes on when the script's document is closed."""
+
+
+def _quit(
+    installation: Installation,
+    screen: Screen,
+    server: RunningServer | None,
+    script: str,
+    harm: Callable[[], None] = lambda: None,
+    kind: type[Krita] = Krita,
+) -> float:
+    """The seconds that Krita takes to quit after a script; it has to end in good order."""
+    with kind(installation, screen) as krita:
+        krita.use(server)
+        krita.run(script)
+        harm()
+        seconds = krita.quit()
+        printed = krita.text()
+        assert krita.process.returncode == 0, printed
+    assert not any(sign in printed for sign in ("Segmentation", "Fatal Python error", "Traceback")), printed
+    return seconds
+
+
+@pytest.fixture(scope="module")
+def without(krita_installation: Installation, screen: Screen) -> float:
+    """The seconds of a Krita whose plug-in is switched off."""
+    return _quit(krita_installation, screen, None, "yield 0.5", kind=KritaWithout)
+
+
+def test_quits_without_and_with_an_idle_server(
+    krita_installation: Installation, screen: Screen, server: RunningServer, without: float
+) -> None:
+    """Neither a panel that has no server nor a connected one makes the user wait."""
+    alone = _quit(krita_installation, screen, None, "panel().hide()\nyield 0.5")
+    connected = _quit(krita_installation, screen, server, CONNECTED)
+    print(f"quit in s: without the plug-in {without:.2f}, no server {alone:.2f}, connected {connected:.2f}")
+    assert max(alone, connected) < without + MORE_S
+
+
+def test_quits_while_a_job_runs(
+    krita_installation: Installation, screen: Screen, server: RunningServer, without: float
+) -> None:
+    """The server drops the job."""
+    seconds = _quit(krita_installation, screen, server, JOB)
+    print(f"quit in s: without the plug-in {without:.2f}, with a job {seconds:.2f}")
+    assert seconds < without + MORE_S
+
+
+@pytest.mark.parametrize(("blow", "script"), [(signal.SIGKILL, CONNECTED), (signal.SIGSTOP, JOB)])
+def test_100_quits_when_the_server_is_gone(
+    krita_installation: Installation,
+    screen: Screen,
+    own_server: RunningServer,
+    without: float,
+    blow: signal.Signals,
+    script: str,
+) -> None:
+    """Killed while connected, or stopped in the middle of a job so that it answers nothing."""
+    pid = own_server.process.pid
+    try:
+        seconds = _quit(krita_installation, screen, own_server, script, lambda: os.kill(pid, blow))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    print(f"quit in s: without the plug-in {without:.2f}, with {blow.name} {seconds:.2f}")
+    assert seconds < without + MORE_S

@@ -1,0 +1,250 @@
+"""The step: accumulation, the running mean, precision, losses as choices, and what is held out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from adain_net.decoder import Decoder
+from adain_net.encoder import Encoder
+from adain_net.layout import load_encoder
+from adain_trainer.config import PRESETS, FitConfig
+from adain_trainer.data import Banks, TrainingPictures
+from adain_trainer.distributed import Group
+from adain_trainer.errors import TrainerError
+from adain_trainer.heldout import choose_held_out, split
+from adain_trainer.load import Pictures, picture_digest
+from adain_trainer.losses import identity_feature_loss
+from adain_trainer.objective import Losses
+from adain_trainer.training import Trainer, initialize_decoder
+from adain_weights.models import load_embedded_encoder
+
+CPU = torch.device("cpu")
+ALONE = Group(0, 1, CPU)
+CONFIG = FitConfig(
+    batch=4,
+    crop=16,
+    style_crop=32,
+    bank=8,
+    bank_passes=100,
+    reconstruction_steps=0,
+    warmup_steps=1,
+    identity_share=0.25,
+)
+
+
+def _pictures(count: int) -> list[Image.Image]:
+    generator = np.random.default_rng(0)
+    return [
+        Image.fromarray(generator.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((48, 48)) for _ in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    """The embedded one."""
+    return load_encoder(load_embedded_encoder()).requires_grad_(False)
+
+
+def _trainer(encoder: Encoder, config: FitConfig, group: Group = ALONE) -> tuple[Trainer, Banks]:
+    decoder = Decoder()
+    initialize_decoder(decoder, seed=0)
+    pictures = TrainingPictures(_pictures(4), _pictures(3), _pictures(2))
+    banks = Banks(encoder, pictures, config, group, lambda _what, _done, _total: None)
+    return Trainer(encoder, decoder, config, group), banks
+
+
+def _gradient(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in trainer.decoder.parameters() if p.grad is not None])
+
+
+def _relative_difference(gradient: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((gradient - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("identity_loss", ["pixel", "sanet"])
+def test_accumulated_batches_are_one_large_batch(encoder: Encoder, identity_loss: str) -> None:
+    """Four batches of one picture give the losses and the gradient of one of four, wherever the identity pairs are."""
+    config = replace(CONFIG, identity_loss=identity_loss, identity_share=0.5)
+    results = []
+    for batch, accumulate in ((4, 1), (2, 2), (1, 4)):
+        trainer, banks = _trainer(encoder, replace(config, batch=batch, accumulate=accumulate))
+        losses = trainer.train(banks.parts(0))
+        results.append((losses.detached(), _gradient(trainer)))
+    for losses_, gradient in results[1:]:
+        torch.testing.assert_close(losses_, results[0][0], rtol=1e-5, atol=1e-6)
+        assert _relative_difference(gradient, results[0][1]) < 1e-4
+
+
+class _Part(Group):
+    """One of two processes, whose sums the test makes."""
+
+    def add_up(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Only this process's part."""
+        return tensor
+
+
+def test_processes_share_a_step_without_rest(encoder: Encoder) -> None:
+    """Two processes' parts, of an odd number of pairs with one identity pair, add up to the whole step."""
+    config = replace(CONFIG, batch=3, identity_share=0.34)
+    whole, banks = _trainer(encoder, config)
+    losses = whole.train(banks.parts(0)).detached()
+    parts = []
+    for rank in range(2):
+        # Its own bank is whole here, as the sum over the processes would make it.
+        trainer, own = _trainer(encoder, config)
+        next(own.parts(0))
+        own._group = _Part(rank, 2, CPU)
+        parts.append((trainer.train(own.parts(0)).detached(), _gradient(trainer)))
+    torch.testing.assert_close(parts[0][0] + parts[1][0], losses, rtol=1e-5, atol=1e-6)
+    assert _relative_difference(parts[0][1] + parts[1][1], _gradient(whole)) < 1e-4
+
+
+def test_running_mean_follows_the_weights(encoder: Encoder) -> None:
+    """Between the first weights and the last ones; without a decay it is the weights themselves."""
+    for ema in (0.99, 0.0):
+        trainer, banks = _trainer(encoder, replace(CONFIG, ema=ema))
+        first = trainer.averaged.conv4_1.weight.clone()
+        for step in range(3):
+            trainer.train(banks.parts(step))
+        last = trainer.decoder.conv4_1.weight.detach()
+        moved = (trainer.averaged.conv4_1.weight - first).norm() / (last - first).norm()
+        assert float(moved) == pytest.approx(1.0) if ema == 0 else 0.3 < float(moved) < 1.0
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_about_the_same(encoder: Encoder, precision: str) -> None:
+    """The first losses agree within a few percent, and the weights, which stay in float32, move."""
+    losses = {}
+    for name in ("fp32", precision):
+        trainer, banks = _trainer(encoder, replace(CONFIG, batch=1, identity_share=0, precision=name))
+        before = trainer.decoder.conv1_2.weight.clone()
+        losses[name] = trainer.train(banks.parts(0)).detached()
+        assert trainer.decoder.conv1_2.weight.dtype == torch.float32
+        assert not torch.equal(before, trainer.decoder.conv1_2.weight)
+    torch.testing.assert_close(losses[precision], losses["fp32"], rtol=0.05, atol=0.02)
+
+
+def test_the_scaler_is_in_the_checkpoint(encoder: Encoder) -> None:
+    """A run in half precision goes on with the factor that it had."""
+    config = replace(CONFIG, precision="fp16")
+    trainer, _ = _trainer(encoder, config)
+    checkpoint = trainer.checkpoint()
+    again, _ = _trainer(encoder, config)
+    again.load(replace(checkpoint, scaler={**checkpoint.scaler, "scale": 32.0}))
+    assert again.checkpoint().scaler["scale"] == 32.0
+
+
+def test_content_target_changes_what_content_is_compared_with(encoder: Encoder) -> None:
+    """Only the content loss differs at the first step; where a pair keeps its own statistics there is no difference."""
+    by_target = {}
+    for target in ("adain", "content"):
+        trainer, banks = _trainer(encoder, replace(CONFIG, content_target=target))
+        by_target[target] = trainer.train(banks.parts(0))
+    assert float(by_target["adain"].content) != float(by_target["content"].content)
+    assert float(by_target["adain"].style) == float(by_target["content"].style)
+
+
+def test_sanet_identity_takes_styles_in_turn(encoder: Encoder) -> None:
+    """One identity pair a step: a content crop, then a style crop, with features that are its own."""
+    _, banks = _trainer(encoder, replace(CONFIG, identity_loss="sanet"))
+    for step in (0, 1):
+        batch = next(banks.parts(step))
+        assert batch.identity.tolist() == [True, False, False, False]
+        own = encoder(batch.pictures[:1])
+        torch.testing.assert_close(batch.content_feat[:1], own, rtol=0.01, atol=0.01)
+    contents = {picture.numpy().tobytes() for picture in banks._pictures}
+    crops = [(next(banks.parts(step)).pictures[0] * 255).round().to(torch.uint8).numpy().tobytes() for step in (0, 1)]
+    assert crops[0] in contents and crops[1] not in contents
+
+
+def test_identity_feature_loss_by_hand() -> None:
+    """Sum over layers of mean squares."""
+    feats = [torch.ones(1, 2, 2, 2), torch.zeros(1, 3, 1, 1)]
+    wanted = [torch.zeros(1, 2, 2, 2), torch.full((1, 3, 1, 1), 2.0)]
+    torch.testing.assert_close(identity_feature_loss(feats, wanted), torch.tensor([5.0]))
+
+
+def test_generic_pictures_are_mixed_in(encoder: Encoder) -> None:
+    """With a share of 1 every style and content is a built-in one, with 0 none is, with a half there are both."""
+    white, black = [Image.new("RGB", (48, 48), "white")], [Image.new("RGB", (48, 48), "black")]
+    for share, kinds in ((0.0, {255}), (0.5, {0, 255}), (1.0, {0})):
+        config = replace(CONFIG, generic_share=share, generic_content_share=share, style_augment_share=0)
+        banks = Banks(encoder, TrainingPictures(white, white, black), config, ALONE, lambda _w, _d, _t: None)
+        next(banks.parts(0))
+        assert set(banks._pictures[:, 0, 0, 0].tolist()) == kinds
+        assert len({row.numpy().tobytes() for row in banks._statistics[0].mean}) == len(kinds)
+
+
+def test_not_finite_loss_is_a_sentence_and_changes_nothing(encoder: Encoder) -> None:
+    """The weights before the step are still there to be saved."""
+    trainer, banks = _trainer(encoder, CONFIG)
+    batch = next(banks.parts(0))
+    batch.content_feat[0, 0, 0, 0] = torch.inf
+    before = trainer.decoder.conv1_2.weight.clone()
+    with pytest.raises(TrainerError, match="not finite"):
+        trainer.train(iter([batch]))
+    assert torch.equal(before, trainer.decoder.conv1_2.weight)
+
+
+def _loaded(pictures: list[Image.Image]) -> Pictures:
+    return Pictures(pictures, [picture_digest(picture) for picture in pictures])
+
+
+def test_held_out_pictures_are_the_same_whatever_their_order() -> None:
+    """A fifth of the contents; of a handful of styles none; and they are not trained on in either role."""
+    pictures = _pictures(20)
+    contents, styles = _loaded(pictures), _loaded(pictures[:4])
+    chosen = choose_held_out(contents, styles)
+    assert len(chosen) == 4
+    assert chosen == choose_held_out(_loaded(pictures[::-1]), styles)
+    training, held_out = split(contents, styles, _pictures(8), chosen)
+    assert len(training.content) == 16 and len(held_out.content) == 4
+    trained = {picture_digest(picture) for picture in (*training.content, *training.style)}
+    assert not trained & chosen and not {picture_digest(picture) for picture in held_out.content} & trained
+    assert len(training.generic) == 6 and len(held_out.generic) == 2
+
+
+def test_few_pictures_are_all_trained_on() -> None:
+    """One style and four contents: nothing is held out, and the built-in pictures watch."""
+    contents, styles = _loaded(_pictures(4)), _loaded(_pictures(1))
+    assert choose_held_out(contents, styles) == set()
+    training, held_out = split(contents, styles, _pictures(8), set())
+    assert len(training.content) == 4 and len(training.style) == 1
+    assert held_out.style == training.style and held_out.content == held_out.generic
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_survive_being_written_down(name: str) -> None:
+    """As JSON would have it; what a later version adds is left out."""
+    assert FitConfig.from_dict({**PRESETS[name].as_dict(), "of_a_later_version": 1}) == PRESETS[name]
+
+
+IMPOSSIBLE: list[dict[str, object]] = [
+    {"crop": 20},
+    {"batch": 2000},
+    {"batch": 100, "accumulate": 20},
+    {"accumulate": 0},
+    {"generic_share": 1.5},
+    {"ema": 1.0},
+    {"precision": "fp8"},
+    {"identity_loss": "sanet", "crop": 128, "style_crop": 64},
+]
+
+
+@pytest.mark.parametrize("values", IMPOSSIBLE, ids=str)
+def test_impossible_recipes_are_refused(values: dict[str, object]) -> None:
+    """Before anything is loaded."""
+    with pytest.raises(TrainerError):
+        FitConfig.from_dict(values)
+
+
+def test_losses_add_up_by_their_factors() -> None:
+    """The total is what the configuration says."""
+    losses = Losses(*(torch.tensor(float(value)) for value in range(1, 7)))
+    config = FitConfig(variation_loss_weight=3.0, identity_feature_loss_weight=2.0)
+    assert float(losses.total(config)) == 1 + 10 * 2 + 100 * 3 + 2 * 4 + 3 * 5 + 10 * 6
