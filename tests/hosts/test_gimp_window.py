@@ -55,7 +55,7 @@ OPEN = """
         config.set_core_object_array("drawables", [layer])
 
     def changed(image, seen):
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 60
         while (now := state(image)) == seen and time.monotonic() < deadline:
             time.sleep(0.1)
         return now
@@ -69,8 +69,8 @@ OPEN = """
     display.delete()
     return result, *states
 """
-KEYS_S = 8.0
-"""After this long without an effect keys are taken for lost."""
+KEYS_S, PRESSES = 6.0, 6
+"""After this long without an effect keys are taken for lost, and pressed again, so often."""
 SETTINGS: dict[str, Any] = {
     "side": 0,
     "channels": 0,
@@ -141,10 +141,11 @@ def _wait_for_output(gimp: WindowedGimp, text: str) -> None:
 
 
 def _press_until(gimp: WindowedGimp, keys: tuple[str, ...], text: str) -> None:
-    """Keys for the main window, which may lose those that come while another window closes."""
-    for _attempt in range(3):
+    """Keys for the main window, which may lose those that come while another window closes or a menu opens."""
+    for _attempt in range(PRESSES):
         gimp.screen.window(MAIN_WINDOW)
-        gimp.screen.keys("Escape", *keys)
+        for key in ("Escape", *keys):
+            gimp.screen.keys(key)  # each waits, so that a menu is there before the key that chooses from it
         deadline = time.monotonic() + KEYS_S
         while time.monotonic() < deadline:
             if text in gimp.text():

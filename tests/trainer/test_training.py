@@ -23,6 +23,9 @@ from adain_trainer.objective import Losses
 from adain_trainer.training import Trainer, initialize_decoder
 from adain_weights.models import load_embedded_encoder
 
+LOSSES = {"rtol": 1e-3, "atol": 1e-5}
+GRADIENT = 5e-3
+"""What float32 sums in another order may change, on whatever processor; a wrong weight changes a tenth or more."""
 CPU = torch.device("cpu")
 ALONE = Group(0, 1, CPU)
 CONFIG = FitConfig(
@@ -76,8 +79,8 @@ def test_accumulated_batches_are_one_large_batch(encoder: Encoder, identity_loss
         losses = trainer.train(banks.parts(0))
         results.append((losses.detached(), _gradient(trainer)))
     for losses_, gradient in results[1:]:
-        torch.testing.assert_close(losses_, results[0][0], rtol=1e-5, atol=1e-6)
-        assert _relative_difference(gradient, results[0][1]) < 1e-4
+        torch.testing.assert_close(losses_, results[0][0], **LOSSES)
+        assert _relative_difference(gradient, results[0][1]) < GRADIENT
 
 
 class _Part(Group):
@@ -100,8 +103,8 @@ def test_processes_share_a_step_without_rest(encoder: Encoder) -> None:
         next(own.parts(0))
         own._group = _Part(rank, 2, CPU)
         parts.append((trainer.train(own.parts(0)).detached(), _gradient(trainer)))
-    torch.testing.assert_close(parts[0][0] + parts[1][0], losses, rtol=1e-5, atol=1e-6)
-    assert _relative_difference(parts[0][1] + parts[1][1], _gradient(whole)) < 1e-4
+    torch.testing.assert_close(parts[0][0] + parts[1][0], losses, **LOSSES)
+    assert _relative_difference(parts[0][1] + parts[1][1], _gradient(whole)) < GRADIENT
 
 
 def test_running_mean_follows_the_weights(encoder: Encoder) -> None:
