@@ -4,7 +4,7 @@
     python tests/attack.py idle-peers            runs one, as often as the promise is worth something
     python tests/attack.py idle-peers --count 50
 
-The tests run each of them shortly.
+The tests run each of them shortly, and look at promises, not at times: those are this command's.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ def main() -> int:
     print(f"{options.name}, {count:,} in {time.monotonic() - started:.0f} s: {module.__doc__.splitlines()[0]}")
     for line in outcome.measured:
         print(f"  {line}")
-    for sentence in outcome.broken:
-        print(f"  BROKEN: {sentence}")
-    return 1 if outcome.broken else 0
+    for mark, sentences in (("BROKEN", outcome.broken), ("SLOW", outcome.slow)):
+        for sentence in sentences:
+            print(f"  {mark}: {sentence}")
+    return 1 if outcome.broken or outcome.slow else 0
 
 
 if __name__ == "__main__":

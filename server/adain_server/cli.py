@@ -86,6 +86,8 @@ def _show_status(connection_file: Path) -> int:
         f"{status.finished} to be fetched"
     )
     print(f"pictures in memory: {status.held_bytes / 1024**2:.0f} of {status.max_bytes / 1024**2:.0f} MiB")
+    print(f"memory besides: {status.memory / 1024**2:.0f} MiB, worker {status.worker_memory / 1024**2:.0f} MiB")
+    print(f"devices: {', '.join(status.devices) or 'not known yet'}")
     print(f"last error: {status.last_error or 'none'}")
     return 0 if status.ready else 1
 

@@ -157,6 +157,15 @@ class Job:
         """Pictures that have arrived, and pictures in all."""
         return len(self._blobs) - len(self._missing), len(self._blobs)
 
+    def download_progress(self) -> tuple[int, int]:
+        """Chunks of the result that were sent, and chunks in all."""
+        return -(-self._sent // CHUNK_BYTES), -(-protocol.blob_bytes(self.result_blob) // CHUNK_BYTES)
+
+    def leave(self) -> None:
+        """The client has gone; it may attach again."""
+        self.client = b""
+        self.touched = time.monotonic()
+
     def accept_chunk(self, digest: bytes, offset: int, payload: bytes) -> None:
         """Take a chunk of the upload.
 

@@ -12,15 +12,19 @@ MEMORY_LIMIT = 512 * 1024**2
 SPARE_DESCRIPTORS = 32
 """For the worker, files and what is being closed; a peer beyond that is refused."""
 
-_STATM = Path("/proc/self/statm")
 _DESCRIPTORS = Path("/proc/self/fd")
 
 
 def own_memory() -> int:
     """Bytes in the machine's memory that only this process uses; 0 where the system does not say."""
+    return memory_of("self")
+
+
+def memory_of(pid: int | str) -> int:
+    """The same of another process; 0 when it has ended."""
     try:
-        _size, resident, shared, *_ = map(int, _STATM.read_bytes().split())
-    except OSError:
+        _size, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_bytes().split())
+    except (OSError, ValueError):
         return 0
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 

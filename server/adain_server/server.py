@@ -23,7 +23,7 @@ from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
 from adain_server.job import OWN_MODEL, Job, JobState, ModelKey, is_picture, request_of, style_sources
 from adain_server.library import StyleLibrary
-from adain_server.limits import MEMORY_LIMIT, give_memory_back, own_memory
+from adain_server.limits import MEMORY_LIMIT, give_memory_back, memory_of, own_memory
 from adain_server.place import Place
 from adain_server.store import PictureStore
 from adain_server.turns import Turns
@@ -36,6 +36,8 @@ POLL_MS = 200
 SWEEP_S = 1.0
 UPLOAD_TIMEOUT_S = 30.0
 RESULT_TIMEOUT_S = 60.0
+LEASE_S = 5.0
+"""A result whose client has gone waits so long for it to come back."""
 DRAIN_S = 5.0
 KNOWN_STYLES = 4096
 """Styles' statistics that are kept, 4 KB each."""
@@ -76,6 +78,7 @@ class Server:
         for socket in (self._router, place.gatekeeper.socket, self._worker.inbox):
             self._poller.register(socket, zmq.POLLIN)
         self._device = config.device
+        self._devices: list[str] = []
         self._model = config.model
         self._ready = False
         self._deaths = 0
@@ -301,6 +304,9 @@ class Server:
             finished=states[JobState.READY],
             held_bytes=self._store.held,
             max_bytes=self._config.max_bytes,
+            memory=own_memory(),
+            worker_memory=memory_of(self._worker.pid),
+            devices=self._devices,
             worker_starts=self._worker_starts,
             last_error=self._last_error[: protocol.MAX_TEXT],
         )
@@ -330,10 +336,10 @@ class Server:
         message = msgpack.unpackb(data)
         getattr(self, f"_worker_{message.pop('op')}")(**message)
 
-    def _worker_ready(self, device: str, model: str, notices: list[str]) -> None:
+    def _worker_ready(self, device: str, devices: list[str], model: str, notices: list[str]) -> None:
         self._ready, self._deaths = True, 0
         self._heard = time.monotonic()  # loading is not idleness
-        self._device, self._model = device, model
+        self._device, self._devices, self._model = device, devices, model
         for notice in notices:
             self._announce(notice)
         self._announce(f"Ready on {device}, model {model}, at {self._place.endpoint}")
@@ -434,6 +440,8 @@ class Server:
     def _tell_waiting(self, job: Job) -> None:
         if job.state is JobState.UPLOADING:
             stage, step, steps = "upload", *job.upload_progress()
+        elif job.state is JobState.READY:
+            stage, step, steps = "download", *job.download_progress()
         else:
             stage, step, steps = "queued" if self._ready else "loading", 0, 1
         self._send(job.client, "progress", job=job.job_id, stage=stage, step=step, steps=steps)
@@ -447,11 +455,11 @@ class Server:
             untouched = now - job.touched
             if job.state is JobState.UPLOADING and untouched > UPLOAD_TIMEOUT_S:
                 self._fail(job, "EXPIRED", "The upload stopped for too long; try again.")
-            elif job.state is JobState.READY and untouched > RESULT_TIMEOUT_S:
+            elif job.state is JobState.READY and untouched > (RESULT_TIMEOUT_S if job.client else LEASE_S):
                 self._forget(job)
             elif job.state is JobState.QUEUED and job.is_too_late:
                 self._fail_late(job)
-            elif job.state in (JobState.UPLOADING, JobState.QUEUED):
+            elif job.state is not JobState.RUNNING and job.client:
                 self._tell_waiting(job)
         if self._has_worked and not self._jobs:
             give_memory_back()
@@ -501,9 +509,11 @@ class Server:
         job.close()
 
     def _forget_client(self, client: bytes) -> None:
-        """The client has gone: nobody wants its jobs."""
+        """The client has gone: nobody wants its jobs, unless it comes back soon for a result."""
         for job in [job for job in self._jobs.values() if job.client == client]:
-            if job.state is not JobState.READY:  # a client that comes back may still fetch a result
+            if job.state is JobState.READY:
+                job.leave()
+            else:
                 self._drop(job)
 
     def _end_all(self) -> None:

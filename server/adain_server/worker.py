@@ -34,6 +34,8 @@ from adain_weights.styles import parse_style, read_style
 
 log = logging.getLogger(__name__)
 
+APPLE_GPU = "Apple GPU"
+
 
 class Cancelled(Exception):  # noqa: N818  # not an error: what was asked for
     """The parent no longer wants the job."""
@@ -57,13 +59,20 @@ def choose_device(wanted: str) -> Device:
     if wanted in ("auto", "cuda") and torch.cuda.is_available():
         return Device(torch.device("cuda"), torch.cuda.get_device_name(0))
     if wanted in ("auto", "mps") and torch.backends.mps.is_available():
-        return Device(torch.device("mps"), "Apple GPU")
+        return Device(torch.device("mps"), APPLE_GPU)
     threads = torch.get_num_threads()
     cpu = f"cpu ({threads} thread{'s' if threads > 1 else ''})"
     notice = (
         "" if wanted in ("auto", "cpu") else f"There is no {wanted} device on this machine; the CPU is used instead."
     )
     return Device(torch.device("cpu"), cpu, notice)
+
+
+def known_devices() -> list[str]:
+    """What could compute on this machine, for people."""
+    cards = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    apple = [APPLE_GPU] if torch.backends.mps.is_available() else []
+    return [*cards, *apple, choose_device("cpu").name]
 
 
 NICENESS = 10
@@ -91,7 +100,7 @@ def run_worker(connection: Connection, *, device: str, model: str, models: Path,
         _say(connection, "unusable", message=str(error))
         return
     notices = [sentence for sentence in (chosen.notice, notice) if sentence]
-    _say(connection, "ready", device=chosen.name, model=weights.name, notices=notices)
+    _say(connection, "ready", device=chosen.name, devices=known_devices(), model=weights.name, notices=notices)
     worker = Worker(connection, loaded)
     try:
         while (message := _hear(connection))["op"] != "stop":

@@ -37,6 +37,11 @@ class WorkerProcess:
         self._start()
 
     @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid or 0
+
+    @property
     def exit_status(self) -> int | None:
         """Of the process, once it has ended; a signal's number is negative."""
         self._process.join(timeout=STOP_S)

@@ -208,6 +208,8 @@ def test_status_counts_jobs_bytes_and_models(own_server: RunningServer) -> None:
         before = client.status()
         assert before.ready and before.models >= 1 and before.worker_starts == 1 and before.last_error == ""
         assert (before.uploading, before.queued, before.running, before.finished, before.held_bytes) == (0,) * 5
+        assert before.memory > 0 and before.worker_memory > before.memory  # torch is in one of them
+        assert before.devices[-1].startswith("cpu") and before.device in before.devices
         assert peer.ask(*job.open())["op"] == "grant"
         during = client.status()
         assert during.uploading == 1 and during.held_bytes > 2 * 300 * 300 * 3 and during.uptime_s > before.uptime_s
@@ -221,6 +223,7 @@ def test_status_command_says_how_the_server_is(own_server: RunningServer, capsys
     assert cli.main(place) == 0
     printed = capsys.readouterr().out
     assert "ready on cpu" in printed and DEFAULT_MODEL in printed and "last error: none" in printed
+    assert "devices: cpu" in printed and "MiB, worker" in printed
     own_server.close()
     assert cli.main(place) == 1
     assert capsys.readouterr().err.count("\n") == 1

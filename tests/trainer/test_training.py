@@ -23,8 +23,7 @@ from adain_trainer.objective import Losses
 from adain_trainer.training import Trainer, initialize_decoder
 from adain_weights.models import load_embedded_encoder
 
-LOSSES = {"rtol": 1e-3, "atol": 1e-5}
-GRADIENT = 5e-3
+RTOL, ATOL, GRADIENT = 1e-3, 1e-5, 5e-3
 """What float32 sums in another order may change, on whatever processor; a wrong weight changes a tenth or more."""
 CPU = torch.device("cpu")
 ALONE = Group(0, 1, CPU)
@@ -79,7 +78,7 @@ def test_accumulated_batches_are_one_large_batch(encoder: Encoder, identity_loss
         losses = trainer.train(banks.parts(0))
         results.append((losses.detached(), _gradient(trainer)))
     for losses_, gradient in results[1:]:
-        torch.testing.assert_close(losses_, results[0][0], **LOSSES)
+        torch.testing.assert_close(losses_, results[0][0], rtol=RTOL, atol=ATOL)
         assert _relative_difference(gradient, results[0][1]) < GRADIENT
 
 
@@ -103,7 +102,7 @@ def test_processes_share_a_step_without_rest(encoder: Encoder) -> None:
         next(own.parts(0))
         own._group = _Part(rank, 2, CPU)
         parts.append((trainer.train(own.parts(0)).detached(), _gradient(trainer)))
-    torch.testing.assert_close(parts[0][0] + parts[1][0], losses, **LOSSES)
+    torch.testing.assert_close(parts[0][0] + parts[1][0], losses, rtol=RTOL, atol=ATOL)
     assert _relative_difference(parts[0][1] + parts[1][1], _gradient(whole)) < GRADIENT
 
 

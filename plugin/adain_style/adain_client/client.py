@@ -69,6 +69,8 @@ class ServerStatus:
         models: How many can be chosen.
         uploading, queued, running, finished: Jobs of all clients; the results of finished ones wait to be fetched.
         held_bytes, max_bytes: Of pictures in memory.
+        memory, worker_memory: Bytes that the two processes have besides; 0 where the system does not say.
+        devices: What could compute.
         worker_starts: How often the process that paints was started.
         last_error: The last thing that went wrong in the server, or "".
     """
@@ -84,6 +86,9 @@ class ServerStatus:
     finished: int
     held_bytes: int
     max_bytes: int
+    memory: int
+    worker_memory: int
+    devices: list[str]
     worker_starts: int
     last_error: str
 

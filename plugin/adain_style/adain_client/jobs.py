@@ -300,7 +300,7 @@ class StylizeJob:
         return self._chunks(header["chunks"])
 
     def _on_progress(self, header: Header, _payload: bytes) -> list[Message]:
-        if header["stage"] != "upload":  # of the upload this side knows more
+        if header["stage"] not in ("upload", "download"):  # of these this side knows more
             self.progress = Progress(header["stage"], header["step"], header["steps"])
         return []
 

@@ -141,6 +141,7 @@ TYPES: dict[str, Rule] = {
     "models": _is_list(_is_known_model, 0, MAX_UINT),
     "digests": _is_list(_is_bytes(32), 0, MAX_BLOBS),
     "versions": _is_list(_is_uint, 2, 2),
+    "texts": _is_list(_is_str, 0, MAX_UINT),
 }
 """The types of PROTOCOL.md section 2."""
 
@@ -203,6 +204,9 @@ FROM_SERVER: dict[str, dict[str, str]] = {
         "finished": "uint",
         "held_bytes": "uint",
         "max_bytes": "uint",
+        "memory": "uint",
+        "worker_memory": "uint",
+        "devices": "texts",
         "worker_starts": "uint",
         "last_error": "str",
     },
