@@ -50,6 +50,16 @@ def raise_descriptor_limit() -> None:
         return
 
 
+def most_segments() -> int:
+    """Pieces of shared memory at a time, each with a descriptor: half of what there is, the rest is for peers."""
+    if sys.platform == "win32":
+        return 2**31
+    import resource
+
+    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit // 2
+
+
 def has_spare_descriptors() -> bool:
     """Whether another peer may come in; True where the system does not say."""
     if not _DESCRIPTORS.is_dir():

@@ -23,7 +23,7 @@ from adain_server.config import ServerConfig
 from adain_server.errors import JobError, ServerError
 from adain_server.job import OWN_MODEL, Job, JobState, ModelKey, is_picture, request_of, style_sources
 from adain_server.library import StyleLibrary
-from adain_server.limits import MEMORY_LIMIT, give_memory_back, memory_of, own_memory
+from adain_server.limits import MEMORY_LIMIT, give_memory_back, memory_of, most_segments, own_memory
 from adain_server.place import Place
 from adain_server.store import PictureStore
 from adain_server.turns import Turns
@@ -72,7 +72,7 @@ class Server:
             models=config.models,
             memory_budget=config.memory_budget,
         )
-        self._store = PictureStore(config.max_bytes)
+        self._store = PictureStore(config.max_bytes, most_segments())
         self._library = StyleLibrary(config.styles)
         self._poller = zmq.Poller()
         for socket in (self._router, place.gatekeeper.socket, self._worker.inbox):
@@ -194,12 +194,13 @@ class Server:
         self._send(client, "swatch", self._library.swatch(header["name"]), name=header["name"])
 
     def _on_open(self, client: bytes, header: Header, _payload: bytes) -> None:
+        if self._ended.get(header["job"], False):
+            raise JobError("ALREADY_DONE", "The job has ended already.")
+        self._ended.pop(header["job"], None)
         job = self._jobs.get(header["job"])
         if job is not None:
             self._attach(job, client, header)
             return
-        if self._ended.get(header["job"], False):
-            raise JobError("ALREADY_DONE", "The job has ended already.")
         if self._stop_at is not None:
             raise JobError("SHUTTING_DOWN", "The server is ending; start it again and retry.")
         check_request(header, max_pixels=self._config.max_pixels)
@@ -271,6 +272,7 @@ class Server:
     def _on_credit(self, client: bytes, header: Header, _payload: bytes) -> None:
         job = self._job_of(client, header)
         if job.state is not JobState.READY:
+            self._drop(job)
             raise JobError("BAD_CHUNK", "There is no result yet.")
         for offset, data in job.result_chunks(min(header["chunks"], RESULT_CREDIT_LIMIT)):
             self._send(client, "chunk", data, job=job.job_id, offset=offset)
@@ -280,13 +282,10 @@ class Server:
         if job.state is JobState.READY:
             raise JobError("ALREADY_DONE", "The job is finished already.")
         self._send(client, "cancelled", job=job.job_id)
-        self._drop(job)
-        self._ended[job.job_id] = True
+        self._drop(job, for_good=True)
 
     def _on_done(self, client: bytes, header: Header, _payload: bytes) -> None:
-        job = self._job_of(client, header)
-        self._forget(job)
-        self._ended[job.job_id] = True
+        self._drop(self._job_of(client, header), for_good=True)
 
     def _on_status(self, client: bytes, _header: Header, _payload: bytes) -> None:
         states = Counter(job.state for job in self._jobs.values())
@@ -491,8 +490,9 @@ class Server:
         if client:
             self._send_error(client, code, message, job.job_id)
 
-    def _drop(self, job: Job) -> None:
-        """End a job that nobody wants any more."""
+    def _drop(self, job: Job, *, for_good: bool = False) -> None:
+        """End a job that nobody wants any more; for good: its client will not open it again."""
+        self._ended[job.job_id] = for_good
         if job is self._running:
             # Its memory is the worker's until the worker says that it has stopped.
             self._worker.send("cancel", job=job.job_id)

@@ -22,11 +22,13 @@ class _Entry:
 class PictureStore:
     """Segments by digest: those that jobs use stay, the others go when room is needed, the oldest first."""
 
-    def __init__(self, limit: int) -> None:
-        """limit: Bytes, together with what reserve() has been told of."""
+    def __init__(self, limit: int, most: int) -> None:
+        """limit: Bytes, together with what reserve() has been told of. most: Segments; each has a descriptor open."""
         self._limit = limit
+        self._most = most
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._reserved = 0
+        self._reserved_segments = 0
 
     def hold(self, digest: bytes) -> Segment | None:
         """Use a picture until release(); None when it is not here."""
@@ -39,7 +41,7 @@ class PictureStore:
 
     def add(self, digest: bytes, segment: Segment) -> Segment:
         """Take over a picture that has arrived, and hold it; the same one may be here already, and stays."""
-        self._reserved -= segment.size
+        self._let_go(segment)
         known = self.hold(digest)
         if known is not None:
             segment.close()
@@ -62,9 +64,9 @@ class PictureStore:
             JobError: BUSY, others use too much; or the machine has no shared memory left.
         """
         wanted = sum(sizes)
-        while self.held + wanted > self._limit and self._forget_oldest():
+        while not self._has_room(wanted, len(sizes)) and self._forget_oldest():
             pass
-        if self.held and self.held + wanted > self._limit:
+        if self.held and not self._has_room(wanted, len(sizes)):
             raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
         segments: list[Segment] = []
         try:
@@ -75,11 +77,12 @@ class PictureStore:
                 segment.close()
             raise
         self._reserved += wanted
+        self._reserved_segments += len(segments)
         return segments
 
     def free(self, segment: Segment) -> None:
         """Give back memory that reserve() gave and add() did not take."""
-        self._reserved -= segment.size
+        self._let_go(segment)
         segment.close()
 
     def sweep(self) -> None:
@@ -106,6 +109,14 @@ class PictureStore:
     def held(self) -> int:
         """Bytes of pictures that are here, and of those that are expected."""
         return self._reserved + sum(entry.segment.size for entry in self._entries.values())
+
+    def _has_room(self, size: int, segments: int) -> bool:
+        there = self._reserved_segments + len(self._entries)
+        return self.held + size <= self._limit and there + segments <= self._most
+
+    def _let_go(self, segment: Segment) -> None:
+        self._reserved -= segment.size
+        self._reserved_segments -= 1
 
     def _touch(self, digest: bytes) -> None:
         self._entries[digest].touched = time.monotonic()

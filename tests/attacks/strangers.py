@@ -1,4 +1,4 @@
-"""Peers with wrong or missing credentials, of six kinds: nothing that they send is delivered, and nothing answers them."""
+"""Peers with wrong or missing credentials, of six kinds: nothing that they send is delivered, nothing answers them."""
 
 from __future__ import annotations
 

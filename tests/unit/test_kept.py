@@ -30,7 +30,7 @@ def test_the_value_used_longest_ago_goes_first() -> None:
 def test_59_unused_pictures_make_room_and_used_ones_stay() -> None:
     """BUSY only when what others use leaves no room; a single request is let in however large."""
     before = shared_memory_names()
-    store = PictureStore(100)
+    store = PictureStore(100, 99)
     for digest in (b"a", b"b"):
         (segment,) = store.reserve([40])
         store.add(digest, segment)
@@ -51,7 +51,7 @@ def test_59_unused_pictures_make_room_and_used_ones_stay() -> None:
 def test_the_same_picture_twice_is_kept_once() -> None:
     """Two jobs that upload it at the same time share the first one's memory."""
     before = shared_memory_names()
-    store = PictureStore(1000)
+    store = PictureStore(1000, 99)
     first, second = store.reserve([10, 10])
     assert store.add(b"a", first) is first and store.add(b"a", second) is first
     assert len(shared_memory_names() - before) == 1
@@ -62,7 +62,7 @@ def test_the_same_picture_twice_is_kept_once() -> None:
 
 def test_pictures_are_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's layer stays in memory for ever; one that is in use does."""
-    store = PictureStore(1000)
+    store = PictureStore(1000, 99)
     first, second = store.reserve([10, 10])
     store.add(b"a", first)
     store.add(b"b", second)
@@ -73,4 +73,20 @@ def test_pictures_are_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(store_module, "FORGET_AFTER_S", -1.0)
     store.sweep()
     assert store.hold(b"a") is None and store.hold(b"b") is not None
+    store.close()
+
+
+def test_pictures_make_room_by_number_as_well() -> None:
+    """Each has a descriptor open, of which there are few: the oldest goes, and those in use are not pushed out."""
+    store = PictureStore(1000, 3)
+    first, second = store.reserve([10, 10])
+    store.add(b"a", first)
+    store.add(b"b", second)
+    store.release(b"a")
+    third, fourth = store.reserve([10, 10])
+    assert store.hold(b"a") is None and store.hold(b"b") is not None
+    with pytest.raises(JobError, match="busy"):
+        store.reserve([10])
+    store.free(third)
+    store.free(fourth)
     store.close()
