@@ -9,7 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEBIAN_PACKAGES := python3-zmq python3-msgpack
 LOCALE := plugin/adain_style/locale
 
-.PHONY: demo test check bench texts setup debian hosts clean
+.PHONY: demo test check audit bench texts setup debian hosts clean
 
 demo: setup
 	@$(BIN)/python docs/demo.py
@@ -21,6 +21,12 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Known holes in what is installed; asks a database in the network.
+audit: setup
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/pip install --quiet pip-audit
+	build/audit/bin/pip-audit --path $(VENV)/lib/python3*/site-packages
 
 bench: setup
 	$(BIN)/python benchmarks/engine.py

@@ -16,13 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+ATTACKS = Path(__file__).with_name("attacks")
 HELPERS = frozenset({"outcome"})
 """Modules of tests/attacks that are no attacks, besides tests."""
 
 
 def names() -> list[str]:
     """The attacks; each is a module of tests/attacks with COUNT and attack()."""
-    modules = (file.stem for file in Path(__file__).with_name("attacks").glob("*.py"))
+    modules = (file.stem for file in ATTACKS.glob("*.py"))
     return sorted(name.replace("_", "-") for name in modules if name not in HELPERS and not name.startswith("test_"))
 
 
