@@ -8,7 +8,7 @@ import os
 import zmq
 
 from adain_server.keys import KeyRing
-from adain_server.limits import has_spare_descriptors
+from adain_server.limits import SPARE_DESCRIPTORS, descriptors_left
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Gatekeeper:
         """OWNER, GUEST, or "" for whoever is not admitted."""
         _version, _request_id, domain, address, _identity, mechanism, *credentials = request
         user = ""
-        if domain != ZAP_DOMAIN or not has_spare_descriptors():
+        if domain != ZAP_DOMAIN or descriptors_left() < SPARE_DESCRIPTORS:
             pass
         elif not self._owner_key:
             user = OWNER if mechanism == b"NULL" and _is_own_uid(address) else ""

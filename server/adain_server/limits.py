@@ -11,8 +11,9 @@ MEMORY_LIMIT = 512 * 1024**2
 """Bytes of the I/O process's own memory, pictures not counted, which are shared. Ordinary work needs a fifth of it."""
 SPARE_DESCRIPTORS = 32
 """For the worker, files and what is being closed; a peer beyond that is refused."""
-
-_DESCRIPTORS = Path("/proc/self/fd")
+CROWD = 0.5
+"""Of all descriptors; by ipc nobody is let in beyond that, because libzmq would end the process with the last."""
+CROWD_GONE = 0.25
 
 
 def own_memory() -> int:
@@ -51,20 +52,25 @@ def raise_descriptor_limit() -> None:
 
 
 def most_segments() -> int:
-    """Pieces of shared memory at a time, each with a descriptor: half of what there is, the rest is for peers."""
+    """Pieces of shared memory at a time, each with a descriptor: a quarter of what there is, the rest is for peers."""
+    return descriptor_limit() // 4
+
+
+def descriptor_limit() -> int:
+    """Files and sockets that this process may have open."""
     if sys.platform == "win32":
         return 2**31
     import resource
 
     limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return limit // 2
+    return limit
 
 
-def has_spare_descriptors() -> bool:
-    """Whether another peer may come in; True where the system does not say."""
-    if not _DESCRIPTORS.is_dir():
-        return True
-    import resource
-
-    limit, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return len(os.listdir(_DESCRIPTORS)) + SPARE_DESCRIPTORS <= limit  # noqa: PTH208  # names are not needed
+def descriptors_left() -> int:
+    """How many more it may open; at least so many, because a new one has the lowest number that is free."""
+    try:
+        lowest = os.open(os.devnull, os.O_RDONLY)
+    except OSError:
+        return 0
+    os.close(lowest)
+    return descriptor_limit() - lowest

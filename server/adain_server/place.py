@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import stat
 import time
@@ -19,6 +20,9 @@ from adain_client.connection import ConnectionInfo, make_private_folder, write_c
 from adain_server.access import ZAP_DOMAIN, Gatekeeper
 from adain_server.errors import ServerError
 from adain_server.keys import KeyRing
+from adain_server.limits import CROWD, CROWD_GONE, descriptor_limit, descriptors_left
+
+log = logging.getLogger(__name__)
 
 LET_GO_S = 2.0
 """An address is free again within this."""
@@ -45,6 +49,7 @@ class Place:
         self._keys = keys or KeyRing()
         self._socket_path: Path | None = None
         self._announced = False
+        self._is_listening = True  # as long as the crowd is bearable
 
     def __enter__(self) -> Place:
         """Claim the place. Raises ServerError: taken, not private, or an address that cannot be bound."""
@@ -102,7 +107,9 @@ class Place:
         """
         if self._bind != "ipc":
             self._bind = self.endpoint  # with the port that was taken
-        self.router.unbind(self.endpoint)
+        if self._is_listening:
+            self.router.unbind(self.endpoint)
+        self._is_listening = True
         self.router.close(linger=0)
         # libzmq lets go in a thread of its own: it would take away a new socket's file, or still have the port.
         deadline = time.monotonic() + LET_GO_S
@@ -115,6 +122,19 @@ class Place:
                     self.router.close(linger=0)
             time.sleep(0.01)
         self._listen()
+
+    def limit_crowd(self) -> None:
+        """By ipc: let nobody in while descriptors are short; who is in stays. By tcp libzmq survives without one."""
+        if self._bind != "ipc":
+            return
+        used = 1 - descriptors_left() / descriptor_limit()
+        if self._is_listening and used > CROWD:
+            log.error("too many connections: nobody else is let in until some have gone")
+            self.router.unbind(self.endpoint)
+            self._is_listening = False
+        elif not self._is_listening and used < CROWD_GONE:
+            self._bind_ipc()
+            self._is_listening = True
 
     def _listen(self) -> None:
         self.router = _router(self.context, self._secret)

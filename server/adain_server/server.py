@@ -32,7 +32,8 @@ from adain_weights.catalog import DECODER, known_models
 
 log = logging.getLogger(__name__)
 
-POLL_MS = 200
+POLL_MS = 50
+"""Limits are looked at as often, whether or not a message comes."""
 SWEEP_S = 1.0
 UPLOAD_TIMEOUT_S = 30.0
 RESULT_TIMEOUT_S = 60.0
@@ -44,7 +45,7 @@ KNOWN_STYLES = 4096
 KNOWN_SEQUENCES = 256
 REMEMBERED_JOBS = 1024
 BAD_ENVELOPES = 3
-MEASURE_EVERY_S = 0.05
+MEASURE_EVERY_S = POLL_MS / 1000
 RESET_PAUSE_S = 2.0
 """Between two resets of all connections; good clients need some of it to come back."""
 RESULT_CREDIT_LIMIT = 64
@@ -124,7 +125,7 @@ class Server:
             self._take_client_message(self._router.recv_multipart(copy=False))
         if time.monotonic() - self._swept > SWEEP_S:
             self._sweep()
-        self._limit_memory()
+        self._keep_limits()
         self._dispatch()
 
     def _is_over(self) -> bool:
@@ -464,12 +465,13 @@ class Server:
             give_memory_back()
         self._has_worked = bool(self._jobs)
 
-    def _limit_memory(self) -> None:
-        """Messages that never end grow in libzmq, where nobody sees them: then every peer has to come again."""
+    def _keep_limits(self) -> None:
+        """Of descriptors, and of memory: messages that never end grow in libzmq, unseen; then all peers have to come back."""
         now = time.monotonic()
         if now < self._measure_at:
             return
         self._measure_at = now + MEASURE_EVERY_S
+        self._place.limit_crowd()
         if own_memory() < MEMORY_LIMIT:
             return
         self._measure_at = now + RESET_PAUSE_S

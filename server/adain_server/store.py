@@ -20,15 +20,19 @@ class _Entry:
 
 
 class PictureStore:
-    """Segments by digest: those that jobs use stay, the others go when room is needed, the oldest first."""
+    """Segments by digest: those that jobs use stay, the others go when room is needed, the oldest first.
+
+    Attributes:
+        held: Bytes of pictures that are here, and of those that are expected.
+    """
 
     def __init__(self, limit: int, most: int) -> None:
         """limit: Bytes, together with what reserve() has been told of. most: Segments; each has a descriptor open."""
         self._limit = limit
         self._most = most
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._reserved = 0
         self._reserved_segments = 0
+        self.held = 0
 
     def hold(self, digest: bytes) -> Segment | None:
         """Use a picture until release(); None when it is not here."""
@@ -41,11 +45,11 @@ class PictureStore:
 
     def add(self, digest: bytes, segment: Segment) -> Segment:
         """Take over a picture that has arrived, and hold it; the same one may be here already, and stays."""
-        self._let_go(segment)
         known = self.hold(digest)
         if known is not None:
-            segment.close()
+            self.free(segment)
             return known
+        self._reserved_segments -= 1
         self._entries[digest] = _Entry(segment)
         self._entries[digest].users = 1
         return segment
@@ -76,14 +80,14 @@ class PictureStore:
             for segment in segments:
                 segment.close()
             raise
-        self._reserved += wanted
+        self.held += wanted
         self._reserved_segments += len(segments)
         return segments
 
     def free(self, segment: Segment) -> None:
         """Give back memory that reserve() gave and add() did not take."""
-        self._let_go(segment)
-        segment.close()
+        self._reserved_segments -= 1
+        self._close(segment)
 
     def sweep(self) -> None:
         """Forget pictures that nobody has used for FORGET_AFTER_S."""
@@ -105,18 +109,13 @@ class PictureStore:
                 if not self._forget_oldest():
                     raise
 
-    @property
-    def held(self) -> int:
-        """Bytes of pictures that are here, and of those that are expected."""
-        return self._reserved + sum(entry.segment.size for entry in self._entries.values())
-
     def _has_room(self, size: int, segments: int) -> bool:
         there = self._reserved_segments + len(self._entries)
         return self.held + size <= self._limit and there + segments <= self._most
 
-    def _let_go(self, segment: Segment) -> None:
-        self._reserved -= segment.size
-        self._reserved_segments -= 1
+    def _close(self, segment: Segment) -> None:
+        self.held -= segment.size
+        segment.close()
 
     def _touch(self, digest: bytes) -> None:
         self._entries[digest].touched = time.monotonic()
@@ -130,4 +129,4 @@ class PictureStore:
         return False
 
     def _forget(self, digest: bytes) -> None:
-        self._entries.pop(digest).segment.close()
+        self._close(self._entries.pop(digest).segment)

@@ -13,7 +13,7 @@ from raw_peer import RawPeer
 
 COUNT = 100
 ACKNOWLEDGED_S = 0.1
-SIDE = 900
+SIDE = 700
 """Several tiles."""
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from adain_client import protocol
+from adain_client.connection import read_connection_file
 from adain_server.limits import MEMORY_LIMIT, SPARE_DESCRIPTORS
 from attacks.outcome import descriptors, resident_mib, wait_until
 from helpers import SMALL_REQUEST, RunningServer, works
@@ -201,6 +205,28 @@ def test_14_15_more_peers_than_descriptors(bind: str) -> None:
             for peer in peers:
                 peer.socket.close()
             assert wait_until(lambda: descriptors(running.process.pid) < 100, 10) < 10
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_15_crowd_beyond_every_limit_does_not_end_the_server() -> None:
+    """By ipc libzmq would end with the last descriptor: before, nobody else is let in; who is in is served."""
+    limit, crowd = 4096, 8000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 2 * crowd), hard))
+    try:
+        with RunningServer() as running, running.client() as good, contextlib.ExitStack() as peers:
+            good.hello()
+            resource.prlimit(running.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+            path = read_connection_file(running.connection_file).endpoint.removeprefix("ipc://")
+            with contextlib.suppress(OSError):  # nobody listens any more
+                for _ in range(crowd):
+                    peers.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+            assert good.stylize(SMALL_REQUEST).pixels.height == 24 and descriptors(running.process.pid) < limit
+            assert "too many connections" in (running.folder / "server.log").read_text()
+            peers.close()
+            assert wait_until(Path(path).exists, 20) < 20
+            assert works(running)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
