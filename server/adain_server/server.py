@@ -466,7 +466,7 @@ class Server:
         self._has_worked = bool(self._jobs)
 
     def _keep_limits(self) -> None:
-        """Of descriptors, and of memory: messages that never end grow in libzmq, unseen; then all peers have to come back."""
+        """Of descriptors and of memory: messages that never end grow in libzmq, unseen; then all peers are let go."""
         now = time.monotonic()
         if now < self._measure_at:
             return

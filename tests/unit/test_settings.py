@@ -167,12 +167,14 @@ ALL_DAMAGED = DAMAGED | DAMAGED_OUTSIDE_CHOICES
 
 @pytest.mark.parametrize("text", ALL_DAMAGED.values(), ids=ALL_DAMAGED.keys())
 def test_damaged_settings_are_the_defaults(store: SettingsStore, tmp_path: Path, text: Callable[[], str]) -> None:
-    """All of them, and they can be saved again."""
+    """All of them, and they can be saved again; what was in the file is kept beside it."""
     store.save(SETTINGS)
-    _settings_file(tmp_path).write_text(text())
+    damaged = text()
+    _settings_file(tmp_path).write_text(damaged)
     assert store.load() == Settings()
     store.save(SETTINGS)
     assert store.load() == SETTINGS
+    assert _settings_file(tmp_path).with_suffix(".damaged.json").read_text() == damaged
 
 
 def _choices_of(text: str) -> str:

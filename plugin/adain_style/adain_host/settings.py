@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -90,12 +92,19 @@ class SettingsStore:
         self._folder = settings_folder() if folder is None else folder
 
     def load(self) -> Settings:
-        """The settings as they were saved; defaults for what is missing or damaged."""
+        """The settings as they were saved; defaults for what is missing or damaged.
+
+        A damaged file is kept as settings.damaged.json, because the next save writes over it.
+        """
+        file = self._folder / "settings.json"
         try:
-            fields = json.loads((self._folder / "settings.json").read_text(encoding="utf-8"))
-            return settings_from(fields)
-        except (OSError, ValueError, RecursionError, ChoiceError):
-            return Settings()
+            return settings_from(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, RecursionError, ChoiceError):
+            with contextlib.suppress(OSError):
+                shutil.copyfile(file, file.with_suffix(".damaged.json"))
+        except OSError:
+            pass
+        return Settings()
 
     def save(self, settings: Settings) -> None:
         """Keep the settings. A full or read-only disk only means that they are not remembered."""
