@@ -252,11 +252,7 @@ ROWS = (
         "The wrong key of the server: nothing delivered, tried ever less often",
         "open: how often the client tries again is not looked at.",
     ),
-    Row(
-        77,
-        "Nobody answers who may connect: then nobody may",
-        "open: in no test the gatekeeper is silent or closed, whatever the name of test_74_to_77 says.",
-    ),
+    Row(77, "Nobody answers who may connect: then nobody may"),
     Row(78, "Another user of this machine on the ipc socket: refused"),
     Row(
         79,
