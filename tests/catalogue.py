@@ -199,23 +199,15 @@ ROWS = (
         "Requests are refused: nothing stays behind",
         "open: shared memory is looked at once; after many refusals neither memory nor descriptors are.",
     ),
-    Row(
-        60,
-        "The worker hangs: it is replaced; the server says alive, not ready",
-        "open: nobody checks that ready is false meanwhile, and a worker that hangs while it loads is not ended.",
-    ),
+    Row(60, "The worker hangs: it is replaced; the server says alive, not ready"),
     Row(61, "Server killed in mid-job and started again: the right result comes"),
     Row(62, "The worker crashes or is killed: WORKER_LOST, worth another try"),
     Row(
         63,
         "No memory on the card: smaller tiles, the processor, a clean error",
-        "open: no server answers OUT_OF_MEMORY, and on a real card nothing shows that a tile's memory is released.",
+        "open: on a real card nothing shows that a tile's memory is released.",
     ),
-    Row(
-        64,
-        "Trying the same thing again without a change: never",
-        "open: attempts are not counted, so one more of the same size would not be seen.",
-    ),
+    Row(64, "Trying the same thing again without a change: never"),
     Row(65, "Painted in tiles: the same picture as at once"),
     Row(
         66,

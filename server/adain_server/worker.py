@@ -112,6 +112,7 @@ class Worker:
     def do(self, message: dict[str, Any]) -> None:
         """Do the job of a `run` message and say how it ended."""
         self._job = message["job"]
+        _say(self._connection, "taken", job=self._job)  # whatever dies from now on may have died of this job
         memory = AttachedMemory()
         reply = self._attempt(message, memory)
         # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.

@@ -1,0 +1,58 @@
+"""Workers that hang, die or have no memory: told once, replaced, and never given the same thing again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import fake_workers
+from adain_client.errors import RequestError
+from adain_server import worker_process
+from attacks.outcome import wait_until
+from helpers import SMALL_REQUEST, random_pixels, request
+from server_inside import ServerInside
+
+SOON_S = 30.0
+"""Far more than the time-outs of these servers, and far less than those of a real one."""
+
+
+def _use(monkeypatch: pytest.MonkeyPatch, worker: Callable[..., None]) -> None:
+    monkeypatch.setattr(worker_process, "_run", worker)
+
+
+def test_60_server_is_alive_and_not_ready_while_a_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker hangs with a job, the next ones while they load: each is ended, and then the server says what it is."""
+    _use(monkeypatch, fake_workers.hangs_with_its_job_and_then_while_it_loads)
+    with ServerInside(hang_timeout_s=0.5, load_timeout_s=6.0) as server, server.client() as client:
+        server.wait_until_ready()
+        assert client.status().ready
+        with pytest.raises(RequestError) as caught:
+            client.stylize(SMALL_REQUEST, timeout_s=SOON_S)
+        assert caught.value.code == "WORKER_LOST" and caught.value.retryable
+        status = client.status()
+        assert status.worker_starts >= 2 and not status.ready and not client.hello().ready
+        assert wait_until(lambda: server.error is not None, SOON_S) < SOON_S
+        assert "dies as soon as it starts" in str(server.error)
+
+
+def test_62_64_job_that_kills_its_worker_at_once_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker dies before it has said how far it is: WORKER_LOST all the same, after one attempt."""
+    _use(monkeypatch, fake_workers.dies_before_its_first_word)
+    with ServerInside() as server, server.client() as client:
+        with pytest.raises(RequestError) as caught:
+            client.stylize(SMALL_REQUEST, timeout_s=SOON_S * 2)
+        assert caught.value.code == "WORKER_LOST" and caught.value.retryable
+        assert client.status().worker_starts == 2
+
+
+def test_63_no_memory_anywhere_is_an_answer_and_the_next_job_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OUT_OF_MEMORY with a sentence, not worth another try; the worker is the same, and paints what is small."""
+    _use(monkeypatch, fake_workers.has_no_memory)
+    small = request(random_pixels(24, 24), [(random_pixels(24, 24, seed=1), 1.0)])
+    with ServerInside() as server, server.client() as client:
+        with pytest.raises(RequestError, match="scale it down") as caught:
+            client.stylize(request(random_pixels(300, 200), small.regions[0].styles), timeout_s=SOON_S * 2)
+        assert caught.value.code == "OUT_OF_MEMORY" and not caught.value.retryable
+        assert client.stylize(small).pixels.height == 24
+        assert client.status().worker_starts == 1 and client.status().held_bytes > 0
