@@ -87,11 +87,7 @@ ROWS = (
     Row(19, "No msgpack, nothing, half of it, a forbidden byte: BAD_HEADER"),
     Row(20, "Arrays and maps that claim four billion entries: BAD_HEADER"),
     Row(21, "Nested more than eight deep: BAD_HEADER"),
-    Row(
-        22,
-        "Small bytes that decode to much memory: refused by size beforehand",
-        "open: a long header is refused, but nothing shows that this comes before it is decoded.",
-    ),
+    Row(22, "Small bytes that decode to much memory: refused by size beforehand"),
     Row(23, "Bytes behind the map: BAD_HEADER"),
     Row(24, "A key that comes twice or is no text: BAD_HEADER"),
     Row(25, "Extension types and times: BAD_HEADER"),
@@ -106,17 +102,9 @@ ROWS = (
     ),
     Row(31, "Path or address in place of a name: BAD_NAME, nothing opened"),
     Row(32, "Text that would forge or fill the log: escaped and shortened"),
-    Row(
-        33,
-        "Pixels that do not fit the announced shape: LENGTH_MISMATCH, nothing kept",
-        "open: the job's memory is reserved before its pixels are seen.",
-    ),
+    Row(33, "Pixels that do not fit the announced shape: LENGTH_MISMATCH, nothing kept"),
     Row(34, "A shape whose product overflows 64 bits: computed right, TOO_LARGE"),
-    Row(
-        35,
-        "No rows, no columns, fewer than none, far too many: refused",
-        "open: no columns and negative sizes are not sent.",
-    ),
+    Row(35, "No rows, no columns, fewer than none, far too many: refused"),
     Row(36, "One pixel, one row, primes: the result has that very size"),
     Row(
         37,
@@ -128,15 +116,11 @@ ROWS = (
     Row(41, "A mask that is not as large as its layer: MASK_SHAPE"),
     Row(42, "A mask that selects nothing: every bit comes back"),
     Row(43, "Pictures with gaps, steps or pictures inside: no message can say so"),
-    Row(
-        44,
-        "Chunks that lack, repeat, overlap or change places: BAD_CHUNK",
-        "open: pictures have one chunk each, so none repeats, overlaps or is left out, and no result's chunk is wrong.",
-    ),
+    Row(44, "Chunks that lack, repeat, overlap or change places: BAD_CHUNK", "open: no result's chunk is wrong."),
     Row(
         45,
         "Other pixels than their digest says: BAD_DIGEST, worth another try",
-        "open: nothing checks that the answer says so of trying again, and no client gets a damaged result.",
+        "open: no client gets a damaged result.",
     ),
     Row(
         46,
