@@ -163,20 +163,12 @@ ROWS = (
         "A client vanishes while its job runs: stopped at the next tile",
         "open: the job ends, but nothing shows that this is before all of its tiles are done.",
     ),
-    Row(
-        55,
-        "Cancel, wherever the job is: confirmed, ALREADY_DONE or UNKNOWN_JOB",
-        "open: neither a job that is queued nor one whose result waits is cancelled at the server.",
-    ),
+    Row(55, "Cancel, wherever the job is: confirmed, ALREADY_DONE or UNKNOWN_JOB"),
     Row(
         56,
         "Too late when its turn comes: EXPIRED, and never painted",
     ),
-    Row(
-        57,
-        "The same job sent again: attached or answered, never painted twice",
-        "open: a result that waits is not asked for again by a test.",
-    ),
+    Row(57, "The same job sent again: attached or answered, never painted twice"),
     Row(58, "A known job id with other contents: ID_CONFLICT"),
     Row(
         59,
