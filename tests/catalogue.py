@@ -143,26 +143,14 @@ ROWS = (
         "A client that reads nothing: little is queued, then it is dropped",
         "open: every client of the tests reads.",
     ),
-    Row(
-        51,
-        "A message for a peer that has gone: never lost in silence",
-        "open: time-outs free most of the memory as well, so that the test hardly needs the socket's error.",
-    ),
+    Row(51, "A message for a peer that has gone: never lost in silence"),
     Row(
         52,
         "A flood into a busy server: the sender is held up",
         "open: no peer sends more than was granted while the loop is kept from reading.",
     ),
-    Row(
-        53,
-        "A client vanishes while it sends: memory back within five seconds",
-        "open: a minute is allowed, which the upload's time-out of half a minute would meet.",
-    ),
-    Row(
-        54,
-        "A client vanishes while its job runs: stopped at the next tile",
-        "open: the job ends, but nothing shows that this is before all of its tiles are done.",
-    ),
+    Row(53, "A client vanishes while it sends: memory back within five seconds"),
+    Row(54, "A client vanishes while its job runs: stopped at the next tile"),
     Row(55, "Cancel, wherever the job is: confirmed, ALREADY_DONE or UNKNOWN_JOB"),
     Row(
         56,

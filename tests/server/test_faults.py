@@ -143,27 +143,6 @@ def test_5_http_request_does_not_disturb(server: RunningServer) -> None:
     assert works(server)
 
 
-def test_51_53_54_vanished_client_gives_its_memory_back(server: RunningServer) -> None:
-    """A client that disappears while its job runs: the result's memory is free; layer and style are kept for the next.
-
-    One that disappears while it sends leaves nothing at all.
-    """
-    before = shared_memory_names()
-    with RawPeer(server) as peer:
-        job = StylizeJob(request(random_pixels(400, 400), [(random_pixels(64, 64), 1.0)]))
-        peer.upload(job)
-        _granted_job(peer)
-        assert len(shared_memory_names() - before) == 6
-    deadline = time.monotonic() + 60
-    while len(shared_memory_names() - before) > 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert len(shared_memory_names() - before) == 2
-    with RawPeer(server) as peer:
-        again = StylizeJob(request(random_pixels(400, 400), [(random_pixels(64, 64), 1.0)]))
-        assert peer.ask(*again.open())["need"] == []
-    assert works(server)
-
-
 def test_57_client_that_comes_back_gets_its_job(server: RunningServer) -> None:
     """A connection that breaks in mid-job: the same job id on a new connection attaches, and the result is right."""
     with server.client() as client:
