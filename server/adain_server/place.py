@@ -169,7 +169,9 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socke
     # A peer that is silent in the middle of a frame is gone after the sum of both; a whole frame is a sign of life.
     router.setsockopt(zmq.HEARTBEAT_IVL, 1000)
     router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2500)
-    router.setsockopt(zmq.RCVHWM, 64)
+    # No limit: libzmq 4.3.5 ends the whole process when a peer that it holds up goes, at the next heartbeat. What is
+    # too much is cut off by reset_connections() instead.
+    router.setsockopt(zmq.RCVHWM, 0)
     router.setsockopt(zmq.SNDHWM, 64)
     router.setsockopt(zmq.LINGER, 1000)
     router.setsockopt(zmq.BACKLOG, 1024)

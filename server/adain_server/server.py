@@ -208,7 +208,7 @@ class Server:
         job = Job(client, header, self._store, model, self._known_statistics(header, model), named)
         self._jobs[job.job_id] = job
         self._grant(job)
-        if not job.needs():
+        if not job.needs() and job.job_id in self._jobs:  # the grant may have shown that the client has gone
             self._queue(job)
 
     def _model_key(self, name: str) -> ModelKey:

@@ -14,9 +14,10 @@ from adain_client import protocol
 from adain_client.jobs import StylizeJob
 from adain_server.server import Server
 from attacks.outcome import wait_until
-from helpers import RunningServer, random_pixels, request, works
+from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from raw_peer import RawPeer
 from server_inside import ServerInside
+from zmtp import ZmtpPeer, frame
 
 SIDE = 1200
 """Of a layer that is painted for some seconds."""
@@ -73,6 +74,18 @@ def test_51_54_client_that_vanishes_while_it_waits_leaves_only_its_layer(server:
             assert peer.ask(*again.open())["need"] == []
             assert peer.ask(*again.cancel())["op"] == "cancelled"
     assert works(server)
+
+
+def test_51_client_that_vanishes_as_soon_as_it_has_opened_harms_nobody(own_server: RunningServer) -> None:
+    """Nothing of its jobs is missing, so that each would be painted at once: none is, and the next client is served."""
+    assert works(own_server)  # from now on the server has the pictures
+    opens = b"".join(frame(bytes(StylizeJob(SMALL_REQUEST).open()[0][0])) for _ in range(50))
+    with own_server.client() as client:
+        for _ in range(10):
+            with ZmtpPeer(own_server).shake_hands() as peer:
+                assert peer.send(opens)
+        assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
+    assert works(own_server) and own_server.process.poll() is None
 
 
 def test_51_54_job_of_a_vanished_client_is_stopped_at_the_next_tile(monkeypatch: pytest.MonkeyPatch) -> None:
