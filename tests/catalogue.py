@@ -118,11 +118,7 @@ ROWS = (
         "Other pixels than their digest says: BAD_DIGEST, worth another try",
         "open: no client gets a damaged result.",
     ),
-    Row(
-        46,
-        "A style's file that explodes, ends early or is exotic: refused",
-        "open: of ordinary picture files none has too many pixels or a format beyond the list.",
-    ),
+    Row(46, "A style's file that explodes, ends early or is exotic: refused"),
     Row(47, "Queue full: BUSY within 100 ms, and when to come back"),
     Row(48, "Two clients: they take turns"),
     Row(49, "A client with a thousand jobs: capped, and others notice nothing"),
