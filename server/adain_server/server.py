@@ -155,6 +155,11 @@ class Server:
             self._refuse(client, error)
         except JobError as error:
             self._send_error(client, error.code, str(error), header.get("job"), error.retry_after_s)
+        except Exception:
+            # A folder that cannot be read, say: one question fails, and not everybody's jobs.
+            log.exception("a message could not be answered")
+            self._note_error("A message could not be answered; the log says more.")
+            self._send_error(client, "INTERNAL", "The server made a mistake; its log says more.", header.get("job"))
 
     def _refuse(self, client: bytes, error: ProtocolError) -> None:
         log.warning("refused a message: %s %s", error.code, error)

@@ -8,7 +8,9 @@ import pytest
 
 import fake_workers
 from adain_client.errors import RequestError
+from adain_client.jobs import KnownStyle
 from adain_server import worker_process
+from adain_server.library import StyleLibrary
 from attacks.outcome import wait_until
 from helpers import SMALL_REQUEST, random_pixels, request
 from server_inside import ServerInside
@@ -56,3 +58,19 @@ def test_63_no_memory_anywhere_is_an_answer_and_the_next_job_is_painted(monkeypa
         assert caught.value.code == "OUT_OF_MEMORY" and not caught.value.retryable
         assert client.stylize(small).pixels.height == 24
         assert client.status().worker_starts == 1 and client.status().held_bytes > 0
+
+
+def test_question_that_fails_in_the_server_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that cannot be read when its styles are asked for: INTERNAL, and the server goes on."""
+
+    def fail(_library: StyleLibrary) -> list[KnownStyle]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(StyleLibrary, "entries", fail)
+    with ServerInside() as server, server.client() as client:
+        server.wait_until_ready()
+        with pytest.raises(RequestError) as caught:
+            client.styles()
+        assert caught.value.code == "INTERNAL" and not caught.value.retryable
+        assert client.stylize(SMALL_REQUEST).pixels.height == 24
+        assert "could not be answered" in client.status().last_error
