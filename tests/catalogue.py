@@ -153,29 +153,17 @@ ROWS = (
     ),
     Row(64, "Trying the same thing again without a change: never"),
     Row(65, "Painted in tiles: the same picture as at once"),
-    Row(
-        66,
-        "The card is taken, missing or fails: soon the processor, with notice",
-        "open: --device cuda without a card, a card that is taken and one that fails in a job are not tried.",
-    ),
+    Row(66, "The card is taken, missing or fails: soon the processor, with notice", "open: a card that fails in a job, but not for its memory, is not tried."),
     Row(67, "A socket file without a server: lock and probing decide, nothing else"),
     Row(68, "A server lives there already: the second one refuses, the first stays"),
-    Row(
-        69,
-        "Somebody else's socket, or no socket, in its place: refused, left alone",
-        "open: a file is tried, a socket of another user is not.",
-    ),
+    Row(69, "Somebody else's socket, or no socket, in its place: refused, left alone"),
     Row(70, "The socket's path is too long: a sentence with what to do"),
     Row(
         71,
         "The port is taken: another one is used",
         "open: the server refuses with a sentence that names port 0, and takes no other port by itself.",
     ),
-    Row(
-        72,
-        "SIGTERM with work: five seconds for what runs, SHUTTING_DOWN for others",
-        "open: no running job takes longer than the five seconds.",
-    ),
+    Row(72, "SIGTERM with work: five seconds for what runs, SHUTTING_DOWN for others"),
     Row(
         73,
         "Sent while no server runs: refused at once, nothing queues unseen",
