@@ -153,7 +153,11 @@ ROWS = (
     ),
     Row(64, "Trying the same thing again without a change: never"),
     Row(65, "Painted in tiles: the same picture as at once"),
-    Row(66, "The card is taken, missing or fails: soon the processor, with notice", "open: a card that fails in a job, but not for its memory, is not tried."),
+    Row(
+        66,
+        "The card is taken, missing or fails: soon the processor, with notice",
+        "open: a card that fails in a job, but not for its memory, is not tried.",
+    ),
     Row(67, "A socket file without a server: lock and probing decide, nothing else"),
     Row(68, "A server lives there already: the second one refuses, the first stays"),
     Row(69, "Somebody else's socket, or no socket, in its place: refused, left alone"),
@@ -174,7 +178,7 @@ ROWS = (
     Row(
         76,
         "The wrong key of the server: nothing delivered, tried ever less often",
-        "open: how often the client tries again is not looked at.",
+        "open: libzmq backs off only where nobody listens, so that it tries 15 times a second until the client gives up.",
     ),
     Row(77, "Nobody answers who may connect: then nobody may"),
     Row(78, "Another user of this machine on the ipc socket: refused"),
