@@ -184,11 +184,7 @@ ROWS = (
     Row(82, "A connection file that is a link or readable by others: refused"),
     Row(83, "Killed while it writes a checkpoint: a whole one is there"),
     Row(84, "Half-written files of a killed program: gone after the next start"),
-    Row(
-        85,
-        "Disk full or not writable: old file stays, a sentence says why",
-        "open: a disk that turns read-only during a run is not tried.",
-    ),
+    Row(85, "Disk full or not writable: old file stays, a sentence says why"),
     Row(86, "The newest checkpoint is damaged: the one before, and it is said"),
     Row(87, "A run that is resumed: bit for bit as if never interrupted"),
     Row(88, "A second trainer in one folder: it refuses"),

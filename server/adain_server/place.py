@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import stat
 import time
@@ -19,6 +20,8 @@ from adain_client.connection import ConnectionInfo, make_private_folder, write_c
 from adain_server.access import ZAP_DOMAIN, Gatekeeper
 from adain_server.errors import ServerError
 from adain_server.keys import KeyRing
+
+log = logging.getLogger(__name__)
 
 LET_GO_S = 2.0
 """An address is free again within this."""
@@ -153,12 +156,20 @@ class Place:
 
     def _close(self) -> None:
         if self._announced:
-            self._file.unlink(missing_ok=True)
+            _remove(self._file)
         # A second's linger lets the last errors reach their clients.
         self.context.destroy(linger=1000)
         if self._socket_path is not None:
-            self._socket_path.unlink(missing_ok=True)
+            _remove(self._socket_path)
         self._lock.release()
+
+
+def _remove(path: Path) -> None:
+    """What cannot be removed stays: clients and the next server find out that nobody is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be removed: %s", path, error.strerror)
 
 
 def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socket[bytes]:

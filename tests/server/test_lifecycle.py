@@ -24,8 +24,9 @@ from adain_client.jobs import StylizeJob
 from adain_server import cli
 from adain_server.server import DRAIN_S
 from adain_weights.manifest import DEFAULT_MODEL
-from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid
+from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, works
 from raw_peer import RawPeer
+from read_only import read_only
 
 SMALL = request(random_pixels(16, 16), [(random_pixels(16, 16, seed=1), 1.0)])
 
@@ -126,6 +127,20 @@ def test_72_job_that_takes_longer_than_the_drain_is_given_up(
     assert DRAIN_S <= took < DRAIN_S + 5
     assert own_server.process.wait(timeout=15) == 0
     assert not own_server.connection_file.exists()
+
+
+def test_85_server_whose_folder_turns_read_only_goes_on(own_server: RunningServer) -> None:
+    """It paints, lets new clients in, and ends with a sentence for each file that has to stay; and the next server starts there."""
+    with read_only(own_server.folder):
+        assert works(own_server)
+        with RawPeer(own_server) as peer:
+            assert peer.ask([b"\xc1"])["code"] == "BAD_HEADER"  # which is logged
+        own_server.process.terminate()
+        own_server.process.wait(timeout=30)
+        text = own_server.text()
+    assert "Traceback" not in text and "connection.json cannot be removed: Read-only file system" in text, text
+    with RunningServer(folder=own_server.folder) as again:
+        assert works(again)
 
 
 def test_stopping_without_a_server_is_a_sentence(own_server: RunningServer) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import fake_workers
 from adain_client.errors import RequestError
-from adain_client.jobs import KnownStyle
+from adain_client.jobs import KnownStyle, StylizeJob
 from adain_server import worker_process
 from adain_server.library import StyleLibrary
 from attacks.outcome import wait_until
 from helpers import SMALL_REQUEST, random_pixels, request
+from raw_peer import RawPeer
 from server_inside import ServerInside
 
 SOON_S = 30.0
@@ -74,3 +76,28 @@ def test_question_that_fails_in_the_server_is_an_answer(monkeypatch: pytest.Monk
         assert caught.value.code == "INTERNAL" and not caught.value.retryable
         assert client.stylize(SMALL_REQUEST).pixels.height == 24
         assert "could not be answered" in client.status().last_error
+
+
+def test_56_job_that_is_too_late_never_reaches_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its turn comes at once, and is too late all the same: EXPIRED, and the worker never hears of it."""
+    told: list[bytes] = []
+    send = worker_process.WorkerProcess.send
+
+    def noted(self: worker_process.WorkerProcess, op: str, **fields: Any) -> None:
+        told.append(fields.get("job", b""))
+        send(self, op, **fields)
+
+    monkeypatch.setattr(worker_process.WorkerProcess, "send", noted)
+    with ServerInside() as server, server.client() as client, RawPeer(server) as peer:
+        server.wait_until_ready()
+        client.stylize(SMALL_REQUEST)  # now the server has the pictures
+        late, good = StylizeJob(SMALL_REQUEST), StylizeJob(SMALL_REQUEST)
+        peer.send(*late.open(deadline_s=1e-9))
+        assert peer.receive_answer()["need"] == []
+        answer = peer.receive_answer()
+        assert (answer["code"], answer["job"], answer["retryable"]) == ("EXPIRED", late.job_id, True)
+        peer.send(*good.open(deadline_s=SOON_S))
+        while not good.finished:
+            peer.serve([good])
+        assert good.result is not None
+    assert good.job_id in told and late.job_id not in told
