@@ -108,7 +108,9 @@ def request(
 class RunningServer:
     """A real server process on this machine, in a private folder of its own; close() ends it."""
 
-    def __init__(self, *options: str, folder: Path | None = None) -> None:
+    def __init__(
+        self, *options: str, folder: Path | None = None, command: Sequence[str] = tuple(SERVER_COMMAND)
+    ) -> None:
         self._owns_folder = folder is None
         # Not pytest's tmp_path: a socket's path has to be short.
         self.folder = Path(tempfile.mkdtemp(prefix="adain-test-")) if folder is None else folder
@@ -119,7 +121,7 @@ class RunningServer:
         self._log = (self.folder / "output.txt").open("w+")
         self.process = subprocess.Popen(
             [
-                *SERVER_COMMAND,
+                *command,
                 *("--device", "cpu", "--connection-file", str(self.connection_file)),
                 *("--styles", str(self.styles), "--models", str(self.models)),
                 *options,

@@ -12,6 +12,7 @@ from adain_client.connection import read_connection_file
 from adain_client.jobs import Message, StylizeJob
 from adain_client.protocol import Header
 from helpers import RunningServer
+from server_inside import ServerInside
 
 TIMEOUT_MS = 10_000
 
@@ -19,7 +20,7 @@ TIMEOUT_MS = 10_000
 class RawPeer:
     """A DEALER socket with a time limit; ends without lingering."""
 
-    def __init__(self, server: RunningServer, *, kind: int = zmq.DEALER) -> None:
+    def __init__(self, server: RunningServer | ServerInside, *, kind: int = zmq.DEALER) -> None:
         self._context = zmq.Context()
         self.socket = self._context.socket(kind)
         self.socket.setsockopt(zmq.LINGER, 0)

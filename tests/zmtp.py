@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from adain_client.connection import read_connection_file
 from helpers import RunningServer
+from server_inside import ServerInside
 
 MORE, LONG, COMMAND = 1, 2, 4
 """Flags of a frame."""
@@ -41,7 +42,7 @@ def ready(*, socket_type: bytes = b"DEALER", identity: bytes = b"") -> bytes:
 class ZmtpPeer:
     """A connection; nothing is sent by itself."""
 
-    def __init__(self, server: RunningServer, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, server: RunningServer | ServerInside, *, timeout_s: float = 10.0) -> None:
         address = urlsplit(read_connection_file(server.connection_file).endpoint)
         family = socket.AF_INET if address.scheme == "tcp" else socket.AF_UNIX
         self.socket = socket.socket(family, socket.SOCK_STREAM)

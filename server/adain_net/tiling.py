@@ -287,8 +287,9 @@ class TiledContent:
             tile = waiting.popleft()
             if self._fits(work, tile):
                 over += 1
-            elif self.tile > SMALLEST_TILE:
-                self.tile = max(self.tile // 2 // CELL * CELL, SMALLEST_TILE)
+            elif (side := max(tile.size)) > SMALLEST_TILE:
+                while self.tile >= side:  # a small picture is no whole tile: uncut it would only fail again
+                    self.tile = max(self.tile // 2 // CELL * CELL, SMALLEST_TILE)
                 waiting = deque(part for each in (tile, *waiting) for part in each.tiles(self.tile))
             elif len(self._engines) > 1:
                 self._engines.popleft()

@@ -12,6 +12,9 @@ DEFAULT_MAX_PIXELS = 2**28
 DEFAULT_HANG_TIMEOUT_S = 120.0
 """A tile takes seconds on a slow processor; so does a reduced copy of the largest picture."""
 
+DEFAULT_LOAD_TIMEOUT_S = 1800.0
+"""A worker may have to download its model first, and says nothing meanwhile."""
+
 LEAST_MEMORY_BUDGET = 256 * 1024**2
 """A tile of the smallest size, and a few features."""
 
@@ -40,6 +43,7 @@ class ServerConfig:
         memory_budget: Bytes that the worker may use for tiles, features and what it keeps between jobs.
         styles: The user's own folder of styles; it need not exist.
         hang_timeout_s: A worker that says nothing for so long while it has a job is hung; it reports every tile.
+        load_timeout_s: One that is not ready so long after its start is hung, too.
         idle_timeout_s: End after this long without a message and without a job; 0 for never.
     """
 
@@ -55,4 +59,5 @@ class ServerConfig:
     max_client_jobs: int = 8
     max_bytes: int = 2 * 1024**3
     hang_timeout_s: float = DEFAULT_HANG_TIMEOUT_S
+    load_timeout_s: float = DEFAULT_LOAD_TIMEOUT_S
     idle_timeout_s: float = 0.0

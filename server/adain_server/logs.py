@@ -79,3 +79,4 @@ def log_to_file(folder: Path) -> None:
     handler.setFormatter(JsonLines())
     handler.addFilter(RateLimit())
     logging.getLogger().addHandler(handler)
+    logging.raiseExceptions = False  # a disk that is full or read-only is no reason to fill the terminal

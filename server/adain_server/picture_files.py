@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from pathlib import Path
 
@@ -116,5 +117,6 @@ def save_picture(picture: Image.Image, target: Path) -> None:
             picture.save(temporary)
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise PictureError(f"{target} cannot be written: {error.strerror or error}.") from None

@@ -24,6 +24,8 @@ from adain_server.limits import CROWD, CROWD_GONE, descriptor_limit, descriptors
 
 log = logging.getLogger(__name__)
 
+log = logging.getLogger(__name__)
+
 LET_GO_S = 2.0
 """An address is free again within this."""
 LONGEST_SOCKET_PATH = 107
@@ -173,12 +175,20 @@ class Place:
 
     def _close(self) -> None:
         if self._announced:
-            self._file.unlink(missing_ok=True)
+            _remove(self._file)
         # A second's linger lets the last errors reach their clients.
         self.context.destroy(linger=1000)
         if self._socket_path is not None:
-            self._socket_path.unlink(missing_ok=True)
+            _remove(self._socket_path)
         self._lock.release()
+
+
+def _remove(path: Path) -> None:
+    """What cannot be removed stays: clients and the next server find out that nobody is there."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be removed: %s", path, error.strerror)
 
 
 def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socket[bytes]:
@@ -189,7 +199,9 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socke
     # A peer that is silent in the middle of a frame is gone after the sum of both; a whole frame is a sign of life.
     router.setsockopt(zmq.HEARTBEAT_IVL, 1000)
     router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2500)
-    router.setsockopt(zmq.RCVHWM, 64)
+    # No limit: libzmq 4.3.5 ends the whole process when a peer that it holds up goes, at the next heartbeat. What is
+    # too much is cut off by reset_connections() instead.
+    router.setsockopt(zmq.RCVHWM, 0)
     router.setsockopt(zmq.SNDHWM, 64)
     router.setsockopt(zmq.LINGER, 1000)
     router.setsockopt(zmq.BACKLOG, 1024)

@@ -159,6 +159,11 @@ class Server:
             self._refuse(client, error)
         except JobError as error:
             self._send_error(client, error.code, str(error), header.get("job"), error.retry_after_s)
+        except Exception:
+            # A folder that cannot be read, say: one question fails, and not everybody's jobs.
+            log.exception("a message could not be answered")
+            self._note_error("A message could not be answered; the log says more.")
+            self._send_error(client, "INTERNAL", "The server made a mistake; its log says more.", header.get("job"))
 
     def _refuse(self, client: bytes, error: ProtocolError) -> None:
         log.warning("refused a message: %s %s", error.code, error)
@@ -213,7 +218,7 @@ class Server:
         job = Job(client, header, self._store, model, self._known_statistics(header, model), named)
         self._jobs[job.job_id] = job
         self._grant(job)
-        if not job.needs():
+        if not job.needs() and job.job_id in self._jobs:  # the grant may have shown that the client has gone
             self._queue(job)
 
     def _model_key(self, name: str) -> ModelKey:
@@ -354,8 +359,11 @@ class Server:
         self._statistics.move_to_end(key)
         forget_oldest(self._statistics, KNOWN_STYLES)
 
-    def _worker_progress(self, job: bytes, stage: str, step: int, steps: int) -> None:
+    def _worker_taken(self, job: bytes) -> None:
+        assert self._running is not None and self._running.job_id == job
         self._taken = True
+
+    def _worker_progress(self, job: bytes, stage: str, step: int, steps: int) -> None:
         running = self._jobs.get(job)
         if running is not None and running.client:
             self._send(running.client, "progress", job=job, stage=stage, step=step, steps=steps)
@@ -403,12 +411,14 @@ class Server:
         self._poller.unregister(self._worker.inbox)
         self._worker.restart()
         self._worker_starts += 1
+        self._worker_heard = time.monotonic()
         self._poller.register(self._worker.inbox, zmq.POLLIN)
 
     def _end_hung_worker(self) -> None:
         """A worker that is stuck would keep everybody waiting for ever."""
         silent_s = time.monotonic() - self._worker_heard
-        if self._running is not None and silent_s > self._config.hang_timeout_s:
+        limit_s = self._config.hang_timeout_s if self._ready else self._config.load_timeout_s
+        if (self._running is not None or not self._ready) and silent_s > limit_s:
             self._note_error(f"The process that paints said nothing for {silent_s:.0f} seconds and was ended.")
             self._taken = True  # whatever it hangs in may come from the job, which is not given to the next worker
             self._worker_heard = time.monotonic()

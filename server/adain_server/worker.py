@@ -22,6 +22,7 @@ import torch
 from adain_client import protocol
 from adain_net.layout import LayoutError
 from adain_net.statistics import StyleStatistics
+from adain_server.config import LEAST_MEMORY_BUDGET
 from adain_server.errors import JobError
 from adain_server.layers import DTYPES, Layer
 from adain_server.loaded_models import LoadedModels
@@ -55,17 +56,19 @@ class Device:
 
 
 def choose_device(wanted: str) -> Device:
-    """The device for a name: auto, cpu, cuda or mps. One that is absent becomes the CPU, with a notice."""
-    if wanted in ("auto", "cuda") and torch.cuda.is_available():
-        return Device(torch.device("cuda"), torch.cuda.get_device_name(0))
-    if wanted in ("auto", "mps") and torch.backends.mps.is_available():
-        return Device(torch.device("mps"), APPLE_GPU)
+    """The device for a name: auto, cpu, cuda or mps. One that is absent or taken becomes the CPU, with a notice."""
+    notice = "" if wanted in ("auto", "cpu") else f"There is no {wanted} device on this machine"
+    for kind, is_there in (("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)):
+        if wanted in ("auto", kind) and is_there():
+            try:
+                torch.empty(LEAST_MEMORY_BUDGET, dtype=torch.uint8, device=kind)
+                return Device(torch.device(kind), torch.cuda.get_device_name(0) if kind == "cuda" else APPLE_GPU)
+            except RuntimeError as error:  # other programs have all of it, or it fails
+                log.warning("the %s device cannot be used: %s", kind, error)
+                notice = f"The {kind} device is taken or fails"
     threads = torch.get_num_threads()
     cpu = f"cpu ({threads} thread{'s' if threads > 1 else ''})"
-    notice = (
-        "" if wanted in ("auto", "cpu") else f"There is no {wanted} device on this machine; the CPU is used instead."
-    )
-    return Device(torch.device("cpu"), cpu, notice)
+    return Device(torch.device("cpu"), cpu, f"{notice}; the CPU is used instead." if notice else "")
 
 
 def known_devices() -> list[str]:
@@ -121,6 +124,7 @@ class Worker:
     def do(self, message: dict[str, Any]) -> None:
         """Do the job of a `run` message and say how it ended."""
         self._job = message["job"]
+        _say(self._connection, "taken", job=self._job)  # whatever dies from now on may have died of this job
         memory = AttachedMemory()
         reply = self._attempt(message, memory)
         # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.

@@ -115,6 +115,7 @@ def test_33_44_45_59_chunk_that_lies_ends_the_job(
         assert len(memory) == 3  # content, style, result
         answer = peer.ask(lie(job, need))
         assert (answer["op"], answer["code"], answer["job"]) == ("error", code, job.job_id)
+        assert answer["retryable"] is (code == "BAD_DIGEST")
         assert not memory & shared_memory_names()
     assert works(server)
 
@@ -139,27 +140,6 @@ def test_5_http_request_does_not_disturb(server: RunningServer) -> None:
         with contextlib.suppress(ConnectionError):
             while stranger.recv(4096):
                 pass  # closed within the handshake's time, or the timeout fails the test
-    assert works(server)
-
-
-def test_51_53_54_vanished_client_gives_its_memory_back(server: RunningServer) -> None:
-    """A client that disappears while its job runs: the result's memory is free; layer and style are kept for the next.
-
-    One that disappears while it sends leaves nothing at all.
-    """
-    before = shared_memory_names()
-    with RawPeer(server) as peer:
-        job = StylizeJob(request(random_pixels(400, 400), [(random_pixels(64, 64), 1.0)]))
-        peer.upload(job)
-        _granted_job(peer)
-        assert len(shared_memory_names() - before) == 6
-    deadline = time.monotonic() + 60
-    while len(shared_memory_names() - before) > 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert len(shared_memory_names() - before) == 2
-    with RawPeer(server) as peer:
-        again = StylizeJob(request(random_pixels(400, 400), [(random_pixels(64, 64), 1.0)]))
-        assert peer.ask(*again.open())["need"] == []
     assert works(server)
 
 

@@ -257,6 +257,15 @@ def _open(*, job: bytes = b"j" * 16, content: dict[str, object] | None = None, *
 _BLOB = random_pixels(8, 8).blob()
 REFUSED = {
     "no rows": ({"content": {**_BLOB, "height": 0}}, "BAD_SHAPE"),
+    "no columns": ({"content": {**_BLOB, "width": 0}}, "BAD_SHAPE"),
+    "fewer rows than none": ({"content": {**_BLOB, "height": -1}}, "BAD_FIELD"),
+    "fewer columns than none": ({"content": {**_BLOB, "width": -(2**31)}}, "BAD_FIELD"),
+    "rows and columns below none": ({"content": {**_BLOB, "height": -8, "width": -8}}, "BAD_FIELD"),
+    "style without columns": ({"styles": [{"source": {**_BLOB, "width": 0}, "weight": 1.0}]}, "BAD_SHAPE"),
+    "style with fewer than none": ({"styles": [{"source": {**_BLOB, "height": -1}, "weight": 1.0}]}, "BAD_FIELD"),
+    "mask without rows": ({"mask": {**_BLOB, "layout": "Y", "height": 0}}, "BAD_SHAPE"),
+    "mask with fewer than none": ({"mask": {**_BLOB, "layout": "Y", "height": -1}}, "BAD_FIELD"),
+    "more rows than a number of the wire": ({"content": {**_BLOB, "height": 2**53 + 1}}, "BAD_FIELD"),
     "unknown layout": ({"content": {**_BLOB, "layout": "CMYK"}}, "BAD_DEPTH"),
     "unknown depth": ({"content": {**_BLOB, "depth": "f64"}}, "BAD_DEPTH"),
     "unknown depth of a style": ({"styles": [{"source": {**_BLOB, "depth": ""}, "weight": 1.0}]}, "BAD_DEPTH"),

@@ -22,9 +22,11 @@ from adain_client.connection import ConnectionInfo, read_connection_file, write_
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import StylizeJob
 from adain_server import cli
+from adain_server.server import DRAIN_S
 from adain_weights.manifest import DEFAULT_MODEL
-from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid
+from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, works
 from raw_peer import RawPeer
+from read_only import read_only
 
 SMALL = request(random_pixels(16, 16), [(random_pixels(16, 16, seed=1), 1.0)])
 
@@ -107,6 +109,40 @@ def test_72_running_job_is_finished_before_the_end(own_server: RunningServer) ->
     assert own_server.text().count("as a client asked") == 1
 
 
+@each_way_to_end
+def test_72_job_that_takes_longer_than_the_drain_is_given_up(
+    own_server: RunningServer, end: Callable[[RunningServer], None]
+) -> None:
+    """It is given five seconds; then it is told SHUTTING_DOWN, and the server ends cleanly all the same."""
+    job = StylizeJob(request(random_pixels(6000, 6000), SMALL.regions[0].styles))
+    with RawPeer(own_server) as peer:
+        peer.upload(job)
+        while job.progress.stage in {"upload", "queued", "style"}:
+            peer.serve([job])
+        started = time.monotonic()
+        end(own_server)
+        answer = peer.receive_answer()
+        took = time.monotonic() - started
+        assert (answer["code"], answer["job"], answer["retryable"]) == ("SHUTTING_DOWN", job.job_id, True)
+    assert DRAIN_S <= took < DRAIN_S + 5
+    assert own_server.process.wait(timeout=15) == 0
+    assert not own_server.connection_file.exists()
+
+
+def test_85_server_whose_folder_turns_read_only_goes_on(own_server: RunningServer) -> None:
+    """It paints, lets new clients in, and ends with a sentence for each file that has to stay; and the next server starts there."""
+    with read_only(own_server.folder):
+        assert works(own_server)
+        with RawPeer(own_server) as peer:
+            assert peer.ask([b"\xc1"])["code"] == "BAD_HEADER"  # which is logged
+        own_server.process.terminate()
+        own_server.process.wait(timeout=30)
+        text = own_server.text()
+    assert "Traceback" not in text and "connection.json cannot be removed: Read-only file system" in text, text
+    with RunningServer(folder=own_server.folder) as again:
+        assert works(again)
+
+
 def test_stopping_without_a_server_is_a_sentence(own_server: RunningServer) -> None:
     """As any question to a server that has gone."""
     with own_server.client() as client:
@@ -131,6 +167,33 @@ def test_69_file_in_the_sockets_place_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "c.sock").write_text("precious")
     assert "in the way" in _refusal("--connection-file", str(tmp_path / "c.json"))
     assert (tmp_path / "c.sock").read_text() == "precious"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a socket another user's")
+def test_69_socket_of_another_user_is_not_touched() -> None:
+    """Somebody else's socket where ours belongs: refused, and it stays whose it is and goes on to answer."""
+    with tempfile.TemporaryDirectory(prefix="adain-test-") as folder, socket.socket(socket.AF_UNIX) as theirs:
+        place = Path(folder) / "c.sock"
+        theirs.bind(str(place))
+        theirs.listen()
+        os.chown(place, 65534, 65534)
+        before = place.lstat()
+        assert "in the way" in _refusal("--connection-file", str(place.with_suffix(".json")))
+        after = place.lstat()
+        assert (after.st_ino, after.st_uid, after.st_mode) == (before.st_ino, 65534, before.st_mode)
+        with socket.socket(socket.AF_UNIX) as visitor:
+            visitor.connect(str(place))
+        assert not place.with_suffix(".json").exists()
+
+
+def test_69_link_in_the_sockets_place_is_not_followed() -> None:
+    """Not even to a socket of one's own: refused, and both stay."""
+    with tempfile.TemporaryDirectory(prefix="adain-test-") as folder, socket.socket(socket.AF_UNIX) as own:
+        target, place = Path(folder) / "other.sock", Path(folder) / "c.sock"
+        own.bind(str(target))
+        place.symlink_to(target)
+        assert "in the way" in _refusal("--connection-file", str(place.with_suffix(".json")))
+        assert place.is_symlink() and target.is_socket()
 
 
 def test_open_folder_is_refused(tmp_path: Path) -> None:

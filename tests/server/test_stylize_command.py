@@ -18,6 +18,7 @@ from PIL import Image
 from adain_server.stylize_cli import _content_paths
 from adain_weights.styles import read_style
 from helpers import PICTURES, RunningServer, server_pid
+from read_only import read_only
 
 STYLE = str(PICTURES / "van-gogh-road-to-tarascon.jpg")
 
@@ -205,6 +206,19 @@ def test_46_wrong_use_is_one_sentence(server: RunningServer, photo: Path, argume
     assert run.returncode == 1
     assert run.stderr.count("\n") == 1 and run.stderr.startswith("adain-stylize: ") and words in run.stderr
     assert not (folder / "out.png").exists() and photo.read_bytes() == before
+
+
+def test_85_result_that_cannot_be_written_is_a_sentence(server: RunningServer, photo: Path) -> None:
+    """A disk that turned read-only: exit 1, one line, and the file that was there stays."""
+    folder = photo.with_name("results")
+    folder.mkdir()
+    (folder / "out.png").write_text("the one before")
+    with read_only(folder):
+        run = _run(server, str(photo), "--style", STYLE, "-o", str(folder / "out.png"), "--quiet")
+    assert run.returncode == 1 and run.stderr.count("\n") == 1, run.stderr
+    assert "cannot be written: Read-only file system" in run.stderr
+    assert [path.name for path in folder.iterdir()] == ["out.png"]
+    assert (folder / "out.png").read_text() == "the one before"
 
 
 def test_server_is_started_when_none_runs(photo: Path) -> None:

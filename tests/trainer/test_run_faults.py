@@ -17,6 +17,7 @@ from filelock import FileLock
 from adain_trainer.checkpoint import LATEST, load_checkpoint
 from adain_trainer.cli import main
 from adain_trainer.run_folder import BEST
+from read_only import read_only
 from trainer.tiny import FROM_NOTHING, ONE_THREAD, fit, loss_rows, start_fit, wait_for
 
 
@@ -87,6 +88,25 @@ def test_85_full_disk_is_a_sentence_and_the_checkpoint_before_is_kept(tmp_path: 
     assert (run / LATEST).read_bytes() == before and not list(run.glob("*.tmp"))
     fit(run, 4, *FROM_NOTHING)
     assert len(loss_rows(run)) == 4
+
+
+def test_85_disk_that_turns_read_only_is_a_sentence_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    """In the middle of a run: one sentence, the checkpoint is the one before, and nothing half-written is left."""
+    run = tmp_path / "run"
+    process = start_fit(run, *FROM_NOTHING, "--checkpoint-every", "1")
+    try:
+        wait_for(run / LATEST)
+        with read_only(run):
+            _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    last = errors.splitlines()[-1]
+    assert process.returncode == 1 and "Traceback" not in errors, errors
+    assert last.startswith("adain-trainer: ") and "Read-only file system" in last
+    checkpoint, _ = load_checkpoint(run)
+    assert checkpoint is not None and checkpoint.step >= 1
+    fit(run, checkpoint.step + 2, *FROM_NOTHING, "--checkpoint-every", "1")
+    assert len(loss_rows(run)) == checkpoint.step + 2 and not list(run.glob("*.tmp"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -165,6 +165,32 @@ def test_19_20_21_22_23_24_25_what_is_not_a_header_is_refused(frame: bytes) -> N
     assert caught.value.code == "BAD_HEADER"
 
 
+def _empty_maps(size: int) -> bytes:
+    """A header of that many bytes, a list of empty maps: each byte of it would become 64 bytes of memory."""
+    start = b"\x81\xa1v\xdd"
+    count = size - len(start) - 4
+    return start + count.to_bytes(4, "big") + b"\x80" * count
+
+
+def test_22_long_header_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mebibyte of empty maps is not looked into, as a byte above the limit is not; what fits the limit is decoded."""
+    decoded: list[int] = []
+    unpackb = msgpack.unpackb
+
+    def counted(frame: bytes, **options: Any) -> Any:
+        decoded.append(len(frame))
+        return unpackb(frame, **options)
+
+    monkeypatch.setattr(msgpack, "unpackb", counted)
+    for size in (protocol.CHUNK_BYTES, protocol.MAX_HEADER_BYTES + 1):
+        with pytest.raises(ProtocolError) as caught:
+            unpack([_empty_maps(size)], FROM_CLIENT)
+        assert caught.value.code == "BAD_HEADER" and not decoded
+    with pytest.raises(ProtocolError) as caught:
+        unpack([_empty_maps(protocol.MAX_HEADER_BYTES)], FROM_CLIENT)
+    assert caught.value.code == "UNSUPPORTED_VERSION" and decoded == [protocol.MAX_HEADER_BYTES]
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -358,25 +359,31 @@ def test_63_no_memory_at_any_operation_gives_the_same_picture(
 
 
 class _Small:
-    """An engine whose memory holds pictures up to a side."""
+    """An engine whose memory holds pictures up to a side.
+
+    Attributes:
+        refused: Heights and widths of the pictures that it could not hold.
+    """
 
     def __init__(self, engine: TorchEngine, side: int) -> None:
         self._engine = engine
         self._side = side
+        self.refused: list[tuple[int, int]] = []
         self.device, self.dtype = engine.device, engine.dtype
 
     def encode(self, picture: Tensor) -> Tensor:
         """As the engine, or no memory."""
-        self._check(max(picture.shape[2:]))
+        self._check(*picture.shape[2:])
         return self._engine.encode(picture)
 
     def decode(self, feat: Tensor) -> Tensor:
         """As the engine, or no memory."""
-        self._check(8 * max(feat.shape[2:]))
+        self._check(8 * feat.shape[2], 8 * feat.shape[3])
         return self._engine.decode(feat)
 
-    def _check(self, side: int) -> None:
-        if side > self._side:
+    def _check(self, height: int, width: int) -> None:
+        if max(height, width) > self._side:
+            self.refused.append((height, width))
             raise torch.OutOfMemoryError("injected")
 
 
@@ -401,6 +408,20 @@ def test_63_64_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
     assert tiled.engine is whole
     with pytest.raises(MemoryError):
         _tiled(random_network, content, regions, engines=[_Small(whole, 60)])
+
+
+@pytest.mark.parametrize(("height", "width"), [(140, 136), (500, 700), (100, 900), (20, 24)])
+def test_64_nothing_is_tried_twice_at_one_size(random_network: AdainNetwork, height: int, width: int) -> None:
+    """Each attempt of an engine that holds nothing is smaller than the one before, and none follows the smallest."""
+    content, whole = _content(height, width), _engine(random_network)
+    small, other = _Small(whole, 0), _Small(whole, 0)
+    with pytest.raises(MemoryError):
+        _tiled(random_network, content, [(None, _style(), 1.0)], tile=1024, engines=[small, other])
+    areas = [rows * columns for rows, columns in small.refused]
+    assert small.refused[0] == (height, width) and areas == sorted(set(areas), reverse=True)
+    halvings = max(0, math.ceil(math.log2(max(height, width) / tiling.SMALLEST_TILE)))
+    assert len(areas) <= 1 + halvings
+    assert other.refused == small.refused[-1:]
 
 
 def test_features_are_continued_around_a_region() -> None:

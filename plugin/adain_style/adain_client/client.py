@@ -29,7 +29,7 @@ SILENCE_TIMEOUT_S = 10.0
 HELLO_EVERY_S = 2.0
 CANCEL_TIMEOUT_S = 10.0
 POLL_S = 0.05
-NOT_PROTOCOL = frozenset({"BAD_NAME", "UNKNOWN_STYLE", "BAD_STYLE", "FORBIDDEN"})
+NOT_PROTOCOL = frozenset({"BAD_NAME", "UNKNOWN_STYLE", "BAD_STYLE", "FORBIDDEN", "INTERNAL"})
 """Errors that answer a question that is no job, and say nothing of the two sides' versions."""
 
 

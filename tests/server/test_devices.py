@@ -1,0 +1,51 @@
+"""A graphics card that is not there, or that nobody can use: the processor paints, and it is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from adain_server.worker import choose_device
+from helpers import RunningServer, works
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+def test_66_card_that_is_missing_is_said_and_the_processor_paints() -> None:
+    """--device cuda on a machine without one: one sentence, and a server that works."""
+    with RunningServer("--device", "cuda") as server:
+        assert server.text().count("There is no cuda device on this machine; the CPU is used instead.") == 1
+        with server.client() as client:
+            assert client.hello().device.startswith("cpu")
+        assert works(server)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cuda"])
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUDA error: all devices are busy or unavailable")],
+    ids=["full", "busy"],
+)
+def test_66_card_that_is_taken_is_said_and_the_processor_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, wanted: str, error: Exception
+) -> None:
+    """It is there, and has no memory left or refuses: the worker starts all the same."""
+    empty = torch.empty
+
+    def fail_on_the_card(*size: Any, **options: Any) -> torch.Tensor:
+        if options.get("device") == "cuda":
+            raise error
+        return empty(*size, **options)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "empty", fail_on_the_card)
+    chosen = choose_device(wanted)
+    assert chosen.torch_device.type == "cpu" and chosen.name.startswith("cpu")
+    assert chosen.notice == "The cuda device is taken or fails; the CPU is used instead."
+
+
+def test_66_processor_that_is_wanted_needs_no_notice() -> None:
+    """Nor does a machine without a card when nobody asked for one."""
+    assert choose_device("cpu").notice == ""
