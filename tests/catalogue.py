@@ -133,11 +133,7 @@ ROWS = (
         "Chunks that lack, repeat, overlap or change places: BAD_CHUNK",
         "open: pictures have one chunk each, so none repeats, overlaps or is left out, and no result's chunk is wrong.",
     ),
-    Row(
-        45,
-        "Other pixels than their digest says: BAD_DIGEST, worth another try",
-        "open: nothing checks that the answer says so of trying again, and no client gets a damaged result.",
-    ),
+    Row(45, "Other pixels than their digest says: BAD_DIGEST, worth another try"),
     Row(
         46,
         "A style's file that explodes, ends early or is exotic: refused",

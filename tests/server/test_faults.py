@@ -115,6 +115,7 @@ def test_33_44_45_59_chunk_that_lies_ends_the_job(
         assert len(memory) == 3  # content, style, result
         answer = peer.ask(lie(job, need))
         assert (answer["op"], answer["code"], answer["job"]) == ("error", code, job.job_id)
+        assert answer["retryable"] is (code == "BAD_DIGEST")
         assert not memory & shared_memory_names()
     assert works(server)
 
