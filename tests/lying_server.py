@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import zmq
 
@@ -20,6 +20,7 @@ from adain_client.connection import ConnectionInfo, read_connection_file, write_
 from adain_client.jobs import Frame, KnownStyle, Message
 from adain_client.protocol import CHUNK_BYTES, Header, blob_bytes, blob_digest, pack
 
+Running = TypeVar("Running", bound="LyingServer")
 POLL_MS = 20
 STYLE = KnownStyle("hokusai-great-wave", "The Great Wave off Kanagawa, about 1831", "", "", "", False)
 """The one that it has, under the name of the one that tests in hosts ask for."""
@@ -122,7 +123,7 @@ class LyingServer:
         self._thread = threading.Thread(target=self._serve, daemon=True, name="lying-server")
         self._thread.start()
 
-    def __enter__(self) -> LyingServer:
+    def __enter__(self: Running) -> Running:
         return self
 
     def __exit__(
