@@ -84,7 +84,7 @@ class LyingServer:
 
     Attributes:
         connection_file: Says where it is, as a real server's does.
-        lie: What jobs get; may be changed between two jobs.
+        lie: What jobs get; may be changed between two jobs. previews: What previews get, which do not count as jobs.
         heard: The op of every message that has come.
         also: Sent before the answer to every question about styles. swatches: By name.
         total: How many styles it says it has.
@@ -101,7 +101,7 @@ class LyingServer:
         # Not pytest's folder: a socket's path has to be short.
         self.folder = Path(tempfile.mkdtemp(prefix="adain-liar-"))
         self.connection_file = self.folder / "connection.json"
-        self.lie = lie
+        self.lie, self.previews = lie, truth
         self.heard: list[str] = []
         self.also: list[Message] = []
         self.swatches: dict[str, bytes] = {}
@@ -208,8 +208,12 @@ class LyingServer:
         upload = self._uploads[header["job"]]
         upload.missing -= len(payload)
         if not upload.missing:
-            self._last = self._answer(upload.header)
-            yield from self.lie(self._last)
+            answer = self._answer(upload.header)
+            if upload.header["preview"]:
+                yield from self.previews(answer)
+            else:
+                self._last = answer
+                yield from self.lie(answer)
 
     def _on_cancel(self, header: Header, _payload: bytes) -> Iterator[Message]:
         yield [pack("cancelled", job=header["job"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -127,3 +128,28 @@ def test_97_102_pixels_of_the_job_before_are_no_result(gimp: Gimp, liar: LyingSe
     assert _colours(_paint(gimp, "in-place")) == {77}
     liar.lie = lambda answer: [answer.result(), answer.chunk(0, _job_of(answer.before).pixels)]
     assert "damaged on its way" in _refused(_paint(gimp, "in-place"))
+
+
+@pytest.fixture
+def breakable(gimp: Gimp) -> Iterator[Path]:
+    """The module of GIMP's own copy of the plug-in that writes layers; as it was after the test."""
+    module = gimp.folder / "gimp" / "plug-ins" / "adain_style" / "adain_gimp" / "layers.py"
+    whole = module.read_text()
+    yield module
+    module.write_text(whole)
+
+
+@pytest.mark.parametrize(
+    ("output", "broken"),
+    [("new-layer", "write_pixels"), ("new-layer", "_copy_mask"), ("in-place", "write_pixels")],
+)
+def test_96_insertion_that_fails_is_a_sentence_and_leaves_the_image(
+    gimp: Gimp, liar: LyingServer, breakable: Path, output: str, broken: str
+) -> None:
+    """Before and after the new layer is there: neither a half painted layer nor a changed pixel stays."""
+    script = PAINT.replace("before =", "layer.add_mask(layer.create_mask(Gimp.AddMaskType.WHITE)); before =")
+    with breakable.open("a") as module:
+        module.write(f"\n\ndef {broken}(*_arguments):\n    raise RuntimeError('no room for it')\n")
+    (status, sentence), before, after = gimp.run(script, output=output, width=96, height=72)
+    assert status == "execution-error" and "no room for it" in sentence and sentence.endswith("; nothing was changed.")
+    assert liar.heard[-1] == "done" and after["layers"] == before["layers"]
