@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,10 +20,12 @@ import numpy.typing as npt
 from helpers import children_of
 from hosts import host
 from hosts.host import CLEAN_PATH as CLEAN_PATH
-from hosts.host import HERE, PLUGIN, SCRIPT_TIMEOUT_S, UNWANTED, USERLAND, Host
+from hosts.host import HERE, PLUGIN, SCRIPT_TIMEOUT_S, UNWANTED, USERLAND, Host, ScriptError, as_function
 
 KNOWN_PLUG_INS = USERLAND.with_name("known-plug-ins")
 """What a GIMP wrote of its own plug-ins: the next one asks only those that have changed, and ours, which takes 2 s."""
+MEANWHILE = "adain_tests"
+"""The tests' own plug-in."""
 CONSOLES = ("gimp-console-3.0", "gimp-console-3", "gimp-console")
 FLAGS = ("--no-interface", "--no-data", "--quit", "--batch-interpreter=python-fu-eval", "--batch=-")
 Look = dict[str, Any]
@@ -106,6 +109,7 @@ class Gimp(Host):
     def __init__(self, installation: Installation, **environment: str) -> None:
         """Start it. environment: More variables."""
         self.installation = installation
+        self._meanwhile: Connection | None = None
         super().__init__(**environment)
 
     def _install(self) -> None:
@@ -113,6 +117,11 @@ class Gimp(Host):
         self._environment["GIMP3_DIRECTORY"] = str(profile)
         # Copied with a new time, so that GIMP asks it anew.
         shutil.copytree(PLUGIN, profile / "plug-ins" / PLUGIN.name, ignore=UNWANTED, copy_function=shutil.copy)
+        self._environment["ADAIN_TEST_MEANWHILE"] = str(self.folder / "meanwhile")
+        self._listener = Listener(str(self.folder / "meanwhile"))
+        (profile / "plug-ins" / MEANWHILE).mkdir()
+        shutil.copy(HERE / "inside_gimp_meanwhile.py", profile / "plug-ins" / MEANWHILE / f"{MEANWHILE}.py")
+        (profile / "plug-ins" / MEANWHILE / f"{MEANWHILE}.py").chmod(0o700)
         if KNOWN_PLUG_INS.is_dir():
             shutil.copytree(KNOWN_PLUG_INS, profile, dirs_exist_ok=True)
 
@@ -121,6 +130,28 @@ class Gimp(Host):
 
     def _command(self) -> list[str]:
         return self.installation.inside(self.installation.console, *FLAGS)
+
+    def meanwhile(self, script: str, *, timeout_s: float = SCRIPT_TIMEOUT_S, **values: Any) -> Any:
+        """As run(), in a plug-in of its own, while a script of start() or the plug-in is working: as a user does.
+
+        Args:
+            script: It has Gimp and Gegl at hand. timeout_s, values: As run() has them.
+        """
+        if self._meanwhile is None:
+            self._meanwhile = self._listener.accept()  # it has come before the first script
+        self._meanwhile.send((as_function(script, values), values))
+        assert self._meanwhile.poll(timeout_s), f"the script did not end within {timeout_s:g} seconds: {self.text()}"
+        result, trace = self._meanwhile.recv()
+        if trace:
+            raise ScriptError(trace)
+        return result
+
+    def close(self) -> None:
+        """End GIMP and remove its home."""
+        if self._meanwhile is not None:
+            self._meanwhile.close()
+        self._listener.close()
+        super().close()
 
     def plugin_process(self) -> int:
         """The plug-in's process, which is there while a procedure of it runs."""

@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import IO, Any, ClassVar, TypeVar
 
 from helpers import REPOSITORY, RunningServer
+from lying_server import LyingServer
 
 HERE = Path(__file__).parent
 PLUGIN = REPOSITORY / "plugin" / "adain_style"
@@ -58,6 +60,11 @@ class Installation:
     def outside(self, *words: str) -> list[str]:
         """The command that runs a program of this machine, for somebody who is inside."""
         return list(words) if self.userland is None else ["chroot", f"/proc/{os.getpid()}/root", *words]
+
+
+def as_function(script: str, values: Iterable[str]) -> str:
+    """The lines of a script as those of a function, script(), which has values of these names as its arguments."""
+    return f"def script({', '.join(values)}):\n" + textwrap.indent(textwrap.dedent(script), "    ")
 
 
 class Host(ABC):
@@ -164,11 +171,10 @@ class Host(ABC):
 
     def start(self, script: str, **values: Any) -> None:
         """Begin to run a script; result() waits for it."""
-        head = f"def script({', '.join(values)}):\n"
         try:
             while self._connection.poll():  # of a script that took longer than its test waited
                 self._connection.recv()
-            self._connection.send((head + textwrap.indent(textwrap.dedent(script), "    "), values))
+            self._connection.send((as_function(script, values), values))
         except (EOFError, OSError):
             raise self._ended() from None
 
@@ -193,7 +199,7 @@ class Host(ABC):
         """What a script asks the test for while it runs, such as a user's mouse."""
         raise AssertionError(f"nobody can do {wish}")
 
-    def use(self, server: RunningServer | None) -> None:
+    def use(self, server: RunningServer | LyingServer | None) -> None:
         """Let the plug-in find this server; None for no server."""
         self.connection_file.unlink(missing_ok=True)
         if server is not None:

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adain_client.choices import RegionChoice, StyleChoice
+from adain_host.settings import Choices, Settings, SettingsStore
 from helpers import PICTURES, RunningServer
 from hosts.gimp import Installation
 from hosts.window import WAIT_S, Screen, WindowedGimp, missing_programs
@@ -185,6 +187,24 @@ def test_99_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGi
     assert [layer["name"] for layer in painted["layers"]] == ["The Great Wave off Kanagawa, about 1831", "Background"]
     assert undone["layers"] == before["layers"] and redone["layers"] == painted["layers"]
     assert json.loads(gimp.settings.read_text())["choices"]["regions"][0]["styles"][0]["source"] == "hokusai-great-wave"
+
+
+def test_99_painting_in_place_is_undone_in_one_step_and_redone(gimp: WindowedGimp) -> None:
+    """Through a soft selection: one undo brings every pixel back, redo the same painted ones."""
+    choices = Choices((RegionChoice((StyleChoice("hokusai-great-wave"),)),), output="in-place")
+    SettingsStore(gimp.settings.parent).save(Settings(choices=choices))
+    _open(gimp, steps=2, feather=20.0)
+    gimp.logged("previewed 451")
+    gimp.screen.keys(STYLIZE)
+    gimp.logged("painted")
+    for step, keys in enumerate((UNDO, REDO)):
+        _wait_for_output(gimp, f"seen {step}\n")  # or two steps could look like none
+        _press_until(gimp, keys, f"changed {step}\n")
+    result, before, painted, undone, redone = gimp.result()
+    assert result == "success" and len(painted["layers"]) == 1
+    assert painted["layers"][0]["pixels"] != before["layers"][0]["pixels"]
+    assert undone["layers"] == before["layers"] and undone["clean"]
+    assert redone["layers"] == painted["layers"]
 
 
 def test_model_of_the_users_own_is_chosen_by_keys(gimp: WindowedGimp, own_model: str) -> None:

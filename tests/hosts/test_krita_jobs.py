@@ -262,6 +262,39 @@ def test_job_ends_although_the_panel_was_closed(krita: Krita) -> None:
     assert len(names) == 2
 
 
+@pytest.mark.parametrize("step", ["new_layer", "write_steps", "find_node"])
+def test_96_insertion_that_fails_is_a_sentence_and_leaves_the_document(krita: Krita, step: str) -> None:
+    """A mistake of ours, or what Krita refuses, after the result has come; the same job is painted when it is gone."""
+    unchanged, sentence, names = _run(
+        krita,
+        """
+    from adain_krita import jobs
+
+    def fail(*_arguments):
+        if job is None or job.stage in (Stage.WAITING, Stage.READING):
+            return kept(*_arguments)
+        raise RuntimeError("no room for it")
+
+    before, kept, job = state(document), getattr(jobs, step), None
+    setattr(jobs, step, fail)
+    try:
+        job = begin()
+        yield from until(lambda: job.is_over)
+    finally:
+        setattr(jobs, step, kept)
+    yield from settle(document)
+    unchanged, sentence = before == state(document), job.sentence
+    shown._queue_view._rows[id(job)]._again.click()
+    yield from until(lambda: not shown._queue.jobs)
+    yield from settle(document)
+    return unchanged, sentence, [node.name() for node in document.topLevelNodes()]
+    """,
+        step=step,
+    )
+    assert unchanged and "no room for it" in sentence and sentence.endswith("; nothing was changed.")
+    assert len(names) == 2
+
+
 def _write_command(krita: Krita, line: str) -> None:
     krita.server_command.write_text(f"#!/bin/sh\n{line}\n")
     krita.server_command.chmod(0o700)
@@ -294,15 +327,18 @@ def test_96_server_killed_while_it_paints_is_said_and_another_one_paints(
     shown.start_server()
     yield from until(lambda: shown._wants_server is False)
     shown.show()
+    unchanged = state(document)
     job = begin()
     yield from until(lambda: job.is_over)
+    yield from settle(document)
+    unchanged = unchanged == state(document)
     row = shown._queue_view._rows[id(job)]
     buttons = row._again.isVisible(), row._drop.isVisible(), row._keep.isVisible()
     sentence, before = row._sentence.text(), len(document.topLevelNodes())
     row._again.click()
     yield from until(lambda: not shown._queue.jobs, 50)
     yield from settle(document)
-    return sentence, buttons, before, len(document.topLevelNodes())
+    return unchanged, sentence, buttons, before, len(document.topLevelNodes())
     """,
         width=700,
         height=700,
@@ -310,8 +346,8 @@ def test_96_server_killed_while_it_paints_is_said_and_another_one_paints(
     startable.logged("painting encode")
     own_server.process.kill()
     own_server.process.wait()
-    sentence, buttons, before, after = startable.result()
-    assert "The AdaIN server stopped answering" in sentence and buttons == (True, True, False)
+    unchanged, sentence, buttons, before, after = startable.result()
+    assert unchanged and "The AdaIN server stopped answering" in sentence and buttons == (True, True, False)
     assert (before, after) == (1, 2)
     assert server_pid(startable.connection_file) != own_server.process.pid
 

@@ -26,9 +26,13 @@ CLOSE_MS = 100
 """Lets the last message out, which tells the server to forget the job; nothing is queued for a server that is gone."""
 SILENCE_TIMEOUT_S = 10.0
 """A server that says nothing to a hello for this long is taken for dead."""
+JOB_SILENCE_TIMEOUT_S = 600.0
+"""One that says hello and nothing of the job for this long has forgotten it; a hung worker is ended long before."""
 HELLO_EVERY_S = 2.0
 CANCEL_TIMEOUT_S = 10.0
 POLL_S = 0.05
+MAX_LISTED = 10_000
+"""Styles or models; a list that goes on is none."""
 NOT_PROTOCOL = frozenset({"BAD_NAME", "UNKNOWN_STYLE", "BAD_STYLE", "FORBIDDEN", "INTERNAL"})
 """Errors that answer a question that is no job, and say nothing of the two sides' versions."""
 
@@ -175,9 +179,11 @@ class Client:
         found: list[dict[str, Any]] = []
         total = 1
         while len(found) < total:
-            header, _ = self._ask(HELLO_TIMEOUT_S, op, op, first=len(found))
+            header, _nothing = self._ask(HELLO_TIMEOUT_S, op, op, first=len(found))
             found += header[op]
             total = header["total"] if header[op] else len(found)
+            if len(found) > MAX_LISTED:
+                raise ProtocolError("TOO_LARGE", _("The server's list of styles or models has no end."))
         return found
 
     def _ask(
@@ -195,7 +201,8 @@ class Client:
                     self._send(question)
                 continue
             header, payload = message
-            if header["op"] == answer:
+            # What answers an earlier question, which was given up, names another style or another part of a list.
+            if header["op"] == answer and all(header.get(name, value) == value for name, value in fields.items()):
                 return header, payload
             if header["op"] == "error" and "job" not in header:
                 if header["code"] in NOT_PROTOCOL:
@@ -235,7 +242,7 @@ class Client:
             if cancel_sent is None and cancelled():
                 intact &= self._send_all(job.cancel())
                 cancel_sent = now
-            self._check_time(now, heard, started, timeout_s, cancel_sent)
+            self._check_time(now, heard, tended, started, timeout_s, cancel_sent)
             if now - (max(heard, asked) if intact else asked) > HELLO_EVERY_S:
                 # A silent server may be computing, or dead: a hello tells the one from the other.
                 self._send([protocol.pack("hello", client=self._name)])
@@ -246,7 +253,7 @@ class Client:
             heard = time.monotonic()
             header, payload = message
             if header["op"] != "welcome":
-                tended = heard
+                tended = heard if header.get("job") == job.job_id else tended
                 intact &= self._send_all(job.receive(header, payload))
             elif not intact or tended < asked:
                 # The server lives and says nothing of the job: it was restarted, or the connection was lost for a
@@ -262,12 +269,14 @@ class Client:
 
     @staticmethod
     def _check_time(
-        now: float, heard: float, started: float, timeout_s: float | None, cancel_sent: float | None
+        now: float, heard: float, tended: float, started: float, timeout_s: float | None, cancel_sent: float | None
     ) -> None:
         if cancel_sent is not None and now - cancel_sent > CANCEL_TIMEOUT_S:
             raise CancelledError(_("The job was cancelled; the server did not confirm it."))
         if now - heard > SILENCE_TIMEOUT_S:
             raise ServerUnavailableError(_("The AdaIN server stopped answering; try again."))
+        if now - tended > JOB_SILENCE_TIMEOUT_S:
+            raise ServerUnavailableError(_("The AdaIN server says nothing of the job any more; try again."))
         if timeout_s is not None and now - started > timeout_s:
             raise ServerUnavailableError(_("The job was not finished within {n:g} seconds.").format(n=timeout_s))
 

@@ -16,11 +16,13 @@ class ProtocolError(AdainError):
 
     Attributes:
         code: One of protocol.ERRORS.
+        retryable: The same request may succeed later.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.retryable = retryable
 
 
 class RequestError(AdainError):

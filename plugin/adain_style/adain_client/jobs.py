@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adain_client import protocol
-from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError
+from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError, ServerUnavailableError
 from adain_client.protocol import CHUNK_BYTES, Header
 from adain_client.texts import _
 
 RESULT_WINDOW = 16
 """Chunks of the result that may be on their way at a time."""
+MAX_TRIES = 5
+"""So often the upload or the download may begin; it begins again after a connection that broke."""
 
 Frame = bytes | memoryview
 Message = list[Frame]
@@ -221,6 +223,8 @@ class StylizeJob:
         self._received = 0
         self._result_blob: dict[str, Any] = {}
         self._notice = ""
+        self._uploads = self._downloads = 0
+        self._is_cancelled = False
 
     @property
     def finished(self) -> bool:
@@ -266,6 +270,7 @@ class StylizeJob:
 
     def cancel(self) -> list[Message]:
         """The messages that end the job; the server confirms."""
+        self._is_cancelled = True
         return [[protocol.pack("cancel", job=self.job_id)]]
 
     def receive(self, header: Header, payload: bytes) -> list[Message]:
@@ -287,6 +292,8 @@ class StylizeJob:
         return replies
 
     def _on_grant(self, header: Header, _payload: bytes) -> list[Message]:
+        self._uploads += 1
+        self._check_tries()
         self._to_send = [
             (digest, offset)
             for digest in header["need"]
@@ -309,6 +316,8 @@ class StylizeJob:
         size = protocol.result_size(content.height, content.width, self._request.preview)
         if (header["height"], header["width"]) != size:
             raise ProtocolError("LENGTH_MISMATCH", _("The server's result has another size than was asked for."))
+        self._downloads += 1
+        self._check_tries()
         self._result_blob = {**content.blob(), "height": size[0], "width": size[1], "digest": header["digest"]}
         self._incoming, self._received = bytearray(protocol.blob_bytes(self._result_blob)), 0
         self._notice = header["notice"]
@@ -327,22 +336,28 @@ class StylizeJob:
         shape = self._result_blob
         result = Pixels(self._incoming, shape["height"], shape["width"], shape["layout"], shape["depth"])
         if result.digest != shape["digest"]:
-            raise ProtocolError("BAD_DIGEST", _("The result was damaged on its way; try again."))
+            raise ProtocolError("BAD_DIGEST", _("The result was damaged on its way; try again."), retryable=True)
         self.result = StylizeResult(result, self._notice)
         return [[protocol.pack("done", job=self.job_id)]]
 
     def _on_cancelled(self, _header: Header, _payload: bytes) -> list[Message]:
-        raise CancelledError(_("The job was cancelled."))
+        if self._is_cancelled or self._request.preview:  # a newer preview takes the place of an older one
+            raise CancelledError(_("The job was cancelled."))
+        raise RequestError("INTERNAL", _("The server gave the job up without being asked; try again."), retryable=True)
 
     def _on_error(self, header: Header, _payload: bytes) -> list[Message]:
-        if header["code"] == "ALREADY_DONE":
+        if header["code"] == "ALREADY_DONE" and self._is_cancelled:
             return []  # the cancel came too late; the result is on its way
         raise RequestError(
             header["code"],
-            header["message"],
+            header["message"] or _("The server refuses the job and does not say why ({code}).").format(**header),
             retryable=header["retryable"],
             retry_after_s=header.get("retry_after_s"),
         )
+
+    def _check_tries(self) -> None:
+        if max(self._uploads, self._downloads) > MAX_TRIES:
+            raise ServerUnavailableError(_("The connection to the AdaIN server breaks again and again; try again."))
 
     def _blob(self, digest: bytes) -> Pixels | StyleFile:
         try:

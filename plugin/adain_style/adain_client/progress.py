@@ -26,7 +26,8 @@ STEADY_AFTER_S = 2.0
 def fraction(progress: Progress) -> float:
     """How much is over, 0..1."""
     begin, end = STAGES.get(progress.stage, (0.0, 1.0))
-    return begin + (end - begin) * progress.step / max(progress.steps, 1)
+    # A host's bar raises errors for what lies beyond its end.
+    return begin + (end - begin) * min(1.0, progress.step / max(progress.steps, 1))
 
 
 def stage_text(stage: str) -> str:

@@ -179,6 +179,10 @@ def write_new_layer(layer: Gimp.Layer, result: Pixels, name: str) -> Gimp.Layer:
             _copy_mask(layer.get_mask(), new.get_mask())
         new.update(0, 0, result.width, result.height)
         image.set_selected_layers([new])
+    except BaseException:
+        if new.get_image() is not None and image.get_item_position(new) >= 0:
+            image.remove_layer(new)  # whole or not at all
+        raise
     finally:
         image.undo_group_end()
     return new

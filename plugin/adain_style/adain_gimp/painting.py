@@ -7,7 +7,7 @@ import logging
 from adain_client.jobs import Progress, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.texts import _
-from adain_gimp.layers import LayerError, check_unchanged, read_layer, write_in_place, write_new_layer
+from adain_gimp.layers import LayerError, check_unchanged, one_layer, read_layer, write_in_place, write_new_layer
 from adain_gimp.requests import LayerContent, compose_for, read_content
 from adain_gimp.styles import GimpStyleReader
 from adain_gimp.typelibs import Gimp
@@ -27,16 +27,17 @@ def apply_result(content: LayerContent, choices: Choices, result: StylizeResult,
     Returns:
         A sentence for the user, or "".
     Raises:
-        LayerError: The layer is not what it was when it was read; nothing has been changed.
+        LayerError: The layer is not what it was when it was read, or is locked; nothing has been changed.
     """
     layer = content.layer
     check_unchanged(layer, content.place)
-    if not choices.in_place:
-        write_new_layer(layer, result.pixels, name)
-    elif read_layer(layer, alpha=False).digest != content.pixels.digest:
-        raise LayerError(_("The layer was painted on meanwhile, so the result was dropped; try again."))
-    else:
+    if choices.in_place:
+        one_layer([layer])  # into one that was locked meanwhile GIMP would write nothing, and say nothing
+        if read_layer(layer, alpha=False).digest != content.pixels.digest:
+            raise LayerError(_("The layer was painted on meanwhile, so the result was dropped; try again."))
         write_in_place(layer, result.pixels)
+    else:
+        write_new_layer(layer, result.pixels, name)
     notices = [result.notice]
     if layer.is_indexed():
         notices.append(
