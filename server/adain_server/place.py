@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import os
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LET_GO_S = 2.0
 """An address is free again within this."""
+NEXT_PORTS = 16
+"""That are tried after one that is taken."""
 LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix domain socket's path, on Linux."""
 
@@ -143,13 +146,20 @@ class Place:
         self.endpoint = self._bind_ipc() if self._bind == "ipc" else self._bind_tcp()
 
     def _bind_tcp(self) -> str:
-        try:
-            self.router.bind(self._bind.replace(":0", ":*") if self._bind.endswith(":0") else self._bind)
-        except zmq.ZMQError as error:
-            raise ServerError(
-                f"{self._bind} cannot be bound ({error}); choose another port, or 0 for a free one."
-            ) from None
-        return str(self.router.getsockopt_string(zmq.LAST_ENDPOINT))
+        """The port that is wanted, or the next one that is free: the connection file says which."""
+        host, _colon, port = self._bind.rpartition(":")
+        ports = [str(int(port) + more) for more in range(NEXT_PORTS + 1)] if int(port) else ["*"]
+        for each in ports:
+            try:
+                self.router.bind(f"{host}:{each}")
+            except zmq.ZMQError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise ServerError(f"{self._bind} cannot be bound ({error}); choose another address.") from None
+                continue
+            if each not in (port, "*"):
+                log.warning("port %s is taken; port %s is used, which other machines have to be told", port, each)
+            return str(self.router.getsockopt_string(zmq.LAST_ENDPOINT))
+        raise ServerError(f"{self._bind} and the ports after it are taken; choose another port, or 0 for a free one.")
 
     def _bind_ipc(self) -> str:
         path = self._file.with_suffix(".sock")

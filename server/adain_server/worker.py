@@ -144,6 +144,8 @@ class Worker:
             return {"op": "failed", "code": "OUT_OF_MEMORY", "message": sentence}
         except (EOFError, OSError):
             raise
+        except torch.AcceleratorError:
+            raise  # the card is lost for this process; the next one looks again what can compute
         except Exception:
             log.exception("job failed")
             return {"op": "failed", "code": "INTERNAL", "message": "The server made a mistake; its log says more."}

@@ -167,6 +167,19 @@ def test_17_nobody_takes_anothers_place(own_server: RunningServer) -> None:
     assert "names itself" in (own_server.folder / "server.log").read_text()
 
 
+def test_17_name_that_looks_like_the_servers_choice_takes_no_place(own_server: RunningServer) -> None:
+    """Its own ids begin with a zero byte, which hides such a name; the second peer that claims it is not heard."""
+    with ZmtpPeer(own_server, timeout_s=0.4).shake_hands(identity=b"\x00abcd") as first:
+        first.send(frame(HELLO))
+        assert b"welcome" in first.receive(200)
+        with ZmtpPeer(own_server, timeout_s=0.4).shake_hands(identity=b"\x00abcd") as second:
+            second.send(frame(HELLO))
+            assert b"welcome" not in second.receive(4096)
+        first.send(frame(HELLO))
+        assert b"welcome" in first.receive(4096)
+    assert works(own_server)
+
+
 def test_3_messages_that_never_end_cost_bounded_memory(own_server: RunningServer) -> None:
     """2,048 frames of 1 MiB that all announce another one: the flood ends, a job of another client is painted right."""
     pid = own_server.process.pid

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from multiprocessing import Pipe
+from typing import Any, cast
 
 import pytest
 import torch
 
-from adain_server.worker import choose_device
+from adain_server.loaded_models import LoadedModels
+from adain_server.worker import Worker, choose_device
 from helpers import RunningServer, works
 
 
@@ -49,3 +51,17 @@ def test_66_card_that_is_taken_is_said_and_the_processor_is_chosen(
 def test_66_processor_that_is_wanted_needs_no_notice() -> None:
     """Nor does a machine without a card when nobody asked for one."""
     assert choose_device("cpu").notice == ""
+
+
+def test_66_card_that_is_lost_in_a_job_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process cannot use it again: the error is not swallowed, so that the next worker looks what can compute."""
+    ours, theirs = Pipe()
+    worker = Worker(theirs, cast(LoadedModels, None))
+
+    def lose(*_arguments: object) -> None:
+        raise torch.AcceleratorError("CUDA error: the launch failed")
+
+    monkeypatch.setattr(worker, "_paint", lose)
+    with pytest.raises(torch.AcceleratorError):
+        worker.do({"job": b"j" * 16})
+    assert b"taken" in ours.recv_bytes() and not ours.poll()

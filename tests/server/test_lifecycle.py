@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from adain_client.connection import ConnectionInfo, read_connection_file, write_
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import StylizeJob
 from adain_server import cli
+from adain_server.place import NEXT_PORTS
 from adain_server.server import DRAIN_S
 from adain_weights.manifest import DEFAULT_MODEL
 from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, works
@@ -130,7 +132,7 @@ def test_72_job_that_takes_longer_than_the_drain_is_given_up(
 
 
 def test_85_server_whose_folder_turns_read_only_goes_on(own_server: RunningServer) -> None:
-    """It paints, lets new clients in, ends with a sentence for each file that has to stay; the next one starts there."""
+    """It paints, lets clients in, ends with a sentence for each file that has to stay; the next one starts there."""
     with read_only(own_server.folder):
         assert works(own_server)
         with RawPeer(own_server) as peer:
@@ -245,13 +247,29 @@ def test_74_75_76_tcp_delivers_nothing_without_the_keys(tcp_server: RunningServe
         assert client.hello().ready
 
 
-def test_71_taken_port_is_a_sentence(tmp_path: Path) -> None:
-    """A port in use is named, and what to do."""
-    tmp_path.chmod(0o700)
+def test_71_next_port_is_used_when_one_is_taken() -> None:
+    """The connection file says which, and a line does; clients of this machine notice nothing."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        bind = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        port = taken.getsockname()[1]
+        with RunningServer("--bind", f"tcp://127.0.0.1:{port}") as server:
+            used = int(read_connection_file(server.connection_file).endpoint.rpartition(":")[2])
+            assert port < used <= port + NEXT_PORTS and f"port {port} is taken; port {used} is used" in server.text()
+            assert works(server)
+
+
+def test_71_no_free_port_is_a_sentence(tmp_path: Path) -> None:
+    """The wanted one is named, and what to do."""
+    tmp_path.chmod(0o700)
+    with contextlib.ExitStack() as all_taken:
+        # The last ports there are, so that there is none after them.
+        for port in range(65535 - NEXT_PORTS, 65536):
+            with contextlib.suppress(OSError):  # somebody else has it
+                each = all_taken.enter_context(socket.socket())
+                each.bind(("127.0.0.1", port))
+                each.listen()
+        bind = f"tcp://127.0.0.1:{65535 - NEXT_PORTS}"
         assert "another port" in _refusal("--bind", bind, "--connection-file", str(tmp_path / "c.json"))
 
 
