@@ -153,11 +153,7 @@ ROWS = (
     ),
     Row(64, "Trying the same thing again without a change: never"),
     Row(65, "Painted in tiles: the same picture as at once"),
-    Row(
-        66,
-        "The card is taken, missing or fails: soon the processor, with notice",
-        "open: a card that fails in a job, but not for its memory, is not tried.",
-    ),
+    Row(66, "The card is taken, missing or fails: soon the processor, with notice"),
     Row(67, "A socket file without a server: lock and probing decide, nothing else"),
     Row(68, "A server lives there already: the second one refuses, the first stays"),
     Row(69, "Somebody else's socket, or no socket, in its place: refused, left alone"),
