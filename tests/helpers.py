@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -210,6 +211,11 @@ def children_of(pid: int) -> list[int]:
 def shared_memory_names() -> set[str]:
     """The POSIX shared memory segments that Python programs have made on this machine."""
     return {entry for entry in os.listdir("/dev/shm") if entry.startswith("psm_")}  # noqa: PTH208, S108
+
+
+def segments_of(pid: int) -> set[str]:
+    """The names of the shared memory that a process has, and no other program."""
+    return set(re.findall(r"/(psm_\w+)$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE))
 
 
 def server_pid(connection_file: Path) -> int:

@@ -3,16 +3,17 @@
 The content's statistics are taken over the whole region first, tile by tile in float64; then each tile is transformed
 and decoded with a margin that covers everything its pixels depend on. Only what the region needs is computed. Features
 are kept between the two passes while they fit their budget; otherwise tiles are encoded again. A device that runs out
-of memory gets smaller tiles, then its work goes to the next engine.
+of memory gets smaller tiles, then its work goes to the next engine; that of a device that fails goes there at once.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ from adain_net.engine import Engine
 from adain_net.network import MIN_SIDE, continued
 from adain_net.statistics import EPS, StyleStatistics
 from adain_net.transform import AffineTransform
+
+log = logging.getLogger(__name__)
 
 CELL = 8
 """Pixels of a relu4_1 cell, in each direction."""
@@ -181,7 +184,8 @@ class TiledContent:
 
     Attributes:
         tile: Side of a tile in pixels; smaller than asked for once a device's memory was too small.
-        engine: What computes; another one than the first once a device's memory was too small.
+        engine: What computes; another one than the first once a device's memory was too small, or it failed.
+        has_failed: An engine failed, and not for its memory.
     """
 
     def __init__(
@@ -214,6 +218,7 @@ class TiledContent:
             ValueError: No region, or an empty one.
         """
         self.tile = tile
+        self.has_failed = False
         self._engines = deque(engines)
         self._content = content
         self._regions = regions
@@ -225,6 +230,7 @@ class TiledContent:
         self._opacity = opacity
         self._feature_bytes = feature_bytes
         self._encoded = encoded
+        self._kept: Tensor | None = None
 
     @property
     def engine(self) -> Engine:
@@ -241,7 +247,7 @@ class TiledContent:
         """First pass: encode, and take the content's statistics over each region."""
         if self._encoded is not None:
             return self._encoded
-        kept = self._room_for_features()
+        self._kept = self._room_for_features()
         sums = [_WeightedSums() for _ in self._regions]
 
         def work(tile: Box) -> None:
@@ -249,14 +255,15 @@ class TiledContent:
             shares = [self._share([region, self._opacity], tile, feat) for region in self._regions]
             # Nothing is added before everything has been computed: a tile whose memory ran out is done again.
             parts = [known.of_tile(feat, share) for known, share in zip(sums, shares, strict=True)]
-            if kept is not None:
-                tile.within(self._work, CELL).of(kept).copy_(feat)
+            if self._kept is not None:
+                tile.within(self._work, CELL).of(self._kept).copy_(feat)
             for known, part in zip(sums, parts, strict=True):
                 known.add(part)
 
         self._each_tile(self._work, "encode", work, on_tile)
         dtype = self.engine.dtype if self.engine.dtype is torch.float64 else torch.float32
-        self._encoded = Encoded([known.statistics(dtype) for known in sums], kept)
+        self._encoded = Encoded([known.statistics(dtype) for known in sums], self._kept)
+        self._kept = None
         return self._encoded
 
     def decode(
@@ -299,16 +306,33 @@ class TiledContent:
         on_tile(stage, over, over)
 
     def _fits(self, work: Callable[[Box], None], tile: Box) -> bool:
+        failed = False
         try:
             work(tile)
         except (torch.OutOfMemoryError, MemoryError):
-            fits = False
+            pass
+        except RuntimeError as error:
+            if len(self._engines) == 1:
+                raise
+            log.warning("what computes on %s failed: %s", self.engine.device, error)
+            failed = True
         else:
             return True
         # Outside the `except`, where the error would keep the tile's tensors alive.
+        if failed:
+            self._leave_failed_engine()
+            return self._fits(work, tile)
         if self.engine.device.type == "cuda":
             torch.cuda.empty_cache()
-        return fits
+        return False
+
+    def _leave_failed_engine(self) -> None:
+        """The next engine goes on, without anything that lies in the memory of the one that failed."""
+        self.has_failed = True
+        self._engines.popleft()
+        self._kept = None
+        if self._encoded is not None:
+            self._encoded = replace(self._encoded, feat=None)
 
     def _wanted(self) -> Box:
         boxes = [self._bounds if region is None else region_box(region) for region in self._regions]
@@ -356,7 +380,7 @@ class TiledContent:
             return None
         try:
             return torch.empty(self._feature_shape(), dtype=self.engine.dtype, device=self.engine.device)
-        except (torch.OutOfMemoryError, MemoryError):
+        except (RuntimeError, MemoryError):  # no memory; or the device fails, which the first tile will find
             return None
 
     def _features(self, outer: Box) -> Tensor:

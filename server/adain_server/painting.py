@@ -306,6 +306,8 @@ class Painter:
         return tiled.encode(lambda _stage, step, steps: on_step("style", step, steps)).statistics[0]
 
     def _notice(self, tiled: TiledContent) -> str:
+        if tiled.has_failed:
+            return "The graphics card failed, so the processor painted this, more slowly; the server's log says more."
         if tiled.engine is not self._engines[0]:
             return "The graphics card's memory was too small, so the processor painted this, more slowly."
         if tiled.tile < self._tile:

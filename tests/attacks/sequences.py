@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import zmq
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 
 from adain_client import protocol
 from adain_client.jobs import StylizeJob
@@ -80,7 +82,7 @@ def attack(count: int) -> Outcome:
             )
             @given(st.lists(st.tuples(st.sampled_from(OFTEN), st.integers(0, SLOTS - 1)), max_size=LONGEST))
             def play(steps: list[tuple[str, int]]) -> None:
-                game = Game(peer, stranger)
+                game = Game(server, peer, stranger)
                 for name, slot in steps:
                     game.play(name, slot)
                     played[name] += 1
@@ -89,7 +91,7 @@ def attack(count: int) -> Outcome:
 
             try:
                 play()
-            except AssertionError as error:
+            except (AssertionError, Flaky) as error:
                 outcome.promise(False, "; ".join([str(error), *getattr(error, "__notes__", [])]))
             with server.client() as client:
                 status = client.status()
@@ -106,8 +108,8 @@ def attack(count: int) -> Outcome:
 class Game:
     """One sequence."""
 
-    def __init__(self, peer: RawPeer, stranger: RawPeer) -> None:
-        self._peer, self._stranger = peer, stranger
+    def __init__(self, server: RunningServer, peer: RawPeer, stranger: RawPeer) -> None:
+        self._server, self._peer, self._stranger = server, peer, stranger
         self._models = [self._new_model() for _ in range(SLOTS)]
 
     def play(self, name: str, slot: int) -> None:
@@ -137,7 +139,11 @@ class Game:
         peer.send([HELLO])
         answers: list[Header] = []
         while True:
-            header, payload = protocol.unpack(peer.socket.recv_multipart(), protocol.FROM_SERVER)
+            try:
+                header, payload = protocol.unpack(peer.socket.recv_multipart(), protocol.FROM_SERVER)
+            except zmq.Again:
+                state = f"exit status {self._server.process.poll()}, {self._server.text()[-2000:]}"
+                raise AssertionError(f"no answer to {model.state} {frames[0]!r}: {state}") from None
             if header["op"] == "welcome":
                 return answers
             if header["op"] == "progress":

@@ -20,7 +20,7 @@ from adain_client.client import Client, ServerStatus
 from adain_client.connection import read_connection_file
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import Progress, StylizeJob
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, shared_memory_names, works
+from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, segments_of, shared_memory_names, works
 from raw_peer import RawPeer
 
 BAD_MESSAGES = {
@@ -109,14 +109,14 @@ def test_33_44_45_59_chunk_that_lies_ends_the_job(
 ) -> None:
     """A length, an offset or a digest that does not fit: the job ends with its code, its memory is given back."""
     with RawPeer(server) as peer:
-        before = shared_memory_names()
+        before = segments_of(server.process.pid)
         job, need = _granted_job(peer)
-        memory = shared_memory_names() - before
+        memory = segments_of(server.process.pid) - before
         assert len(memory) == 3  # content, style, result
         answer = peer.ask(lie(job, need))
         assert (answer["op"], answer["code"], answer["job"]) == ("error", code, job.job_id)
         assert answer["retryable"] is (code == "BAD_DIGEST")
-        assert not memory & shared_memory_names()
+        assert not memory & (segments_of(server.process.pid) | shared_memory_names())
     assert works(server)
 
 
@@ -250,17 +250,18 @@ def test_61_killed_server_is_taken_up_again_by_the_client(own_server: RunningSer
 
 def test_killed_server_leaves_nothing_running(own_server: RunningServer) -> None:
     """Kill -9 of the server ends its worker, and no shared memory stays."""
-    before = shared_memory_names()
     worker = own_server.worker_pid()
     with RawPeer(own_server) as peer:
         _granted_job(peer)
+        memory = segments_of(own_server.process.pid)
+        assert len(memory) == 3 and memory <= shared_memory_names()
         own_server.process.send_signal(signal.SIGKILL)
         own_server.process.wait()
     deadline = time.monotonic() + 10
-    while (os.path.exists(f"/proc/{worker}") or shared_memory_names() - before) and time.monotonic() < deadline:  # noqa: PTH110
+    while (os.path.exists(f"/proc/{worker}") or shared_memory_names() & memory) and time.monotonic() < deadline:  # noqa: PTH110
         time.sleep(0.1)
     assert not os.path.exists(f"/proc/{worker}")  # noqa: PTH110
-    assert not shared_memory_names() - before
+    assert not shared_memory_names() & memory
 
 
 def test_dead_server_is_a_sentence_in_time(own_server: RunningServer) -> None:

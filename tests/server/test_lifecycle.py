@@ -132,7 +132,7 @@ def test_72_job_that_takes_longer_than_the_drain_is_given_up(
 
 
 def test_85_server_whose_folder_turns_read_only_goes_on(own_server: RunningServer) -> None:
-    """It paints, lets clients in, ends with a sentence for each file that has to stay; the next one starts there."""
+    """It paints, lets new clients in, and says which files have to stay when it ends; the next server starts there."""
     with read_only(own_server.folder):
         assert works(own_server)
         with RawPeer(own_server) as peer:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import secrets
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -14,7 +12,7 @@ from adain_client import protocol
 from adain_client.jobs import StylizeJob
 from adain_server.server import Server
 from attacks.outcome import wait_until
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, segments_of, works
 from raw_peer import RawPeer
 from server_inside import ServerInside
 from zmtp import ZmtpPeer, frame
@@ -29,26 +27,21 @@ SOON_S = 30.0
 STYLES = [("space-sun", 1.0)]
 
 
-def _segments(server: RunningServer) -> set[str]:
-    """The shared memory that this server has, and no other program."""
-    return set(re.findall(r"/(psm_\w+)$", Path(f"/proc/{server.process.pid}/maps").read_text(), re.MULTILINE))
-
-
 def test_51_53_client_that_vanishes_while_it_sends_leaves_nothing(server: RunningServer) -> None:
     """A chunk of three has arrived: within five seconds the server holds what it held before."""
     layer = random_pixels(800, 1000, seed=secrets.randbits(32))
     with server.client() as client:
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
-        before, held = _segments(server), client.status().held_bytes
+        before, held = segments_of(server.process.pid), client.status().held_bytes
         with RawPeer(server) as peer:
             job = StylizeJob(request(layer, STYLES))
             assert peer.ask(*job.open())["op"] == "grant"
             chunk = memoryview(layer.data)[: protocol.CHUNK_BYTES]
             peer.send([protocol.pack("chunk", job=job.job_id, digest=layer.digest, offset=0), chunk])
             peer.ask([protocol.pack("hello", client="x")])
-            assert len(_segments(server) - before) == 2 and client.status().uploading == 1
+            assert len(segments_of(server.process.pid) - before) == 2 and client.status().uploading == 1
         assert wait_until(lambda: client.status().uploading == 0, BACK_S) < BACK_S
-        assert _segments(server) == before and client.status().held_bytes == held
+        assert segments_of(server.process.pid) == before and client.status().held_bytes == held
     assert works(server)
 
 
@@ -57,15 +50,15 @@ def test_51_54_client_that_vanishes_while_it_waits_leaves_only_its_layer(server:
     first, second = (random_pixels(side, side, seed=secrets.randbits(32)) for side in (2000, 400))
     with server.client() as client, RawPeer(server) as other:
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
-        before, held = _segments(server), client.status().held_bytes
+        before, held = segments_of(server.process.pid), client.status().held_bytes
         painted = StylizeJob(request(first, STYLES))
         other.upload(painted)
         with RawPeer(server) as peer:
             peer.upload(StylizeJob(request(second, STYLES)))
             assert wait_until(lambda: client.status().queued == 1, SOON_S) < SOON_S
-            assert len(_segments(server) - before) == 4
+            assert len(segments_of(server.process.pid) - before) == 4
         assert wait_until(lambda: client.status().queued == 0, BACK_S) < BACK_S
-        assert client.status().running == 1 and len(_segments(server) - before) == 3
+        assert client.status().running == 1 and len(segments_of(server.process.pid) - before) == 3
         assert other.ask(*painted.cancel())["op"] == "cancelled"
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
         assert client.status().held_bytes == held + len(first.data) + len(second.data)

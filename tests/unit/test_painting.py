@@ -27,12 +27,13 @@ GIB = 1024**3
 
 
 class CountingEngine(TorchEngine):
-    """Torch, counting what it is asked for; out of memory while `broken`."""
+    """Torch, counting what it is asked for; while `broken` each attempt ends with `error`."""
 
     def __init__(self, network: AdainNetwork) -> None:
         super().__init__(network, torch.device("cpu"))
         self.encoded = self.decoded = 0
         self.broken = False
+        self.error: Exception = torch.OutOfMemoryError("injected")
 
     def encode(self, picture: Tensor) -> Tensor:
         """Counted."""
@@ -48,7 +49,7 @@ class CountingEngine(TorchEngine):
 
     def _count(self) -> None:
         if self.broken:
-            raise torch.OutOfMemoryError("injected")
+            raise self.error
 
 
 @pytest.fixture
@@ -533,6 +534,31 @@ def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork,
         _paint(alone)
     engine.broken = False
     assert np.abs(_paint(alone)[0].astype(int) - expected).max() <= 1
+
+
+def test_66_card_that_fails_is_left_at_once_and_the_processor_paints(
+    network: AdainNetwork, engine: CountingEngine
+) -> None:
+    """Before the first tile, or between encoding and decoding: the processor's picture, a sentence, one attempt."""
+    processor = TorchEngine(network, torch.device("cpu"))
+    expected, _ = _paint(Painter([processor], encoder_digest="none", memory_budget=GIB))
+    engine.error = RuntimeError("CUDA error: unspecified launch failure")
+    for stage in ("style", "encode", "decode"):
+        both = Painter([engine, processor], encoder_digest="none", memory_budget=GIB)
+        engine.broken, attempts = False, engine.encoded + engine.decoded
+
+        def fail(now: str, _step: int, _steps: int, stage: str = stage) -> None:
+            engine.broken |= now == stage
+
+        result, painted = _paint(both, on_step=fail)
+        assert np.abs(result.astype(int) - expected).max() <= 1
+        assert "card failed" in painted.notice
+        assert engine.encoded + engine.decoded - attempts == ("style", "encode", "decode").index(stage)
+        again, painted = _paint(both)
+        assert np.abs(again.astype(int) - expected).max() <= 1 and "card failed" in painted.notice
+    alone = Painter([engine], encoder_digest="none", memory_budget=GIB)
+    with pytest.raises(RuntimeError, match="launch failure"):
+        _paint(alone)
 
 
 def test_stages_are_told_in_order(painter: Painter) -> None:
