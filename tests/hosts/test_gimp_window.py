@@ -5,9 +5,11 @@ Screenshots are kept in tests/hosts/screenshots, for people to look at.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,12 @@ OPEN = """
 """
 KEYS_S, PRESSES = 6.0, 6
 """After this long without an effect keys are taken for lost, and pressed again, so often."""
+QUIT = ("alt+f", "Up", "Return")
+"""The last one of GIMP's menu File."""
+QUIT_MORE_S = 0.5
+"""What an open window of ours may add."""
+QUIT_TRIES = 3
+"""Other work on the machine makes a quit slower, never quicker: the quickest one counts."""
 SETTINGS: dict[str, Any] = {
     "side": 0,
     "channels": 0,
@@ -324,3 +332,46 @@ def test_layer_of_another_image_is_used_as_a_style(gimp: WindowedGimp) -> None:
     result, before, after = gimp.result()
     assert result == "success" and _same_pixels(before, after)
     assert after["layers"][0]["name"].startswith("Background")
+
+
+def _quit(installation: Installation, screen: Screen, blow: signal.Signals | None) -> float:
+    """The seconds that GIMP takes to quit with an image open.
+
+    Args:
+        installation: Which GIMP. screen: Where.
+        blow: What the server of an open window of ours gets before; None for a window that was left before.
+    """
+    with RunningServer() as server, WindowedGimp(installation, screen) as gimp:
+        screen.window("^Welcome to GIMP")
+        screen.keys("Escape")
+        gimp.use(server)
+        _open(gimp, steps=1)
+        if blow is None:
+            screen.keys(CANCEL)
+            _wait_for_output(gimp, "seen 0\n")
+        else:
+            server.process.send_signal(blow)
+        screen.window(MAIN_WINDOW)
+        begun = time.monotonic()
+        screen.do("key", "--delay", "150", *QUIT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            gimp.process.wait(timeout=KEYS_S)
+        seconds = time.monotonic() - begun
+        server.process.send_signal(signal.SIGCONT)
+    return seconds
+
+
+def test_100_gimp_quits_with_the_window_of_a_dead_server(gimp_installation: Installation, screen: Screen) -> None:
+    """Killed, or stopped so that it answers nothing: GIMP is gone as soon as without our window."""
+    if missing := missing_programs():
+        pytest.skip(f"windows need {', '.join(missing)}")
+    without = min(_quit(gimp_installation, screen, None) for _ in range(2))
+    assert without < KEYS_S, "the keys that quit GIMP were lost"
+    limit = without + QUIT_MORE_S
+    for blow in (signal.SIGKILL, signal.SIGSTOP):
+        seconds = _quit(gimp_installation, screen, blow)
+        for _again in range(QUIT_TRIES - 1):
+            if seconds >= limit:
+                seconds = min(seconds, _quit(gimp_installation, screen, blow))
+        print(f"quit in s: without our window {without:.2f}, with {blow.name} {seconds:.2f}")
+        assert seconds < limit

@@ -15,8 +15,10 @@ from hosts.window import Screen
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 
-MORE_S = 1.5
-"""What the plug-in may add on a machine that does other things as well; 0.5 s is the aim."""
+MORE_S = 0.5
+"""What the plug-in may add."""
+TRIES = 3
+"""Other work on the machine makes a quit slower, never quicker: the quickest one counts."""
 
 CONNECTED = """
     shown = panel()
@@ -59,27 +61,37 @@ def _quit(
     return seconds
 
 
+def _quickest(quits: Callable[[], float], limit_s: float) -> float:
+    """The seconds of the first quit within the limit, or of the quickest of TRIES."""
+    seconds = quits()
+    for _again in range(TRIES - 1):
+        if seconds >= limit_s:
+            seconds = min(seconds, quits())
+    return seconds
+
+
 @pytest.fixture(scope="module")
 def without(krita_installation: Installation, screen: Screen) -> float:
     """The seconds of a Krita whose plug-in is switched off."""
-    return _quit(krita_installation, screen, None, "yield 0.5", kind=KritaWithout)
+    return min(_quit(krita_installation, screen, None, "yield 0.5", kind=KritaWithout) for _ in range(2))
 
 
 def test_quits_without_and_with_an_idle_server(
     krita_installation: Installation, screen: Screen, server: RunningServer, without: float
 ) -> None:
     """Neither a panel that has no server nor a connected one makes the user wait."""
-    alone = _quit(krita_installation, screen, None, "panel().hide()\nyield 0.5")
-    connected = _quit(krita_installation, screen, server, CONNECTED)
+    limit = without + MORE_S
+    alone = _quickest(lambda: _quit(krita_installation, screen, None, "panel().hide()\nyield 0.5"), limit)
+    connected = _quickest(lambda: _quit(krita_installation, screen, server, CONNECTED), limit)
     print(f"quit in s: without the plug-in {without:.2f}, no server {alone:.2f}, connected {connected:.2f}")
-    assert max(alone, connected) < without + MORE_S
+    assert max(alone, connected) < limit
 
 
 def test_quits_while_a_job_runs(
     krita_installation: Installation, screen: Screen, server: RunningServer, without: float
 ) -> None:
     """The server drops the job."""
-    seconds = _quit(krita_installation, screen, server, JOB)
+    seconds = _quickest(lambda: _quit(krita_installation, screen, server, JOB), without + MORE_S)
     print(f"quit in s: without the plug-in {without:.2f}, with a job {seconds:.2f}")
     assert seconds < without + MORE_S
 
@@ -88,16 +100,20 @@ def test_quits_while_a_job_runs(
 def test_100_quits_when_the_server_is_gone(
     krita_installation: Installation,
     screen: Screen,
-    own_server: RunningServer,
     without: float,
     blow: signal.Signals,
     script: str,
 ) -> None:
     """Killed while connected, or stopped in the middle of a job so that it answers nothing."""
-    pid = own_server.process.pid
-    try:
-        seconds = _quit(krita_installation, screen, own_server, script, lambda: os.kill(pid, blow))
-    finally:
-        os.kill(pid, signal.SIGCONT)
+
+    def quits() -> float:
+        with RunningServer() as server:
+            pid = server.process.pid
+            try:
+                return _quit(krita_installation, screen, server, script, lambda: os.kill(pid, blow))
+            finally:
+                os.kill(pid, signal.SIGCONT)
+
+    seconds = _quickest(quits, without + MORE_S)
     print(f"quit in s: without the plug-in {without:.2f}, with {blow.name} {seconds:.2f}")
     assert seconds < without + MORE_S

@@ -29,6 +29,9 @@ LOADING_POLL_S = 0.3
 UNHEARD_S, ANSWER_S = 5.0, 1.0
 """After how long a server is asked whether it is still there before it gets work; how long it may take to answer."""
 
+CLOSE_S = 0.4
+"""A host that quits waits no longer for the thread; with all else it is to be half a second at most."""
+
 
 class SessionListener(Protocol):
     """What a window is told, in its own thread."""
@@ -150,7 +153,7 @@ class Session:
             self._lists_wanted = True
             self._wake.notify()
 
-    def close(self, *, wait_s: float = 0.5) -> None:
+    def close(self, *, wait_s: float = CLOSE_S) -> None:
         """End the thread; nothing is told any more. Waits at most that long."""
         self._closed.set()
         self._cancelled.set()
