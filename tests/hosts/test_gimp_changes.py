@@ -17,7 +17,7 @@ pytestmark = pytest.mark.hosts
 
 GAP_MS = 50.0
 """The longest that GIMP may not answer."""
-TRIES = 3
+TRIES = 5
 PAINT = """
     image, layer = picture(96, 72, canvas=(120, 90))
     status = paint(layer, output=output)
