@@ -138,15 +138,15 @@ class Layer:
             values = self._floats(self.array[rows])
             if self.is_linear:
                 self._recode(values, srgb_coded)
+            place = (width, bottom - top), (0.0, first - rows.start, float(self.width), last - rows.start)
             if protocol.has_alpha(self.layout):
-                values[:, :, :-1] *= values[:, :, -1:]
-            window = (0.0, first - rows.start, float(self.width), last - rows.start)
+                # An alpha of floats may be anything; with weights beyond 0..1 an average could be anything, too.
+                weights = values[:, :, -1].clip(0.0, 1.0)
+                values[:, :, :-1] *= weights[:, :, None]
             for channel in range(channels):
-                plane = Image.fromarray(np.ascontiguousarray(values[:, :, channel]))
-                resized = plane.resize((width, bottom - top), Image.Resampling.HAMMING, box=window)
-                sums[top:bottom, :, channel] = np.asarray(resized)
+                sums[top:bottom, :, channel] = _averaged(values[:, :, channel], *place)
             if protocol.has_alpha(self.layout):
-                sums[top:bottom, :, :-1] /= np.maximum(sums[top:bottom, :, -1:], 1e-6)
+                sums[top:bottom, :, :-1] /= np.maximum(_averaged(weights, *place), 1e-6)[:, :, None]
             if self.is_linear:
                 self._recode(sums[top:bottom], linear_light)
         if self.array.dtype.kind != "f":
@@ -177,6 +177,12 @@ class Layer:
     def _colour_channels(self) -> slice:
         """Where gray, or R, G and B are."""
         return {"Y": slice(0, 1), "RGB": slice(0, 3), "BGR": slice(2, None, -1)}[self.layout.removesuffix("A")]
+
+
+def _averaged(plane: Array, size: tuple[int, int], window: tuple[float, float, float, float]) -> Array:
+    """A part of a (h, w) float32 picture at another size; size: width, height, window: left, top, right, bottom."""
+    picture = Image.fromarray(np.ascontiguousarray(plane))
+    return np.asarray(picture.resize(size, Image.Resampling.HAMMING, box=window))
 
 
 def cut(array: Array, box: Box) -> Array:

@@ -39,6 +39,8 @@ ENOUGH = 200
 SIDES = (24, 64, 96, 128)
 LAYERS = 24
 """So many different ones come again and again: what a server keeps of them does not grow."""
+LARGER, LARGER_SIDE, OFTEN = 4, 300, 0.05
+"""Of a larger size are so few and so rare; jobs that are given up are of these, too."""
 
 
 @dataclass
@@ -57,6 +59,7 @@ def attack(count: float) -> Outcome:
     outcome = Outcome()
     chance = random.Random(0)
     layers = [random_pixels(SIDES[seed % len(SIDES)], SIDES[seed % 3], seed=seed) for seed in range(LAYERS)]
+    larger = [_larger_layer(seed) for seed in range(LARGER)]
     jobs, injected, refused = 0, Counter[str](), Counter[str]()
     samples: list[Sample] = []
     with RunningServer() as server, server.client() as client:
@@ -67,7 +70,7 @@ def attack(count: float) -> Outcome:
                 injected[fault.__name__] += 1
                 fault(server, chance)
             try:
-                _job(client, layers, chance, outcome)
+                _job(client, larger if chance.random() < OFTEN else layers, chance, outcome)
             except RequestError as error:
                 refused[error.code] += 1
                 outcome.promise(error.code == "WORKER_LOST", f"job {jobs}: {error.code} {error}")
@@ -83,9 +86,10 @@ def attack(count: float) -> Outcome:
 
 
 def _job(client: Client, layers: list[Pixels], chance: random.Random, outcome: Outcome) -> None:
-    content, style = chance.choice(layers), chance.choice(layers)
+    content = chance.choice(layers)
     result = client.stylize(
-        request(content, [(style, 1.0)], alpha=chance.random(), preview=chance.choice([0, 0, 40])), timeout_s=120
+        request(content, [(chance.choice(layers), 1.0)], alpha=chance.random(), preview=chance.choice([0, 0, 40])),
+        timeout_s=120,
     )
     if max(result.pixels.height, result.pixels.width) == max(content.height, content.width):
         outcome.promise(len(result.pixels.data) == len(content.data), "a result of another size")
@@ -184,8 +188,12 @@ def bad_chunk(server: RunningServer, chance: random.Random) -> None:
 
 def _other_job(chance: random.Random) -> StylizeJob:
     """Of one of a few larger layers."""
-    seed = chance.randrange(4)
-    return StylizeJob(request(random_pixels(300, 300, seed=seed), [(random_pixels(24, 24, seed=seed), 1.0)]))
+    layer = _larger_layer(chance.randrange(LARGER))
+    return StylizeJob(request(layer, [(layer, 1.0)]))
+
+
+def _larger_layer(seed: int) -> Pixels:
+    return random_pixels(LARGER_SIDE, LARGER_SIDE, seed=seed)
 
 
 HARMLESS = (vanish_in_upload, vanish_in_compute, bad_messages, half_frame, cancelled, bad_chunk)

@@ -144,6 +144,18 @@ def test_shrunk_does_not_mix_in_hidden_colours() -> None:
     assert 0 < small.array[0, 2, 3] < 65535 and small.array[0, 0, 3] == 0 and small.array[0, 4, 3] == 65535
 
 
+@pytest.mark.parametrize("is_linear", [False, True])
+def test_shrunk_floats_of_any_alpha_stay_among_their_colours(is_linear: bool) -> None:
+    """Half floats may have an alpha below 0 or above 1, which weighs as 0 or 1; where all is transparent it is black."""
+    generator = np.random.default_rng(0)
+    array = generator.uniform(0, 1, (60, 45, 4)).astype(np.float16)
+    array[:, :, 3] = generator.uniform(-1, 2, (60, 45))
+    array[:30, :20, 3] = -1e-4
+    small = Layer(array, "RGBA", is_linear=is_linear).shrunk(7, 5).array
+    assert np.isfinite(small.astype(np.float16)).all()
+    assert small[:, :, :3].min() >= 0 and small[:, :, :3].max() <= 1
+
+
 def test_shrunk_floats_keep_their_range() -> None:
     """A preview of a float layer shows what lies beyond 0..1, too."""
     small = Layer(np.full((40, 30, 1), 4.0, dtype=np.float16), "Y").shrunk(4, 3)
