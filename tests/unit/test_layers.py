@@ -146,7 +146,7 @@ def test_shrunk_does_not_mix_in_hidden_colours() -> None:
 
 @pytest.mark.parametrize("is_linear", [False, True])
 def test_shrunk_floats_of_any_alpha_stay_among_their_colours(is_linear: bool) -> None:
-    """Half floats may have an alpha below 0 or above 1, which weighs as 0 or 1; where all is transparent it is black."""
+    """Half floats may have an alpha below 0 or above 1, which weighs as 0 or 1; where nothing is seen it is black."""
     generator = np.random.default_rng(0)
     array = generator.uniform(0, 1, (60, 45, 4)).astype(np.float16)
     array[:, :, 3] = generator.uniform(-1, 2, (60, 45))
