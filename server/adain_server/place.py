@@ -31,6 +31,7 @@ LET_GO_S = 2.0
 """An address is free again within this."""
 NEXT_PORTS = 16
 """That are tried after one that is taken."""
+LAST_PORT = 65535
 LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix domain socket's path, on Linux."""
 
@@ -95,7 +96,7 @@ class Place:
             keys = (server_public, client_public.decode(), client_secret.decode())
         self.gatekeeper = Gatekeeper(self.context, owner_key, guests)
         self._secret = secret
-        self._listen()
+        self._listen(more_ports=NEXT_PORTS)
         try:
             # Who listens everywhere is reached on this machine by its own address.
             endpoint = self.endpoint.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
@@ -141,14 +142,15 @@ class Place:
             self._bind_ipc()
             self._is_listening = True
 
-    def _listen(self) -> None:
+    def _listen(self, *, more_ports: int = 0) -> None:
         self.router = _router(self.context, self._secret)
-        self.endpoint = self._bind_ipc() if self._bind == "ipc" else self._bind_tcp()
+        self.endpoint = self._bind_ipc() if self._bind == "ipc" else self._bind_tcp(more_ports)
 
-    def _bind_tcp(self) -> str:
-        """The port that is wanted, or the next one that is free: the connection file says which."""
+    def _bind_tcp(self, more_ports: int) -> str:
+        """The port that is wanted, or the first of so many more that is free: the connection file says which."""
         host, _colon, port = self._bind.rpartition(":")
-        ports = [str(int(port) + more) for more in range(NEXT_PORTS + 1)] if int(port) else ["*"]
+        last = min(int(port) + more_ports, LAST_PORT)
+        ports = [str(each) for each in range(int(port), last + 1)] if int(port) else ["*"]
         for each in ports:
             try:
                 self.router.bind(f"{host}:{each}")

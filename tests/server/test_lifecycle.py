@@ -23,7 +23,7 @@ from adain_client.connection import ConnectionInfo, read_connection_file, write_
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import StylizeJob
 from adain_server import cli
-from adain_server.place import NEXT_PORTS
+from adain_server.place import NEXT_PORTS, Place
 from adain_server.server import DRAIN_S
 from adain_weights.manifest import DEFAULT_MODEL
 from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, works
@@ -257,6 +257,17 @@ def test_71_next_port_is_used_when_one_is_taken() -> None:
             used = int(read_connection_file(server.connection_file).endpoint.rpartition(":")[2])
             assert port < used <= port + NEXT_PORTS and f"port {port} is taken; port {used} is used" in server.text()
             assert works(server)
+
+
+@pytest.mark.parametrize("bind", ["ipc", "tcp://127.0.0.1:0"])
+def test_3_connections_are_let_go_at_the_same_address(tmp_path: Path, bind: str) -> None:
+    """Clients come back to where the connection file says that the server is."""
+    tmp_path.chmod(0o700)
+    with Place(tmp_path / "c.json", bind) as place:
+        for _ in range(3):
+            before, router = place.endpoint, place.router
+            place.reset_connections()
+            assert place.endpoint == before and place.router is not router
 
 
 def test_71_no_free_port_is_a_sentence(tmp_path: Path) -> None:
