@@ -23,7 +23,9 @@ def hangs_with_its_job_and_then_while_it_loads(
     mark = models.with_name("started-before")
     if not mark.exists():
         mark.touch()
-        connection.send_bytes(msgpack.packb({"op": "ready", "device": "cpu", "model": "none", "notices": []}))
+        connection.send_bytes(
+            msgpack.packb({"op": "ready", "device": "cpu", "devices": ["cpu"], "model": "none", "notices": []})
+        )
     signal.pause()
 
 
