@@ -11,13 +11,14 @@ from collections import deque
 import msgpack
 
 from adain_client import protocol
-from attacks.outcome import Outcome, Watch
+from attacks.outcome import Outcome, Watch, descriptors, wait_until
 from helpers import RunningServer, works
 from zmtp import COMMAND, LONG, MORE, ZmtpPeer, frame, greeting, ready
 
 COUNT = 100_000
 LEFT_OPEN = 40
 """Connections that are not closed at once: a server meets many at a time, in every state."""
+GONE_S = 10.0
 HELLO = protocol.pack("hello", client="x")
 
 
@@ -34,7 +35,9 @@ def attack(count: int) -> Outcome:
 def _attack_server(server: RunningServer, count: int, outcome: Outcome) -> None:
     chance = random.Random(0)
     works(server)
+    idle = descriptors(server.process.pid)
     _connect(server, min(count // 10, 1000), chance)  # buffers and lists have the size that they need
+    wait_until(lambda: descriptors(server.process.pid) <= idle, GONE_S)
     watch = Watch(server.process.pid)
     shaken = _connect(server, count, chance)
     outcome.measured.append(f"past the handshake: {shaken:,}")
