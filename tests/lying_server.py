@@ -35,14 +35,25 @@ class Answer:
         blob: What the result is, with the digest of its true pixels.
         pixels: Those.
         number: Which job of this server it is, from 0; one that is opened again counts again.
-        before: The job before; None for the first one.
+        last: The job before; None for the first one.
     """
 
     job: bytes
     blob: Mapping[str, Any]
     pixels: bytes = field(repr=False)
     number: int
-    before: Answer | None = field(repr=False)
+    last: Answer | None = field(repr=False)
+
+    @property
+    def before(self) -> Answer:
+        """The job before, which there must have been."""
+        assert self.last is not None
+        return self.last
+
+    @property
+    def flipped(self) -> bytes:
+        """The pixels with another first bit."""
+        return bytes([self.pixels[0] ^ 1]) + self.pixels[1:]
 
     def result(self, **changes: Any) -> Message:
         """The announcement, true but for the changes."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
 
-from adain_client.jobs import Message
 from hosts.gimp import Gimp, samples
-from lying_server import Answer, Lie, LyingServer
+from hosts.lies import LIES, before_and_truth, break_off, others_and_truth
+from lying_server import Lie, LyingServer
 
 pytestmark = pytest.mark.hosts
 
@@ -22,27 +21,6 @@ PAINT = """
     status = paint(layer, output=output)
     return status, before, state(image)
 """
-
-
-def _other(answer: Answer) -> bytes:
-    return bytes([answer.pixels[0] ^ 1]) + answer.pixels[1:]
-
-
-LIES: dict[str, tuple[Lie, str]] = {
-    "another size": (
-        lambda answer: [answer.result(height=answer.blob["height"] + 1), *answer.chunks()],
-        "another size than was asked for",
-    ),
-    "part twice": (
-        lambda answer: [answer.result(), *[answer.chunk(0, answer.pixels[:99])] * 2],
-        "missing or came twice",
-    ),
-    "too long": (lambda answer: [answer.result(), answer.chunk(0, answer.pixels + b"x")], "missing or came twice"),
-    "other pixels": (lambda answer: [answer.result(), answer.chunk(0, _other(answer))], "damaged on its way"),
-    "other digest": (lambda answer: [answer.result(digest=b"?" * 32), *answer.chunks()], "damaged on its way"),
-    "garbage": (lambda _answer: [[b"\xc1garbage"]], "not a msgpack map"),
-    "later version": (lambda _answer: [[msgpack.packb({"v": 2, "op": "result"})]], "Only protocol version 1"),
-}
 
 
 @pytest.fixture
@@ -89,33 +67,14 @@ def test_96_97_lie_changes_nothing_and_is_said(
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_96_97_result_that_breaks_off_changes_nothing_and_is_said(gimp: Gimp, liar: LyingServer, output: str) -> None:
     """The first of two parts has come when the server falls silent."""
-
-    def broken(answer: Answer) -> Iterator[Message]:
-        yield from answer.truth()[:2]
-        liar.fall_silent()
-
-    liar.lie = broken
+    break_off(liar)
     found = _paint(gimp, output, 600, 500)
     assert _refused(found) == "The AdaIN server stopped answering; try again."
     assert liar.heard.count("chunk") == 2
 
 
-def _job_of(answer: Answer | None) -> Answer:
-    assert answer is not None
-    return answer
-
-
-def _before_and_truth(answer: Answer) -> Iterable[Message]:
-    return [*_job_of(answer.before).truth(), *answer.truth()]
-
-
-def _others_and_truth(answer: Answer) -> Iterable[Message]:
-    other = b"?" * 16
-    return [answer.result(job=other), answer.chunk(0, _other(answer), job=other), *answer.truth()]
-
-
 @pytest.mark.parametrize("output", OUTPUTS)
-@pytest.mark.parametrize("stray", [_before_and_truth, _others_and_truth])
+@pytest.mark.parametrize("stray", [before_and_truth, others_and_truth])
 def test_102_result_of_another_job_is_ignored(gimp: Gimp, liar: LyingServer, stray: Lie, output: str) -> None:
     """What GIMP shows is all of this job's colour, with its alpha."""
     assert _colours(_paint(gimp, output)) == {77}
@@ -126,7 +85,7 @@ def test_102_result_of_another_job_is_ignored(gimp: Gimp, liar: LyingServer, str
 def test_97_102_pixels_of_the_job_before_are_no_result(gimp: Gimp, liar: LyingServer) -> None:
     """Sent under the new job's id, as its own."""
     assert _colours(_paint(gimp, "in-place")) == {77}
-    liar.lie = lambda answer: [answer.result(), answer.chunk(0, _job_of(answer.before).pixels)]
+    liar.lie = lambda answer: [answer.result(), answer.chunk(0, answer.before.pixels)]
     assert "damaged on its way" in _refused(_paint(gimp, "in-place"))
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import msgpack
 import pytest
 
 from adain_client.jobs import Message
 from adain_client.protocol import pack
 from helpers import RunningServer
 from hosts.krita import Krita, samples
+from hosts.lies import LIES, before_and_truth, break_off, others_and_truth
 from lying_server import STYLE, Answer, Lie, LyingServer
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
@@ -33,29 +33,10 @@ Painted = tuple[str, dict[str, Any], dict[str, Any]]
 """The sentence, and the document before and after."""
 
 
-def _other(answer: Answer) -> bytes:
-    return bytes([answer.pixels[0] ^ 1]) + answer.pixels[1:]
-
-
-LIES: dict[str, tuple[Lie, str]] = {
-    "another size": (
-        lambda answer: [answer.result(width=answer.blob["width"] - 1), *answer.chunks()],
-        "another size than was asked for",
-    ),
-    "part twice": (
-        lambda answer: [answer.result(), *[answer.chunk(0, answer.pixels[:99])] * 2],
-        "missing or came twice",
-    ),
-    "too long": (lambda answer: [answer.result(), answer.chunk(0, answer.pixels + b"x")], "missing or came twice"),
-    "other pixels": (lambda answer: [answer.result(), answer.chunk(0, _other(answer))], "damaged on its way"),
-    "other digest": (lambda answer: [answer.result(digest=b"?" * 32), *answer.chunks()], "damaged on its way"),
-    "garbage": (lambda _answer: [[b"\xc1garbage"]], "not a msgpack map"),
-    "later version": (lambda _answer: [[msgpack.packb({"v": 2, "op": "result"})]], "Only protocol version 1"),
-    "ended without being asked": (
-        lambda answer: [[pack("cancelled", job=answer.job)]],
-        "gave the job up without being asked",
-    ),
-}
+UNASKED: tuple[Lie, str] = (
+    lambda answer: [[pack("cancelled", job=answer.job)]],
+    "gave the job up without being asked",
+)
 
 
 @pytest.fixture
@@ -89,7 +70,7 @@ def _colours(painted: Painted) -> set[int]:
     return set(samples(new).flat)
 
 
-@pytest.mark.parametrize(("lie", "sentence"), LIES.values(), ids=LIES.keys())
+@pytest.mark.parametrize(("lie", "sentence"), [*LIES.values(), UNASKED], ids=[*LIES, "ended without being asked"])
 def test_96_97_lie_changes_nothing_and_is_said(krita: Krita, liar: LyingServer, lie: Lie, sentence: str) -> None:
     """In the row of the job; the same panel's next result is right."""
     liar.lie = lie
@@ -100,12 +81,7 @@ def test_96_97_lie_changes_nothing_and_is_said(krita: Krita, liar: LyingServer, 
 
 def test_96_97_result_that_breaks_off_changes_nothing_and_is_said(krita: Krita, liar: LyingServer) -> None:
     """The first of two parts has come when the server falls silent."""
-
-    def broken(answer: Answer) -> Iterator[Message]:
-        yield from answer.truth()[:2]
-        liar.fall_silent()
-
-    liar.lie = broken
+    break_off(liar)
     assert _refused(_paint(krita, 600, 500)) == "The AdaIN server stopped answering; try again."
 
 
@@ -121,21 +97,7 @@ def test_96_progress_beyond_its_end_harms_nothing(krita: Krita, liar: LyingServe
     assert _colours(_paint(krita)) == {77}
 
 
-def _job_of(answer: Answer | None) -> Answer:
-    assert answer is not None
-    return answer
-
-
-def _before_and_truth(answer: Answer) -> Iterable[Message]:
-    return [*_job_of(answer.before).truth(), *answer.truth()]
-
-
-def _others_and_truth(answer: Answer) -> Iterable[Message]:
-    other = b"?" * 16
-    return [answer.result(job=other), answer.chunk(0, _other(answer), job=other), *answer.truth()]
-
-
-@pytest.mark.parametrize("stray", [_before_and_truth, _others_and_truth])
+@pytest.mark.parametrize("stray", [before_and_truth, others_and_truth])
 def test_102_result_of_another_job_is_ignored(krita: Krita, liar: LyingServer, stray: Lie) -> None:
     """The new layer is all of this job's colour."""
     assert _colours(_paint(krita)) == {77}
@@ -145,12 +107,7 @@ def test_102_result_of_another_job_is_ignored(krita: Krita, liar: LyingServer, s
 
 def test_102_result_of_a_server_before_is_ignored(krita: Krita, liar: LyingServer) -> None:
     """It breaks off in the middle of its result, and the one in its place paints the job that is tried again."""
-
-    def broken(answer: Answer) -> Iterator[Message]:
-        yield from answer.truth()[:2]
-        liar.fall_silent()
-
-    liar.lie = broken
+    break_off(liar)
     _refused(_paint(krita, 600, 500))
-    liar.restart(_before_and_truth)
+    liar.restart(before_and_truth)
     assert _colours(_paint(krita, 600, 500)) == {78}

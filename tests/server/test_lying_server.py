@@ -26,11 +26,6 @@ WANTED = request(random_pixels(HEIGHT, WIDTH), [(STYLE.name, 1.0)])
 SOON_S = 3.0
 
 
-def _flipped(answer: Answer) -> bytes:
-    """A part in which a bit is another one."""
-    return bytes([answer.pixels[0] ^ 1]) + answer.pixels[1:CHUNK_BYTES]
-
-
 LIES: dict[str, tuple[Lie, str]] = {
     "one row more": (lambda answer: [answer.result(height=HEIGHT + 1), *answer.chunks()], "LENGTH_MISMATCH"),
     "lying on its side": (lambda answer: [answer.result(height=WIDTH, width=HEIGHT)], "LENGTH_MISMATCH"),
@@ -54,7 +49,7 @@ LIES: dict[str, tuple[Lie, str]] = {
         "BAD_DIGEST",
     ),
     "one other bit": (
-        lambda answer: [answer.result(), answer.chunk(0, _flipped(answer)), answer.chunk(CHUNK_BYTES)],
+        lambda answer: [answer.result(), answer.chunk(0, answer.flipped[:CHUNK_BYTES]), answer.chunk(CHUNK_BYTES)],
         "BAD_DIGEST",
     ),
     "not msgpack": (lambda _answer: [[b"\xc1garbage"]], "BAD_HEADER"),
@@ -126,29 +121,24 @@ def test_45_97_damaged_result_is_worth_another_try(liar: LyingServer, client: Cl
     assert _right(client, 79)
 
 
-def _job_of(answer: Answer | None) -> Answer:
-    assert answer is not None
-    return answer
-
-
 STRAYS: dict[str, Lie] = {
     "of another job": lambda answer: [
         answer.result(job=b"?" * 16),
         *[answer.chunk(offset, job=b"?" * 16) for offset in (0, CHUNK_BYTES)],
         *answer.truth(),
     ],
-    "of the job before": lambda answer: [*_job_of(answer.before).truth(), *answer.truth()],
+    "of the job before": lambda answer: [*answer.before.truth(), *answer.truth()],
     "of the job before, between the parts": lambda answer: [
         answer.result(),
-        _job_of(answer.before).result(),
+        answer.before.result(),
         answer.chunk(0),
-        *_job_of(answer.before).chunks(),
+        *answer.before.chunks(),
         answer.chunk(CHUNK_BYTES),
     ],
     "errors and ends of the job before": lambda answer: [
-        [pack("cancelled", job=_job_of(answer.before).job)],
-        [pack("error", job=_job_of(answer.before).job, code="INTERNAL", message="Over.", retryable=False)],
-        [pack("grant", job=_job_of(answer.before).job, need=[b"?" * 32], chunks=1)],
+        [pack("cancelled", job=answer.before.job)],
+        [pack("error", job=answer.before.job, code="INTERNAL", message="Over.", retryable=False)],
+        [pack("grant", job=answer.before.job, need=[b"?" * 32], chunks=1)],
         *answer.truth(),
     ],
     "answers that nobody has asked for": lambda answer: [
@@ -172,14 +162,14 @@ def test_97_102_result_of_the_job_before_under_the_new_id_is_refused(liar: Lying
     """Pixels that do not have the digest of what was announced, and those of a picture of another size."""
     client.stylize(request(random_pixels(50, 40), [(STYLE.name, 1.0)]))
     liar.lie = lambda answer: [
-        answer.result(height=_job_of(answer.before).blob["height"], width=_job_of(answer.before).blob["width"]),
-        answer.chunk(0, _job_of(answer.before).pixels),
+        answer.result(height=answer.before.blob["height"], width=answer.before.blob["width"]),
+        answer.chunk(0, answer.before.pixels),
     ]
     with pytest.raises(ProtocolError, match="another size"):
         client.stylize(WANTED)
     liar.lie = lambda answer: [
         answer.result(),
-        *[answer.chunk(offset, _job_of(answer.before).chunk(offset)[1]) for offset in (0, CHUNK_BYTES)],
+        *[answer.chunk(offset, answer.before.chunk(offset)[1]) for offset in (0, CHUNK_BYTES)],
     ]
     with pytest.raises(ProtocolError, match="damaged") as caught:
         client.stylize(WANTED)
