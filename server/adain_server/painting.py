@@ -29,6 +29,9 @@ from adain_weights.styles import SavedStyle
 
 OnStep = Callable[[str, int, int], None]
 """Told the stage, the steps that are over and the steps in all; may raise to stop."""
+OnDraft = Callable[[Array], None]
+"""Given the picture as it forms, (h, w, 3) uint8 sRGB, at most DRAFT_SIDE pixels a side."""
+DRAFT_SIDE = 512
 TILE_BYTES_PER_PIXEL = 2560
 """What the ncnn engine needs for a tile at its widest, measured: activations, and Winograd's workspace."""
 SMALL_ENTRY = 256
@@ -74,6 +77,7 @@ class Plan:
         out: (h, w, channels) in the layer's type, of the result's size: receives the result.
         compose: As on the wire; cutout needs a content with alpha.
         smoothing: How much of `previous` the content's statistics keep, 0..1. previous: those of the frame before.
+        quality: As on the wire: fast, fine or best.
     """
 
     content: Layer
@@ -85,6 +89,7 @@ class Plan:
     compose: str = "blend"
     smoothing: float = 0.0
     previous: Sequence[StyleStatistics] = ()
+    quality: str = "fast"
 
 
 @dataclass
@@ -122,9 +127,21 @@ class Painter:
         self._tile = tile_side(memory_budget // 3)
 
     @torch.inference_mode()
-    def paint(self, plan: Plan, on_step: OnStep) -> Painted:
+    def paint(
+        self,
+        plan: Plan,
+        on_step: OnStep,
+        *,
+        on_draft: OnDraft = lambda _picture: None,
+        is_accepted: Callable[[], bool] = lambda: False,
+    ) -> Painted:
         """Paint a request into plan.out.
 
+        Args:
+            plan: The request.
+            on_step: Told how far the work is.
+            on_draft: Given the picture as it forms, after each step of the finish.
+            is_accepted: Asked after each step of the finish; True ends it with the picture as it is.
         Raises:
             JobError: BAD_PIXELS or BAD_STYLE; and whatever on_step raises.
             MemoryError: Not even the smallest tile fits, on any engine.
