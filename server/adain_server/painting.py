@@ -281,7 +281,8 @@ class Painter:
         if target is None and style.statistics is not None:
             return style.statistics
         if target is None and style.saved is not None and style.saved.encoder == self._encoder_digest:
-            return StyleStatistics(torch.tensor(style.saved.mean)[None], torch.tensor(style.saved.std)[None])
+            saved = style.saved.relu4_1
+            return StyleStatistics(torch.tensor(saved.mean)[None], torch.tensor(saved.std)[None])
         key = ("style", self._encoder_digest, style.key, None if target is None else target.key)
         known: StyleStatistics | None = self._cache.get(key)
         if known is None:

@@ -11,7 +11,9 @@ from PIL import Image
 
 from adain_client.choices import style_name
 from adain_client.protocol import MAX_TEXT
-from adain_net.layout import load_network
+from adain_net.layout import load_encoder
+from adain_net.network import MIN_SIDE, continued
+from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model
 from adain_weights.style_pictures import make_style
@@ -27,11 +29,13 @@ def save_style(target: Path, picture: Image.Image, *, title: str, artist: str, o
         WeightsError: The file cannot be written, or a text cannot be stored.
     """
     model = load_model(DEFAULT_MODEL)
-    network = load_network(model.encoder, model.decoder).requires_grad_(False)
+    encoder = load_encoder(model.encoder)
 
-    def measure(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        statistics = network.style_statistics(torch.from_numpy(values).permute(2, 0, 1)[None])
-        return statistics.mean[0].numpy(), statistics.std[0].numpy()
+    @torch.inference_mode()
+    def measure(picture: NDArray[np.float32]) -> list[StyleStatistics]:
+        height, width = (max(side, MIN_SIDE) for side in picture.shape[2:])
+        feats = encoder.features(continued(torch.from_numpy(picture), height, width))
+        return [channel_statistics(feat) for feat in feats]
 
     style = make_style(
         picture,

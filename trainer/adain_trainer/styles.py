@@ -15,8 +15,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from adain_net.layout import load_network
-from adain_net.network import AdainNetwork
+from adain_net.encoder import Encoder
+from adain_net.layout import load_encoder
+from adain_net.network import MIN_SIDE, continued
+from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.errors import TrainerError
 from adain_trainer.pictures import fetch_packages, package_pictures
 from adain_weights.manifest import DEFAULT_MODEL
@@ -173,7 +175,7 @@ def build_styles(folder: Path, downloads: Path) -> Iterator[Path]:
     """
     fetch_packages(downloads)
     model = load_model(DEFAULT_MODEL)
-    measure = measure_with(load_network(model.encoder, model.decoder))
+    measure = measure_with(load_encoder(model.encoder))
     missing = {style.path: style for style in LIBRARY}
     for path, picture in package_pictures(downloads):
         style = missing.pop(path, None)
@@ -196,13 +198,14 @@ def build_styles(folder: Path, downloads: Path) -> Iterator[Path]:
         raise TrainerError(f"The packages do not hold {', '.join(sorted(missing))}; fetch the releases of Debian 12.")
 
 
-def measure_with(network: AdainNetwork) -> MeasureStatistics:
-    """The statistics of a picture by this network's encoder, for make_style()."""
+def measure_with(encoder: Encoder) -> MeasureStatistics:
+    """The statistics of a picture by this encoder, for make_style()."""
 
     @torch.inference_mode()
-    def measure(picture: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        statistics = network.style_statistics(torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0))
-        return statistics.mean[0].numpy(), statistics.std[0].numpy()
+    def measure(picture: NDArray[np.float32]) -> list[StyleStatistics]:
+        height, width = (max(side, MIN_SIDE) for side in picture.shape[2:])
+        feats = encoder.features(continued(torch.from_numpy(picture), height, width))
+        return [channel_statistics(feat) for feat in feats]
 
     return measure
 

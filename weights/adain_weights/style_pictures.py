@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BytesIO
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
 from adain_weights.errors import WeightsError
-from adain_weights.styles import SavedStyle
+from adain_weights.styles import LayerStatistics, SavedStyle, ShallowLayers
 
 SHORTER_SIDE = 512
 """Pixels of a style picture's shorter side at most; the size decides how broad the strokes are."""
@@ -21,8 +22,21 @@ SWATCH_SIDE = 128
 PICTURE_QUALITY = 70
 SWATCH_QUALITY = 80
 
-MeasureStatistics = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""From a picture, (height, width, 3) float32, RGB in 0..1, to mean and std of its relu4_1, (512,) float32 each."""
+
+class Statistics(Protocol):
+    """A picture's mean and deviation at a layer, float32: in numpy's arrays, or in torch's tensors on the CPU."""
+
+    @property
+    def mean(self) -> ArrayLike:
+        """(1, channels)."""
+
+    @property
+    def std(self) -> ArrayLike:
+        """(1, channels), above 0."""
+
+
+MeasureStatistics = Callable[[NDArray[np.float32]], Iterable[Statistics]]
+"""From a picture, (1, 3, height, width) float32, RGB in 0..1, to its statistics at each of LAYERS, in their order."""
 
 
 def make_style(
@@ -49,7 +63,11 @@ def make_style(
     """
     picture = picture.convert("RGB")
     kept = _jpeg(reduced(picture), PICTURE_QUALITY)
-    mean, std = measure(picture_values(open_style_picture(kept)))
+    values = picture_values(open_style_picture(kept))
+    *shallow, relu4_1 = (
+        LayerStatistics(np.asarray(layer.mean)[0], np.asarray(layer.std)[0])
+        for layer in measure(values.transpose(2, 0, 1)[None])
+    )
     return SavedStyle(
         name=name,
         title=title,
@@ -57,8 +75,8 @@ def make_style(
         origin=origin,
         licence=licence,
         encoder=encoder_digest,
-        mean=mean,
-        std=std,
+        relu4_1=relu4_1,
+        shallow=ShallowLayers(*shallow),
         picture=kept,
         swatch=swatch(picture),
     )

@@ -1,4 +1,4 @@
-"""Saved styles: one small file each, with the statistics, the picture they were taken from, and its origin.
+"""Saved styles: one small file each, with the statistics of four layers, the picture they are of, and its origin.
 
 Neither torch nor Pillow is needed here: the server's I/O process reads these files, and they may come from anybody.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +23,46 @@ from adain_weights.files import write_whole
 
 BUILT_IN = Path(__file__).parent / "styles"
 SUFFIX = ".safetensors"
-FORMAT = "adain-style 1"
-CHANNELS = 512
-"""relu4_1 has as many; mean and std have one number for each."""
+FORMAT = "adain-style 2"
+FIRST_FORMAT = "adain-style 1"
+"""It is still read. Its files hold the statistics of relu4_1 alone, as `mean` and `std`."""
+LAYERS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512}
+"""The layers of the encoder whose statistics a style has, and their channels."""
 
 LARGEST_STYLE = 1024**2
 """Bytes of a whole file; what make_style() makes is far smaller."""
 LONGEST_TEXT = 256
-TENSORS = ("mean", "std", "picture", "swatch")
+PICTURES = ("picture", "swatch")
+TENSORS = (*(f"{layer}.{kind}" for layer in LAYERS for kind in ("mean", "std")), *PICTURES)
+FIRST_TENSORS = ("mean", "std", *PICTURES)
 TEXTS = ("name", "title", "artist", "origin", "licence", "encoder")
 
 _JPEG_START = b"\xff\xd8\xff"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, eq=False)
+class LayerStatistics:
+    """Statistics of a style picture at a layer.
+
+    Attributes:
+        mean, std: (channels,) float32 each, finite, std above 0.
+    """
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+
+class ShallowLayers(NamedTuple):
+    """Statistics of a style picture at the layers before relu4_1."""
+
+    relu1_1: LayerStatistics
+    relu2_1: LayerStatistics
+    relu3_1: LayerStatistics
+
+
+SHALLOW = ShallowLayers._fields
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +73,9 @@ class SavedStyle:
         name: What it is called by; see is_style_name().
         title, artist, origin, licence: Of the picture; printable, at most LONGEST_TEXT characters; empty when unknown.
         encoder: SHA-256 of the encoder's weights file that the statistics belong to.
-        mean, std: Statistics of relu4_1, (CHANNELS,) float32 each, finite, std above 0.
+        relu4_1: Its statistics at that layer.
+        shallow: Those at the layers before it. None when they are unknown, because the file is of the first format:
+            whoever needs them takes them from the picture.
         picture: JPEG file of the style picture that the statistics were taken from.
         swatch: JPEG file of a thumbnail.
     Raises:
@@ -57,8 +88,8 @@ class SavedStyle:
     origin: str
     licence: str
     encoder: str
-    mean: NDArray[np.float32]
-    std: NDArray[np.float32]
+    relu4_1: LayerStatistics
+    shallow: ShallowLayers | None
     picture: bytes
     swatch: bytes
 
@@ -71,20 +102,27 @@ class SavedStyle:
                 raise _unusable(f"its {text} is longer than {LONGEST_TEXT} characters or not printable")
         if not _DIGEST.fullmatch(self.encoder):
             raise _unusable("it does not say which encoder it belongs to")
-        _check_statistics(self.mean, self.std)
-        for picture in ("picture", "swatch"):
+        shallow = {} if self.shallow is None else self.shallow._asdict()
+        for layer, statistics in {**shallow, "relu4_1": self.relu4_1}.items():
+            _check_statistics(layer, statistics)
+        for picture in PICTURES:
             if not getattr(self, picture).startswith(_JPEG_START):
                 raise _unusable(f"its {picture} is not a JPEG file")
 
+    @property
+    def layers(self) -> tuple[LayerStatistics, ...] | None:
+        """The statistics at all of LAYERS, in their order; None when they are unknown at some."""
+        return None if self.shallow is None else (*self.shallow, self.relu4_1)
 
-def _check_statistics(mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
-    for name, values in (("mean", mean), ("std", std)):
-        if values.dtype != np.float32 or values.shape != (CHANNELS,):
-            raise _unusable(f"its {name} is not {CHANNELS} numbers in single precision")
+
+def _check_statistics(layer: str, statistics: LayerStatistics) -> None:
+    for name, values in (("mean", statistics.mean), ("std", statistics.std)):
+        if values.dtype != np.float32 or values.shape != (LAYERS[layer],):
+            raise _unusable(f"its {name} of {layer} is not {LAYERS[layer]} numbers in single precision")
         if not np.isfinite(values).all():
-            raise _unusable(f"its {name} holds numbers that are not finite")
-    if not (std > 0).all():
-        raise _unusable("its std is not above 0 everywhere")
+            raise _unusable(f"its {name} of {layer} holds numbers that are not finite")
+    if not (statistics.std > 0).all():
+        raise _unusable(f"its std of {layer} is not above 0 everywhere")
 
 
 def _unusable(reason: str) -> WeightsError:
@@ -97,11 +135,24 @@ def is_style_name(text: str) -> bool:
 
 
 def parse_style(data: bytes) -> SavedStyle:
-    """Read a saved style from bytes that may come from anybody.
+    """Read a saved style, of this format or of the first, from bytes that may come from anybody.
 
     Raises:
         WeightsError: Too large, damaged, not a saved style, or of a format that this version does not know.
     """
+    texts, arrays = _texts_and_arrays(data)
+    _check_parts(texts, arrays)
+    is_first = texts["format"] == FIRST_FORMAT
+    return SavedStyle(
+        **{text: texts[text] for text in TEXTS},
+        relu4_1=_statistics(arrays, "" if is_first else "relu4_1."),
+        shallow=None if is_first else ShallowLayers(*(_statistics(arrays, f"{layer}.") for layer in SHALLOW)),
+        picture=arrays["picture"].tobytes(),
+        swatch=arrays["swatch"].tobytes(),
+    )
+
+
+def _texts_and_arrays(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     if len(data) > LARGEST_STYLE:
         raise _unusable("its file is larger than a saved style can be")
     try:
@@ -110,21 +161,22 @@ def parse_style(data: bytes) -> SavedStyle:
         # Beside its own error, the library lets through what Python says to a tensor of an unknown kind of number.
         raise _unusable("its file is damaged or is not a safetensors file") from None
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # load() has found it well formed
-    texts = header.get("__metadata__") or {}
-    if texts.get("format") != FORMAT:
-        raise _unusable(f"its file does not say that it is '{FORMAT}'")
-    if set(texts) != {"format", *TEXTS} or set(arrays) != set(TENSORS):
+    return header.get("__metadata__") or {}, arrays
+
+
+def _check_parts(texts: Mapping[str, str], arrays: Mapping[str, NDArray[Any]]) -> None:
+    tensors = {FORMAT: TENSORS, FIRST_FORMAT: FIRST_TENSORS}.get(texts.get("format", ""))
+    if tensors is None:
+        raise _unusable(f"its file does not say that it is '{FORMAT}' or '{FIRST_FORMAT}'")
+    if set(texts) != {"format", *TEXTS} or set(arrays) != set(tensors):
         raise _unusable("its file holds other parts than a saved style has")
-    for picture in ("picture", "swatch"):
+    for picture in PICTURES:
         if arrays[picture].dtype != np.uint8 or arrays[picture].ndim != 1:
             raise _unusable(f"its {picture} is not a row of bytes")
-    return SavedStyle(
-        **{text: texts[text] for text in TEXTS},
-        mean=arrays["mean"],
-        std=arrays["std"],
-        picture=arrays["picture"].tobytes(),
-        swatch=arrays["swatch"].tobytes(),
-    )
+
+
+def _statistics(arrays: Mapping[str, NDArray[Any]], prefix: str) -> LayerStatistics:
+    return LayerStatistics(arrays[f"{prefix}mean"], arrays[f"{prefix}std"])
 
 
 def read_style(path: Path) -> SavedStyle:
@@ -140,25 +192,32 @@ def read_style(path: Path) -> SavedStyle:
 
 
 def style_bytes(style: SavedStyle) -> bytes:
-    """A style's file; the same style always gives the same bytes. Raises WeightsError when it would be too large."""
-    # safetensors.numpy.save() puts the texts into another order each time, so the header is written here.
-    parts = {
-        "mean": ("F32", [CHANNELS], style.mean.astype("<f4").tobytes()),
-        "std": ("F32", [CHANNELS], style.std.astype("<f4").tobytes()),
-        "picture": ("U8", [len(style.picture)], style.picture),
-        "swatch": ("U8", [len(style.swatch)], style.swatch),
-    }
-    header: dict[str, object] = {"__metadata__": {"format": FORMAT, **{text: getattr(style, text) for text in TEXTS}}}
-    end = 0
-    for name, (dtype, shape, content) in parts.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + len(content)]}
-        end += len(content)
-    written = json.dumps(header, separators=(",", ":")).encode()
-    written += b" " * (-len(written) % 8)  # the format wants the tensors to begin at a multiple of 8
-    data = struct.pack("<Q", len(written)) + written + b"".join(content for _, _, content in parts.values())
+    """A style's file; the same style always gives the same bytes.
+
+    Raises:
+        WeightsError: The file would be too large, or the statistics of some layers are unknown.
+    """
+    if style.layers is None:
+        raise _unusable("its file is of an older format, without the statistics of all layers")
+    arrays = [array.astype("<f4") for layer in style.layers for array in (layer.mean, layer.std)]
+    arrays += [np.frombuffer(picture, np.uint8) for picture in (style.picture, style.swatch)]
+    data = _header(style, dict(zip(TENSORS, arrays, strict=True))) + b"".join(array.tobytes() for array in arrays)
     if len(data) > LARGEST_STYLE:
         raise _unusable("its file would be larger than a saved style can be")
     return data
+
+
+def _header(style: SavedStyle, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    # safetensors.numpy.save() puts the texts into another order each time, so the header is written here.
+    header: dict[str, object] = {"__metadata__": {"format": FORMAT, **{text: getattr(style, text) for text in TEXTS}}}
+    end = 0
+    for name, array in arrays.items():
+        dtype = "U8" if array.dtype == np.uint8 else "F32"
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    written = json.dumps(header, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % 8)  # the format wants the tensors to begin at a multiple of 8
+    return struct.pack("<Q", len(written)) + written
 
 
 def write_style(path: Path, style: SavedStyle) -> None:
