@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from adain_net.layout import LayoutError
 from adain_trainer import commands
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.errors import TrainerError
+from adain_trainer.yardstick import QUALITIES
 from adain_weights.errors import WeightsError
+from adain_weights.manifest import DEFAULT_MODEL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,14 +114,49 @@ def _add_looking(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _add_evaluate(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
-    measuring = subparsers.add_parser("evaluate", help="measure style, content and target distance on pairs")
-    _add_picture_folders(measuring)
-    _add_source(measuring)
+    measuring = subparsers.add_parser(
+        "evaluate",
+        help="measure style, content and target distance on pairs",
+        description="Measures on pairs; with --beside, in another model's scale and beside that model. Without folders "
+        "of pictures, the pairs are those that a run does not train on.",
+    )
+    _add_picture_folders(measuring, required=False)
+    measuring.add_argument(
+        "--held-out", type=Path, metavar="RUN", help="take this run's held-out pairs (default: those of --run)"
+    )
+    _add_source(measuring, default=DEFAULT_MODEL)
+    measuring.add_argument(
+        "--beside",
+        metavar="MODEL",
+        help="compare with a model, or with a folder that holds vgg_normalised.safetensors and decoder.safetensors",
+    )
+    measuring.add_argument(
+        "--quality", choices=QUALITIES, default="fast", help="of our pictures beside theirs (default: %(default)s)"
+    )
+    measuring.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help="where the pairs are shown side by side (default: beside-MODEL.jpg in the run's or the current folder)",
+    )
     _add_device(measuring)
-    measuring.add_argument("--side", type=int, default=512, help="pixels of each picture (default: %(default)s)")
-    measuring.add_argument("--pairs", type=int, default=40, help="at most this many (default: %(default)s)")
+    measuring.add_argument(
+        "--side", type=_at_least(16), default=512, help="pixels of each picture (default: %(default)s)"
+    )
+    measuring.add_argument("--pairs", type=_at_least(1), default=20, help="at most this many (default: %(default)s)")
     measuring.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     measuring.set_defaults(run=commands.measure)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """Reads an option that is a whole number of a certain size."""
+
+    def whole(text: str) -> int:
+        if (value := int(text)) < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        return value
+
+    return whole
 
 
 def _add_export(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
@@ -176,14 +213,16 @@ def _add_description(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_picture_folders(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--content", type=Path, action="append", required=True, metavar="DIR", help="repeatable")
-    parser.add_argument("--style", type=Path, action="append", required=True, metavar="DIR", help="repeatable")
+def _add_picture_folders(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    for kind in ("--content", "--style"):
+        parser.add_argument(kind, type=Path, action="append", required=required, metavar="DIR", help="repeatable")
 
 
-def _add_source(parser: argparse.ArgumentParser) -> None:
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", metavar="NAME|FOLDER", help="a model")
+def _add_source(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """--model or --run; one of them is required unless there is a default model."""
+    source = parser.add_mutually_exclusive_group(required=default is None)
+    said = f" (default: {default})" if default else ""
+    source.add_argument("--model", metavar="NAME|FOLDER", default=default, help=f"a model{said}")
     source.add_argument("--run", type=Path, dest="folder", help="a run's best decoder on held-out pairs, or newest one")
 
 

@@ -6,13 +6,14 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
-from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
 from adain_trainer.checkpoint import write_whole
 from adain_trainer.config import PRESETS, FitConfig
@@ -21,15 +22,17 @@ from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import evaluate
 from adain_trainer.export import export_model, export_public, model_folder
 from adain_trainer.fit import PictureFolders, fit
+from adain_trainer.heldout import read_held_out
 from adain_trainer.load import load_pictures, open_rgb
+from adain_trainer.networks import network_of_model, placed
 from adain_trainer.pictures import collect
 from adain_trainer.report import write_report
 from adain_trainer.run_folder import Start, read_record, trained_decoder
-from adain_trainer.sheets import comparison_sheet, sample_sheet
+from adain_trainer.sheets import comparison_sheet, numbered_pages, sample_sheet
 from adain_trainer.styles import build_styles
+from adain_trainer.yardstick import Comparison, compare, mean_distances, painter
 from adain_weights.hub import push
 from adain_weights.manifest import DEFAULT_MODEL
-from adain_weights.models import load_model
 
 
 def fit_run(options: argparse.Namespace) -> None:
@@ -82,28 +85,82 @@ def preview(options: argparse.Namespace) -> None:
     content, *styles = (_opened(path) for path in (options.content, *options.style))
     before = Start.of_run(options.folder).network() if options.folder is not None else None
     if before is not None:
-        before = before.to(choose_device(options.device))
+        before = placed(before, choose_device(options.device))
     _save_picture(comparison_sheet(before, _network(options), [content], styles, side=options.side), options.output)
 
 
 def measure(options: argparse.Namespace) -> None:
-    """`evaluate`."""
-    contents, styles = load_pictures(options.content).pictures, load_pictures(options.style).pictures
+    """`evaluate`: figures alone, or with --beside those of another model, too."""
+    if options.beside is not None:
+        _compare(options)
+        return
+    if options.quality != "fast" or options.sheet is not None:
+        raise TrainerError("Qualities and sheets are for a comparison; add --beside MODEL.")
+    contents, styles = _measured_pictures(options)
     network = _network(options)
-    with tqdm(unit="pair") as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with _pair_bar() as show:
         figures = evaluate(network, contents, styles, side=options.side, pairs=options.pairs, progress=show)
     print(f"{figures.pairs} pairs at {options.side}")
     print(f"style loss        {figures.style:.3f}")
     print(f"content distance  {figures.content:.3f}")
     print(f"target distance   {figures.target:.3f}")
     print(f"identity error    {figures.identity:.4f}  (alpha 0, MSE of RGB in 0..1)")
-    if options.json is not None:
-        write_whole(options.json, (json.dumps({**asdict(figures), "side": options.side}, indent=2) + "\n").encode())
+    _write_json(options.json, {**asdict(figures), "side": options.side})
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """`evaluate --beside`: a table, and a sheet of all pairs."""
+    ours, other = _network(options), placed(network_of_model(options.beside), choose_device(options.device))
+    paint, theirs = painter(ours, options.quality), painter(other, "fast")
+    contents, styles = _measured_pictures(options)
+    with _pair_bar() as show:
+        found, rows = compare(
+            paint, theirs, other.encoder, contents, styles, side=options.side, pairs=options.pairs, progress=show
+        )
+    name = Path(options.beside).resolve().name
+    print(f"Pairs: {len(rows)} at {options.side}; ours: {options.quality}; theirs: {name}, whose encoder measures.")
+    print(found.table())
+    sheet = options.sheet or (options.folder or Path()) / f"beside-{name}.jpg"
+    for path in _save_pages(numbered_pages(rows), sheet):
+        print(f"{path}: content, style, ours, theirs")
+    _write_json(options.json, {"pairs": len(rows), "side": options.side, **_comparison_values(found)})
+
+
+def _comparison_values(found: Comparison) -> dict[str, object]:
+    """What --json keeps: means of both, their ratios, and each pair's distances."""
+    means = {"ours": mean_distances(found.ours), "theirs": mean_distances(found.theirs), "ratios": found.ratios}
+    each = [{"ours": a._asdict(), "theirs": b._asdict()} for a, b in zip(found.ours, found.theirs, strict=True)]
+    return {**{name: values._asdict() for name, values in means.items()}, "each": each}
+
+
+def _measured_pictures(options: argparse.Namespace) -> tuple[Sequence[Image.Image], Sequence[Image.Image]]:
+    """Contents and styles of --content and --style, or else of a run's held-out pairs."""
+    if options.content and options.style:
+        return load_pictures(options.content).pictures, load_pictures(options.style).pictures
+    if options.content or options.style:
+        raise TrainerError("Pairs need both contents and styles; give --content and --style, or neither.")
+    run = options.held_out or options.folder
+    if run is None:
+        raise TrainerError("There are no pictures to measure with; give --content and --style, or --held-out RUN.")
+    held_out = read_held_out(run)
+    return held_out.content, held_out.style
+
+
+@contextmanager
+def _pair_bar() -> Iterator[Callable[[int, int], None]]:
+    """What shows how many pairs are done."""
+    with tqdm(unit="pair") as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _write_json(path: Path | None, values: Mapping[str, object]) -> None:
+    if path is not None:
+        write_whole(path, (json.dumps(values, indent=2) + "\n").encode())
 
 
 def report(options: argparse.Namespace) -> None:
@@ -171,9 +228,8 @@ def _network(options: argparse.Namespace) -> AdainNetwork:
             print(note, file=sys.stderr)
         network = Start.of_run(options.folder).network_with(decoder)
     else:
-        weights = load_model(options.model)
-        network = load_network(weights.encoder, weights.decoder).requires_grad_(False)
-    return network.to(choose_device(options.device))
+        network = network_of_model(options.model)
+    return placed(network, choose_device(options.device))
 
 
 def _opened(path: Path) -> Image.Image:
@@ -182,6 +238,15 @@ def _opened(path: Path) -> Image.Image:
     except Exception:
         # Pillow's readers let almost any error out of a damaged file.
         raise TrainerError(f"{path} is not a picture that can be read.") from None
+
+
+def _save_pages(pages: Sequence[Image.Image], path: Path) -> list[Path]:
+    """One page goes into the file itself, several into files numbered from 1 beside it; returns which."""
+    numbered = [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, len(pages) + 1)]
+    paths = numbered if len(pages) > 1 else [path]
+    for page, each in zip(pages, paths, strict=True):
+        _save_picture(page, each)
+    return paths
 
 
 def _save_picture(picture: Image.Image, path: Path) -> None:

@@ -26,8 +26,22 @@ def content_loss(feat: Tensor, target_feat: Tensor) -> Tensor:
     return (feat - target_feat).square().flatten(1).mean(dim=1)
 
 
+def layer_distances(result: Sequence[StyleStatistics], style: Sequence[StyleStatistics]) -> Tensor:
+    """Mean squared distance of means plus that of deviations, layer by layer.
+
+    Args:
+        result, style: Statistics of the same layers, (N, channels) each.
+    Returns:
+        (N, layers).
+    Source:
+        Huang and Belongie, ICCV 2017, eq. 13, before it is summed over the layers.
+    """
+    pairs = zip(result, style, strict=True)
+    return torch.stack([_square(got.mean - wanted.mean) + _square(got.std - wanted.std) for got, wanted in pairs], 1)
+
+
 def style_loss(result: Sequence[StyleStatistics], style: Sequence[StyleStatistics], *, balanced: bool) -> Tensor:
-    """Mean squared distance of means plus that of deviations, summed over the layers.
+    """The layers' distances, summed.
 
     Args:
         result, style: Statistics of relu1_1 to relu4_1, (N, channels) each.
@@ -39,14 +53,16 @@ def style_loss(result: Sequence[StyleStatistics], style: Sequence[StyleStatistic
         Huang and Belongie, ICCV 2017, eq. 13; the balance after Cheng et al., CVPR 2021 (style-aware normalized loss),
         who divide by the magnitudes of target and result together; here it is the target's alone, a constant.
     """
-    total = result[0].mean.new_zeros(result[0].mean.shape[0])
-    for got, wanted in zip(result, style, strict=True):
-        distance = (got.mean - wanted.mean).square().mean(dim=1) + (got.std - wanted.std).square().mean(dim=1)
-        if balanced:
-            magnitude = wanted.mean.square().mean(dim=1) + wanted.std.square().mean(dim=1)
-            distance = distance / (magnitude + BALANCE_FLOOR)
-        total = total + distance
-    return total
+    distances = layer_distances(result, style)
+    if balanced:
+        magnitudes = torch.stack([_square(wanted.mean) + _square(wanted.std) for wanted in style], 1)
+        distances = distances / (magnitudes + BALANCE_FLOOR)
+    return distances.sum(dim=1)
+
+
+def _square(values: Tensor) -> Tensor:
+    """Mean square over the channels: (N, channels) to (N,)."""
+    return values.square().mean(dim=1)
 
 
 def identity_feature_loss(feats: Sequence[Tensor], picture_feats: Sequence[Tensor]) -> Tensor:

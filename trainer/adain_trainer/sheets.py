@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
 from adain_net.network import AdainNetwork
 from adain_trainer.data import to_tensor
+
+LARGEST_PAGE = 8000
+"""Pixels of a page's height at most; some programs open nothing that is much larger."""
 
 
 def to_picture(tensor: Tensor) -> Image.Image:
@@ -89,3 +92,23 @@ def comparison_sheet(
                 result = network.stylize_features(feat, style, alpha=1.0, height=side, width=side)
                 sheet.paste(to_picture(result[0]), ((column + 1) * side, row * side))
     return sheet
+
+
+def numbered_pages(rows: Sequence[Sequence[Image.Image]]) -> list[Image.Image]:
+    """Rows of equally large square pictures below each other, numbered from 1; as many to a page as LARGEST_PAGE holds.
+
+    Args:
+        rows: At least one, all of the same length.
+    """
+    side, columns = rows[0][0].width, len(rows[0])
+    per_page = max(1, LARGEST_PAGE // side)
+    pages = []
+    for first in range(0, len(rows), per_page):
+        page = Image.new("RGB", (columns * side, min(per_page, len(rows) - first) * side))
+        for index, row in enumerate(rows[first : first + per_page]):
+            for column, picture in enumerate(row):
+                page.paste(picture, (column * side, index * side))
+            number = ImageDraw.Draw(page)
+            number.text((4, index * side + 4), str(first + index + 1), "white", stroke_width=1, stroke_fill="black")
+        pages.append(page)
+    return pages

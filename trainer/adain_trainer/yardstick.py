@@ -1,0 +1,138 @@
+"""The yardstick: what a painter makes of pairs of pictures beside what another network makes of them, in one scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from adain_net.encoder import Encoder
+from adain_net.network import AdainNetwork
+from adain_net.statistics import channel_statistics
+from adain_net.transform import adain_transform
+from adain_trainer.data import to_tensor
+from adain_trainer.errors import TrainerError
+from adain_trainer.evaluate import pair_indices
+from adain_trainer.losses import content_loss, layer_distances
+from adain_trainer.sheets import square, to_picture
+
+QUALITIES = ("fast", "fine", "best")
+SMALLEST_DISTANCE = 1e-9
+"""Below this a distance counts as so much, so that two equal pictures have the ratio 1."""
+
+Paint = Callable[[Tensor, Tensor], Tensor]
+"""From content and style to the painted content; (1, 3, h, w) each, float, RGB in 0..1, of any size."""
+
+
+class Distances(NamedTuple):
+    """How far a painted picture is from its style and its content, in the scale of one encoder's features.
+
+    Attributes:
+        relu1_1, relu2_1, relu3_1, relu4_1: Style loss of each layer: MSE of the means plus MSE of the deviations.
+        content: MSE of relu4_1 and the content's relu4_1.
+        target: MSE of relu4_1 and AdaIN of the content's relu4_1 towards the style.
+    """
+
+    relu1_1: float
+    relu2_1: float
+    relu3_1: float
+    relu4_1: float
+    content: float
+    target: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Distances of the same pairs, painted by us and by them; at least one pair."""
+
+    ours: Sequence[Distances]
+    theirs: Sequence[Distances]
+
+    @property
+    def ratios(self) -> Distances:
+        """Geometric means over the pairs of ours / theirs."""
+        logarithms = [
+            [math.log(max(a, SMALLEST_DISTANCE) / max(b, SMALLEST_DISTANCE)) for a, b in zip(ours, theirs, strict=True)]
+            for ours, theirs in zip(self.ours, self.theirs, strict=True)
+        ]
+        return Distances(*(math.exp(fmean(column)) for column in zip(*logarithms, strict=True)))
+
+    def table(self) -> str:
+        """Lines of what is measured, both means over the pairs, and the ratio."""
+        names = [f"style {name}" if name.startswith("relu") else name for name in Distances._fields]
+        columns = zip(names, mean_distances(self.ours), mean_distances(self.theirs), self.ratios, strict=True)
+        lines = [f"{name:<15}{ours:>10.3f}{theirs:>10.3f}{ratio:>10.2f}" for name, ours, theirs, ratio in columns]
+        return "\n".join([f"{'':<15}{'ours':>10}{'theirs':>10}{'ratio':>10}", *lines])
+
+
+def mean_distances(each: Sequence[Distances]) -> Distances:
+    """Arithmetic means over pairs."""
+    return Distances(*(fmean(column) for column in zip(*each, strict=True)))
+
+
+def painter(network: AdainNetwork, quality: str) -> Paint:
+    """What paints with a network in one of QUALITIES. Raises TrainerError for one that there is not yet."""
+    if quality != "fast":
+        raise TrainerError(f"Pictures of the quality {quality} cannot be measured yet; choose --quality fast.")
+    return partial(_paint_fast, network)
+
+
+def _paint_fast(network: AdainNetwork, content: Tensor, style: Tensor) -> Tensor:
+    return network.stylize(content, [style])
+
+
+@torch.no_grad()
+def compare(
+    ours: Paint,
+    theirs: Paint,
+    judge: Encoder,
+    contents: Sequence[Image.Image],
+    styles: Sequence[Image.Image],
+    *,
+    side: int,
+    pairs: int,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> tuple[Comparison, list[list[Image.Image]]]:
+    """Paint pairs twice and measure both pictures; the pairs are those of pair_indices().
+
+    Args:
+        judge: The encoder in whose scale both are measured; it says on which device.
+        side: Pixels of each picture, at least 16.
+        pairs: At most so many.
+        progress: Called with pairs done and pairs in all.
+    Returns:
+        The distances; and for each pair content, style, our picture and theirs, side x side pixels.
+    """
+    device = next(judge.parameters()).device
+    chosen = pair_indices(len(contents), len(styles), pairs)
+    measured, rows = [], []
+    for done, (content_index, style_index) in enumerate(chosen, start=1):
+        pair = square(contents[content_index], side), square(styles[style_index], side)
+        content, style = (to_tensor(picture)[None].to(device) for picture in pair)
+        painted = [ours(content, style), theirs(content, style)]
+        measured.append(distances(judge, content, style, painted))
+        rows.append([*pair, *(to_picture(picture[0]) for picture in painted)])
+        progress(done, len(chosen))
+    mine, other = zip(*measured, strict=True)
+    return Comparison(mine, other), rows
+
+
+def distances(judge: Encoder, content: Tensor, style: Tensor, painted: Sequence[Tensor]) -> list[Distances]:
+    """Measure pictures that were painted of one pair; (1, 3, h, w) each, float, RGB in 0..1."""
+    content_feat = judge(content)
+    wanted = [channel_statistics(feat) for feat in judge.features(style)]
+    target_feat = adain_transform(channel_statistics(content_feat), wanted[-1]).apply(content_feat)
+    found = []
+    for picture in painted:
+        feats = judge.features(picture)
+        layers = layer_distances([channel_statistics(feat) for feat in feats], wanted)[0].tolist()
+        goals = [content_loss(feats.relu4_1, goal).item() for goal in (content_feat, target_feat)]
+        found.append(Distances(*(value if math.isfinite(value) else math.inf for value in (*layers, *goals))))
+    return found
