@@ -12,6 +12,16 @@ from pathlib import Path
 
 import msgpack
 
+READY = {
+    "op": "ready",
+    "device": "cpu",
+    "devices": ["cpu"],
+    "model": "none",
+    "notices": [],
+    "finish_s_per_megapixel": 250.0,
+}
+"""What a worker says first."""
+
 
 def hangs_with_its_job_and_then_while_it_loads(
     connection: Connection, _device: str, _model: str, models: Path, _budget: int
@@ -23,9 +33,7 @@ def hangs_with_its_job_and_then_while_it_loads(
     mark = models.with_name("started-before")
     if not mark.exists():
         mark.touch()
-        connection.send_bytes(
-            msgpack.packb({"op": "ready", "device": "cpu", "devices": ["cpu"], "model": "none", "notices": []})
-        )
+        connection.send_bytes(msgpack.packb(READY))
     signal.pause()
 
 

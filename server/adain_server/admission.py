@@ -94,6 +94,8 @@ def _check_settings(header: Header) -> None:
         raise JobError("BAD_FIELD", "Only a layer with an alpha channel can be cut out; add one to the layer.")
     if header["transfer"] not in protocol.TRANSFER:
         raise JobError("BAD_FIELD", f"transfer is one of {', '.join(protocol.TRANSFER)}.")
+    if header.get("quality", protocol.QUALITY[0]) not in protocol.QUALITY:
+        raise JobError("BAD_FIELD", f"quality is one of {', '.join(protocol.QUALITY)}.")
     if "sequence" in header and not 0 <= header["sequence"]["smoothing"] < 1:
         raise JobError("BAD_FIELD", "The smoothing is at least 0 and below 1.")
 

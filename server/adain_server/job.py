@@ -37,7 +37,8 @@ class JobState(enum.Enum):
 
 def request_of(header: Header) -> dict[str, Any]:
     """What an `open` asks for: two with the same job id must agree in it."""
-    return {name: value for name, value in header.items() if name not in {"v", "op", "job", "deadline_s"}}
+    asked = {name: value for name, value in header.items() if name not in {"v", "op", "job", "deadline_s"}}
+    return {"quality": protocol.QUALITY[0], **asked}
 
 
 def style_sources(header: Header) -> Iterator[Any]:
@@ -56,7 +57,12 @@ def is_picture(source: Any) -> bool:
 
 
 class Job:
-    """One stylization: its memory, its upload under credit, its result under credit."""
+    """One stylization: its memory, its upload under credit, its result under credit.
+
+    Attributes:
+        is_accepted: Its client wants the picture as it is now: the finish ends, or is left out.
+        wants_draft: Its client has asked for the picture as it forms, and has not got it yet.
+    """
 
     def __init__(
         self,
@@ -85,6 +91,7 @@ class Job:
         self.spec = request_of(header)
         self.state = JobState.UPLOADING
         self.model = model
+        self.is_accepted = self.wants_draft = False
         self._statistics = statistics
         self._store = store
         self._named_styles = named_styles
@@ -228,6 +235,8 @@ class Job:
             "detail": spec["detail"],
             "compose": spec["compose"],
             "transfer": spec["transfer"],
+            "quality": protocol.painted_quality(spec["quality"], spec["preview"]),
+            "accepted": self.is_accepted,
             "smoothing": spec["sequence"]["smoothing"] if self.sequence else 0.0,
             "previous": previous,
         }

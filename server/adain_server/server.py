@@ -82,6 +82,7 @@ class Server:
         self._devices: list[str] = []
         self._model = config.model
         self._ready = False
+        self._finish_s_per_megapixel = 0.0
         self._deaths = 0
         self._jobs: dict[bytes, Job] = {}
         self._ended: OrderedDict[bytes, bool] = OrderedDict()  # by job id: its client needs it no more
@@ -187,6 +188,7 @@ class Server:
             max_regions=protocol.MAX_REGIONS,
             idle_timeout_s=self._config.idle_timeout_s,
             jobs=len(self._jobs),
+            finish_s_per_megapixel=self._finish_s_per_megapixel,
         )
 
     def _on_styles(self, client: bytes, header: Header, _payload: bytes) -> None:
@@ -252,7 +254,7 @@ class Server:
     def _attach(self, job: Job, client: bytes, header: Header) -> None:
         if request_of(header) != job.spec:
             raise JobError("ID_CONFLICT", "This job id is in use for other contents.")
-        job.client = client
+        job.client, job.wants_draft = client, False
         if job.state is JobState.UPLOADING:
             job.restart_upload()
             self._grant(job)
@@ -282,6 +284,19 @@ class Server:
             raise JobError("BAD_CHUNK", "There is no result yet.")
         for offset, data in job.result_chunks(min(header["chunks"], RESULT_CREDIT_LIMIT)):
             self._send(client, "chunk", data, job=job.job_id, offset=offset)
+
+    def _on_accept(self, client: bytes, header: Header, _payload: bytes) -> None:
+        job = self._find_job(client, header)
+        if job is None or job.is_accepted:
+            return
+        job.is_accepted = True
+        if job is self._running:
+            self._worker.send("accept", job=job.job_id)
+
+    def _on_draft(self, client: bytes, header: Header, _payload: bytes) -> None:
+        job = self._find_job(client, header)
+        if job is not None:
+            job.wants_draft = True
 
     def _on_cancel(self, client: bytes, header: Header, _payload: bytes) -> None:
         job = self._job_of(client, header)
@@ -323,9 +338,13 @@ class Server:
         self._send(client, "stopping")
         self.request_stop()
 
-    def _job_of(self, client: bytes, header: Header) -> Job:
+    def _find_job(self, client: bytes, header: Header) -> Job | None:
         job = self._jobs.get(header["job"])
-        if job is not None and job.client == client:
+        return job if job is not None and job.client == client else None
+
+    def _job_of(self, client: bytes, header: Header) -> Job:
+        job = self._find_job(client, header)
+        if job is not None:
             return job
         if header["job"] in self._ended:
             raise JobError("ALREADY_DONE", "The job has ended already.")
@@ -341,10 +360,13 @@ class Server:
         message = msgpack.unpackb(data)
         getattr(self, f"_worker_{message.pop('op')}")(**message)
 
-    def _worker_ready(self, device: str, devices: list[str], model: str, notices: list[str]) -> None:
+    def _worker_ready(
+        self, device: str, devices: list[str], model: str, notices: list[str], finish_s_per_megapixel: float
+    ) -> None:
         self._ready, self._deaths = True, 0
         self._heard = time.monotonic()  # loading is not idleness
         self._device, self._devices, self._model = device, devices, model
+        self._finish_s_per_megapixel = finish_s_per_megapixel
         for notice in notices:
             self._announce(notice)
         self._announce(f"Ready on {device}, model {model}, at {self._place.endpoint}")
@@ -367,6 +389,12 @@ class Server:
         running = self._jobs.get(job)
         if running is not None and running.client:
             self._send(running.client, "progress", job=job, stage=stage, step=step, steps=steps)
+
+    def _worker_draft(self, job: bytes, pixels: bytes, **about: int) -> None:
+        running = self._jobs.get(job)
+        if running is not None and running.client and running.wants_draft:
+            running.wants_draft = False  # the next one only when this one has been read
+            self._send(running.client, "draft", pixels, job=job, **about)
 
     def _worker_finished(self, job: bytes, digest: bytes, notice: str, statistics: list[bytes]) -> None:
         finished, self._running = self._running, None

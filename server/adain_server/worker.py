@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import signal
+import time
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -24,7 +25,7 @@ from adain_net.layout import LayoutError
 from adain_net.statistics import StyleStatistics
 from adain_server.config import LEAST_MEMORY_BUDGET
 from adain_server.errors import JobError
-from adain_server.layers import DTYPES, Layer
+from adain_server.layers import DTYPES, Array, Layer
 from adain_server.loaded_models import LoadedModels
 from adain_server.painting import Plan, RegionPlan, Style
 from adain_server.picture_files import PictureError, style_picture
@@ -36,6 +37,8 @@ from adain_weights.styles import parse_style, read_style
 log = logging.getLogger(__name__)
 
 APPLE_GPU = "Apple GPU"
+DRAFT_EVERY_S = 1.0
+"""At most so often the picture is shown as it forms."""
 
 
 class Cancelled(Exception):  # noqa: N818  # not an error: what was asked for
@@ -103,7 +106,15 @@ def run_worker(connection: Connection, *, device: str, model: str, models: Path,
         _say(connection, "unusable", message=str(error))
         return
     notices = [sentence for sentence in (chosen.notice, notice) if sentence]
-    _say(connection, "ready", device=chosen.name, devices=known_devices(), model=weights.name, notices=notices)
+    _say(
+        connection,
+        "ready",
+        device=chosen.name,
+        devices=known_devices(),
+        model=weights.name,
+        notices=notices,
+        finish_s_per_megapixel=0.0,
+    )
     worker = Worker(connection, loaded)
     try:
         while (message := _hear(connection))["op"] != "stop":
@@ -120,10 +131,13 @@ class Worker:
         self._connection = connection
         self._models = models
         self._job = b""
+        self._is_accepted = False
+        self._over = {"step": 0, "steps": 0}  # of the stage that runs
+        self._drafted = -math.inf  # when the last one was shown
 
     def do(self, message: dict[str, Any]) -> None:
         """Do the job of a `run` message and say how it ended."""
-        self._job = message["job"]
+        self._job, self._is_accepted, self._drafted = message["job"], message["accepted"], -math.inf
         _say(self._connection, "taken", job=self._job)  # whatever dies from now on may have died of this job
         memory = AttachedMemory()
         reply = self._attempt(message, memory)
@@ -173,10 +187,11 @@ class Worker:
             compose=message["compose"],
             smoothing=message["smoothing"],
             previous=[unpack_statistics(packed) for packed in message["previous"]],
+            quality=message["quality"],
         )
         name, stamp = message["model"]
         painter = self._models.painter((name, stamp), lambda: self._check("loading", 0, 1))
-        painted = painter.paint(plan, self._check)
+        painted = painter.paint(plan, self._check, on_draft=self._show, is_accepted=self._hears_accept)
         for key, statistics in painted.new_styles.items():
             if isinstance(key, bytes):  # a picture that came over the wire, and may come again
                 _say(self._connection, "style", job=self._job, digest=key, statistics=pack_statistics(statistics))
@@ -189,11 +204,33 @@ class Worker:
 
     def _check(self, stage: str, step: int, steps: int) -> None:
         """Report a stage; raises Cancelled when the job is no longer wanted."""
+        self._listen()
+        self._over = {"step": step, "steps": steps}
+        _say(self._connection, "progress", job=self._job, stage=stage, **self._over)
+
+    def _listen(self) -> None:
+        """Take what the parent has said of the job; raises Cancelled when it is no longer wanted."""
         while self._connection.poll():
             message = _hear(self._connection)
-            if message["op"] == "cancel" and message["job"] == self._job:
+            if message.get("job") != self._job:
+                continue  # of a job that is over
+            if message["op"] == "cancel":
                 raise Cancelled
-        _say(self._connection, "progress", job=self._job, stage=stage, step=step, steps=steps)
+            self._is_accepted |= message["op"] == "accept"
+
+    def _hears_accept(self) -> bool:
+        self._listen()
+        return self._is_accepted
+
+    def _show(self, picture: Array) -> None:
+        """Send a draft, (h, w, 3) uint8, unless there was one a moment ago."""
+        now = time.monotonic()
+        if now - self._drafted < DRAFT_EVERY_S:
+            return
+        self._drafted = now
+        height, width, _channels = picture.shape
+        pixels = picture.tobytes()
+        _say(self._connection, "draft", job=self._job, height=height, width=width, pixels=pixels, **self._over)
 
 
 class AttachedMemory:

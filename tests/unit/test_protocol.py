@@ -13,6 +13,7 @@ import adain_client
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.jobs import Pixels
+from adain_client.progress import STAGES
 from adain_client.protocol import FROM_CLIENT, FROM_SERVER, pack, unpack
 from adain_weights.styles import is_style_name
 
@@ -42,10 +43,13 @@ MESSAGES: dict[str, dict[str, Any]] = {
         "preview": 0,
         "compose": "blend",
         "transfer": "srgb",
+        "quality": "best",
         "sequence": {"id": JOB, "smoothing": 0.5},
     },
     "chunk": {"job": JOB, "digest": b"d" * 32, "offset": 0},
     "credit": {"job": JOB, "chunks": 3},
+    "accept": {"job": JOB},
+    "draft": {"job": JOB},
     "cancel": {"job": JOB},
     "done": {"job": JOB},
     "status": {},
@@ -79,14 +83,23 @@ def test_specification_states_version_and_limits() -> None:
     assert f"array of 1 to {protocol.MAX_STYLES} maps `{{source" in SPECIFICATION
     assert f"array of 1 to {protocol.MAX_REGIONS} maps `{{mask" in SPECIFICATION
     assert f"at most {protocol.MAX_BLOBS} bytes32" in SPECIFICATION
+    assert f"1 to {protocol.MAX_DRAFT_SIDE} a side" in SPECIFICATION
 
 
 @pytest.mark.parametrize(
     "word",
-    [*protocol.LAYOUTS, *protocol.DEPTHS, *protocol.PRESERVE_COLOR, *protocol.COMPOSE, *protocol.TRANSFER],
+    [
+        *protocol.LAYOUTS,
+        *protocol.DEPTHS,
+        *protocol.PRESERVE_COLOR,
+        *protocol.COMPOSE,
+        *protocol.TRANSFER,
+        *protocol.QUALITY,
+        *STAGES["best"],
+    ],
 )
 def test_specification_explains_the_words(word: str) -> None:
-    """Everything that a layout, a depth, a way to keep colours, to compose or to code colours may be."""
+    """Everything that a layout, a depth, a quality, a stage, a way to keep colours, to compose or to code them may be."""
     assert f"`{word}`" in SPECIFICATION
 
 
@@ -100,15 +113,17 @@ EXACT_BYTES = {
     "styles": b"\x83\xa1v\x01\xa2op\xa6styles\xa5first\x00",
     "swatch": b"\x83\xa1v\x01\xa2op\xa6swatch\xa4name\xa3ink",
     "models": b"\x83\xa1v\x01\xa2op\xa6models\xa5first\x00",
-    "open": b"\x8c\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa5model\xa4mine\xa7content" + _BLOB_MAP
+    "open": b"\x8d\xa1v\x01\xa2op\xa4open" + _JOB_FIELD + b"\xa5model\xa4mine\xa7content" + _BLOB_MAP
     + b"\xa7regions\x91\x84\xa4mask\xc0\xa6styles\x93"
     + b"\x82\xa6source" + _BLOB_MAP + b"\xa6weight" + _ONE + b"\x82\xa6source" + _FILE_MAP + b"\xa6weight" + _ONE
     + b"\x82\xa6source\xa3ink\xa6weight" + _ONE
     + b"\xa5alpha" + _HALF + b"\xaepreserve_color\xa4none" + b"\xabstroke_size" + _ONE + b"\xa6detail" + _HALF
-    + b"\xa7preview\x00" + b"\xa7compose\xa5blend" + b"\xa8transfer\xa4srgb"
+    + b"\xa7preview\x00" + b"\xa7compose\xa5blend" + b"\xa8transfer\xa4srgb" + b"\xa7quality\xa4best"
     + b"\xa8sequence\x82\xa2id\xc4\x10" + JOB + b"\xa9smoothing" + _HALF,
     "chunk": b"\x85\xa1v\x01\xa2op\xa5chunk" + _JOB_FIELD + b"\xa6digest\xc4\x20" + b"d" * 32 + b"\xa6offset\x00",
     "credit": b"\x84\xa1v\x01\xa2op\xa6credit" + _JOB_FIELD + b"\xa6chunks\x03",
+    "accept": b"\x83\xa1v\x01\xa2op\xa6accept" + _JOB_FIELD,
+    "draft": b"\x83\xa1v\x01\xa2op\xa5draft" + _JOB_FIELD,
     "cancel": b"\x83\xa1v\x01\xa2op\xa6cancel" + _JOB_FIELD,
     "done": b"\x83\xa1v\x01\xa2op\xa4done" + _JOB_FIELD,
     "status": b"\x82\xa1v\x01\xa2op\xa6status",
@@ -288,14 +303,55 @@ def test_43_a_source_is_a_picture_a_file_or_a_name(source: object) -> None:
     assert caught.value.code == "BAD_FIELD"
 
 
-def test_a_swatch_has_a_payload_from_the_server_only() -> None:
+_DRAFT = {"job": JOB, "height": 1, "width": 2, "step": 3, "steps": 25}
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [(pack("swatch", name="ink"), pack("swatch", name="ink")), (pack("draft", job=JOB), pack("draft", **_DRAFT))],
+    ids=["swatch", "draft"],
+)
+def test_picture_that_was_asked_for_has_a_payload_from_the_server_only(question: bytes, answer: bytes) -> None:
     """The question has none, the answer must have one."""
-    frame = pack("swatch", name="ink")
-    assert unpack([frame, b"jpeg"], FROM_SERVER)[1] == b"jpeg"
-    for frames, ops in (([frame], FROM_SERVER), ([frame, b"jpeg"], FROM_CLIENT)):
+    assert unpack([question], FROM_CLIENT)[1] == b""
+    assert unpack([answer, b"pixels"], FROM_SERVER)[1] == b"pixels"
+    for frames, ops in (([answer], FROM_SERVER), ([answer, b""], FROM_SERVER), ([question, b"pixels"], FROM_CLIENT)):
         with pytest.raises(ProtocolError) as caught:
             unpack(frames, ops)
         assert caught.value.code == "BAD_ENVELOPE"
+
+
+def test_exact_bytes_of_a_draft() -> None:
+    """As msgpack's specification has them, and back."""
+    packed = b"\x87\xa1v\x01\xa2op\xa5draft" + _JOB_FIELD + b"\xa6height\x01\xa5width\x02\xa4step\x03\xa5steps\x19"
+    assert pack("draft", **_DRAFT) == packed
+    assert unpack([packed, b"rgbrgb"], FROM_SERVER) == ({"v": 1, "op": "draft", **_DRAFT}, b"rgbrgb")
+
+
+@pytest.mark.parametrize("quality", [None, 1, b"best", ["best"], "x" * 257])
+def test_26_quality_is_a_word_or_left_out(quality: object) -> None:
+    """Anything else is no field of an `open`."""
+    with pytest.raises(ProtocolError) as caught:
+        unpack([pack("open", **{**MESSAGES["open"], "quality": quality})], FROM_CLIENT)
+    assert caught.value.code == "BAD_FIELD"
+    without = {name: value for name, value in MESSAGES["open"].items() if name != "quality"}
+    assert "quality" not in unpack([pack("open", **without)], FROM_CLIENT)[0]
+
+
+@pytest.mark.parametrize(
+    ("quality", "preview", "expected"),
+    [
+        ("fast", 0, "fast"),
+        ("fast", 256, "fast"),
+        ("fine", 0, "fine"),
+        ("fine", 256, "fine"),
+        ("best", 0, "best"),
+        ("best", 1, "fine"),
+    ],
+)
+def test_preview_is_never_finished(quality: str, preview: int, expected: str) -> None:
+    """Everything else is painted as it was asked for."""
+    assert protocol.painted_quality(quality, preview) == expected
 
 
 def test_digest_covers_shape_and_pixels() -> None:

@@ -14,7 +14,16 @@ import zmq
 from adain_client import protocol
 from adain_client.connection import ConnectionInfo
 from adain_client.errors import CancelledError, ProtocolError, RequestError, ServerUnavailableError
-from adain_client.jobs import KnownModel, KnownStyle, Message, Progress, StylizeJob, StylizeRequest, StylizeResult
+from adain_client.jobs import (
+    Draft,
+    KnownModel,
+    KnownStyle,
+    Message,
+    Progress,
+    StylizeJob,
+    StylizeRequest,
+    StylizeResult,
+)
 from adain_client.protocol import Header
 from adain_client.texts import _
 
@@ -49,6 +58,7 @@ class ServerInfo:
         max_styles: The most styles of a region. max_regions: The most regions of a job.
         idle_timeout_s: It ends by itself after that many seconds without work; 0 for never.
         jobs: That it has at the moment, of all clients.
+        finish_s_per_megapixel: How long a whole finish takes there; 0 while it is not known: see finish_seconds().
     """
 
     boot: bytes
@@ -61,6 +71,7 @@ class ServerInfo:
     max_regions: int
     idle_timeout_s: float
     jobs: int
+    finish_s_per_megapixel: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,7 @@ class Client:
             ProtocolError: The other side is not an AdaIN server of this version.
         """
         header, _ = self._ask(timeout_s, "hello", "welcome", HELLO_AGAIN_S, client=self._name)
-        return ServerInfo(**{name: header[name] for name in protocol.FROM_SERVER["welcome"]})
+        return ServerInfo(**{name: header[name] for name in protocol.FROM_SERVER["welcome"] if name in header})
 
     def styles(self) -> list[KnownStyle]:
         """The styles that the server knows by name. Raises as hello()."""
@@ -215,6 +226,8 @@ class Client:
         request: StylizeRequest,
         *,
         on_progress: Callable[[Progress], None] = lambda _progress: None,
+        on_draft: Callable[[Draft], None] | None = None,
+        accepted: Callable[[], bool] = lambda: False,
         cancelled: Callable[[], bool] = lambda: False,
         timeout_s: float | None = None,
     ) -> StylizeResult:
@@ -224,6 +237,9 @@ class Client:
 
         Args:
             on_progress: Called whenever the job's progress changes, in this thread.
+            on_draft: Called with the picture as it forms, about once a second during its finish, in this thread; when it
+                is None the server sends no drafts.
+            accepted: Asked as `cancelled` is; True ends the finish with the picture as it is then, which is the result.
             cancelled: Asked about twenty times a second; True cancels the job.
             timeout_s: For the whole job; the server does not begin it later. None for no limit as long as it answers.
         Returns:
@@ -232,16 +248,19 @@ class Client:
             CancelledError: As asked. RequestError: The server refused or lost the job.
             ServerUnavailableError: No server answers any more, or the time is over.
         """
-        job = StylizeJob(request)
+        job = StylizeJob(request, wants_drafts=on_draft is not None)
+        audience = _Audience(job, on_progress, on_draft)
         started = heard = tended = time.monotonic()
         self.hello()
         intact = self._send_all(job.open(deadline_s=timeout_s))
-        asked, cancel_sent, shown = started, None, None
+        asked, cancel_sent = started, None
         while not job.finished:
             now = time.monotonic()
             if cancel_sent is None and cancelled():
                 intact &= self._send_all(job.cancel())
                 cancel_sent = now
+            if not job.is_accepted and accepted():
+                intact &= self._send_all(job.accept())
             self._check_time(now, heard, tended, started, timeout_s, cancel_sent)
             if now - (max(heard, asked) if intact else asked) > HELLO_EVERY_S:
                 # A silent server may be computing, or dead: a hello tells the one from the other.
@@ -259,9 +278,7 @@ class Client:
                 # The server lives and says nothing of the job: it was restarted, or the connection was lost for a
                 # moment. Opening a job that it has changes nothing.
                 intact = self._send_all([*job.open(deadline_s=timeout_s), *(job.cancel() if cancel_sent else [])])
-            if job.progress != shown:
-                shown = job.progress
-                on_progress(shown)
+            audience.tell()
         if job.error is not None:
             raise job.error
         assert job.result is not None
@@ -299,3 +316,24 @@ class Client:
         if not self._socket.poll(max(0, int(timeout_s * 1000))):
             return None
         return protocol.unpack(self._socket.recv_multipart(), protocol.FROM_SERVER)
+
+
+class _Audience:
+    """Who looks on while a job is done, and what they know of it."""
+
+    def __init__(
+        self, job: StylizeJob, on_progress: Callable[[Progress], None], on_draft: Callable[[Draft], None] | None
+    ) -> None:
+        self._job, self._on_progress, self._on_draft = job, on_progress, on_draft
+        self._progress: Progress | None = None
+        self._draft: Draft | None = None
+
+    def tell(self) -> None:
+        """What is new."""
+        job = self._job
+        if job.progress != self._progress:
+            self._progress = job.progress
+            self._on_progress(job.progress)
+        if self._on_draft is not None and job.draft is not None and job.draft is not self._draft:
+            self._draft = job.draft
+            self._on_draft(job.draft)

@@ -153,6 +153,8 @@ class StylizeRequest:
         transfer: One of protocol.TRANSFER: how the content's colours are coded, and so the result's. srgb = with sRGB's
             curve; linear = linear light with sRGB's primaries. Styles and masks are not concerned.
         model: The name of one that the server has; "" for the one that it was started with.
+        quality: One of protocol.QUALITY. fast = one pass; fine = refined afterwards; best = refined, then finished by
+            optimising its pixels, which takes as long as finish_seconds() says; a preview is fine at best.
         sequence: 16 bytes that name a film whose frames come one by one; b"" for a single picture.
         smoothing: How much of the frame before the content's statistics keep, 0..1, below 1.
     """
@@ -167,6 +169,7 @@ class StylizeRequest:
     model: str = ""
     sequence: bytes = b""
     smoothing: float = 0.0
+    quality: str = protocol.QUALITY[0]
 
 
 @dataclass(frozen=True)
@@ -187,11 +190,27 @@ class Progress:
     """How far a job is.
 
     Attributes:
-        stage: upload, queued, loading, style, encode, decode, enlarge or download.
+        stage: One of progress.STAGES, in PROTOCOL.md's words.
         step, steps: Parts of the stage that are over, and in all.
+        quality: What the job is painted with: it says which stages there are, and which of them take long.
     """
 
     stage: str
+    step: int
+    steps: int
+    quality: str = protocol.QUALITY[0]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The picture as it forms.
+
+    Attributes:
+        pixels: RGB of 8 bit, reduced to at most protocol.MAX_DRAFT_SIDE a side.
+        step, steps: Of the finish that are over, and in all.
+    """
+
+    pixels: Pixels
     step: int
     steps: int
 
@@ -202,13 +221,19 @@ class StylizeJob:
     Attributes:
         job_id: 16 random bytes; the same after a reconnection.
         progress: The newest.
+        draft: The newest that has come; None before.
+        is_accepted: The finish is to end with what there is; accept() says so.
         result: The stylized pixels, once finished and verified.
         error: Why there will be no result.
     """
 
-    def __init__(self, request: StylizeRequest) -> None:
+    def __init__(self, request: StylizeRequest, *, wants_drafts: bool = False) -> None:
+        """wants_drafts: Ask for the picture as it forms, when it is one that is finished."""
         self.job_id = os.urandom(16)
-        self.progress = Progress("upload", 0, 1)
+        self._quality = protocol.painted_quality(request.quality, request.preview)
+        self.progress = self._progress("upload", 0, 1)
+        self.draft: Draft | None = None
+        self.is_accepted = False
         self.result: StylizeResult | None = None
         self.error: AdainError | None = None
         self._request = request
@@ -225,6 +250,8 @@ class StylizeJob:
         self._notice = ""
         self._uploads = self._downloads = 0
         self._is_cancelled = False
+        self._is_finishable = self._quality == "best"  # otherwise there is nothing to look at, and to end
+        self._wants_drafts = wants_drafts and self._is_finishable
 
     @property
     def finished(self) -> bool:
@@ -260,13 +287,20 @@ class StylizeJob:
             "compose": request.compose,
             "transfer": request.transfer,
         }
+        if request.quality != protocol.QUALITY[0]:  # a server that does not know the field paints so anyway
+            fields["quality"] = request.quality
         if request.sequence:
             fields["sequence"] = {"id": request.sequence, "smoothing": float(request.smoothing)}
         if deadline_s is not None:
             fields["deadline_s"] = float(deadline_s)
         header = protocol.pack("open", job=self.job_id, **fields)
         self._to_send, self._sent, self._received = [], 0, 0
-        return [[header]]
+        return [[header], *self._ask_for_draft(), *self._say_accepted()]
+
+    def accept(self) -> list[Message]:
+        """The messages that end the picture's finish with what there is by then; the result follows as usual."""
+        self.is_accepted = True
+        return self._say_accepted()
 
     def cancel(self) -> list[Message]:
         """The messages that end the job; the server confirms."""
@@ -300,7 +334,7 @@ class StylizeJob:
             for offset in range(0, memoryview(self._blob(digest).data).nbytes, CHUNK_BYTES)
         ]
         self._sent = 0
-        self.progress = Progress("upload", 0, len(self._to_send))
+        self.progress = self._progress("upload", 0, len(self._to_send))
         return self._chunks(header["chunks"])
 
     def _on_credit(self, header: Header, _payload: bytes) -> list[Message]:
@@ -308,8 +342,17 @@ class StylizeJob:
 
     def _on_progress(self, header: Header, _payload: bytes) -> list[Message]:
         if header["stage"] not in ("upload", "download"):  # of these this side knows more
-            self.progress = Progress(header["stage"], header["step"], header["steps"])
+            self.progress = self._progress(header["stage"], header["step"], header["steps"])
         return []
+
+    def _on_draft(self, header: Header, payload: bytes) -> list[Message]:
+        height, width = header["height"], header["width"]
+        if not self._wants_drafts:
+            raise ProtocolError("BAD_CHUNK", _("The server sent a draft of the picture that nobody had asked for."))
+        if max(height, width) > protocol.MAX_DRAFT_SIDE or len(payload) != height * width * protocol.LAYOUTS["RGB"]:
+            raise ProtocolError("LENGTH_MISMATCH", _("The server's draft of the picture is damaged."))
+        self.draft = Draft(Pixels(payload, height, width), header["step"], header["steps"])
+        return self._ask_for_draft()
 
     def _on_result(self, header: Header, _payload: bytes) -> list[Message]:
         content = self._request.content
@@ -330,7 +373,7 @@ class StylizeJob:
         self._incoming[start:end] = payload
         self._received = end
         total = -(-len(self._incoming) // CHUNK_BYTES)
-        self.progress = Progress("download", -(-end // CHUNK_BYTES), total)
+        self.progress = self._progress("download", -(-end // CHUNK_BYTES), total)
         if end < len(self._incoming):
             return [[protocol.pack("credit", job=self.job_id, chunks=1)]]
         shape = self._result_blob
@@ -355,6 +398,15 @@ class StylizeJob:
             retry_after_s=header.get("retry_after_s"),
         )
 
+    def _progress(self, stage: str, step: int, steps: int) -> Progress:
+        return Progress(stage, step, steps, self._quality)
+
+    def _ask_for_draft(self) -> list[Message]:
+        return [[protocol.pack("draft", job=self.job_id)]] if self._wants_drafts else []
+
+    def _say_accepted(self) -> list[Message]:
+        return [[protocol.pack("accept", job=self.job_id)]] if self.is_accepted and self._is_finishable else []
+
     def _check_tries(self) -> None:
         if max(self._uploads, self._downloads) > MAX_TRIES:
             raise ServerUnavailableError(_("The connection to the AdaIN server breaks again and again; try again."))
@@ -369,7 +421,7 @@ class StylizeJob:
         batch = self._to_send[self._sent : self._sent + credit]
         self._sent += len(batch)
         if self._to_send:
-            self.progress = Progress("upload", self._sent, len(self._to_send))
+            self.progress = self._progress("upload", self._sent, len(self._to_send))
         messages: list[Message] = []
         for digest, offset in batch:
             data = memoryview(self._blob(digest).data).cast("B")[offset : offset + CHUNK_BYTES]

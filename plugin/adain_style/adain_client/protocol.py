@@ -34,6 +34,10 @@ DEPTHS = {"u8": 1, "u16": 2, "f16": 2, "f32": 4}
 PRESERVE_COLOR = ("none", "match", "luminance")
 COMPOSE = ("blend", "plain", "cutout")
 TRANSFER = ("srgb", "linear")
+QUALITY = ("fast", "fine", "best")
+"""One pass; refined afterwards; refined and finished by optimising the pixels. The first one when none is named."""
+MAX_DRAFT_SIDE = 512
+"""Of the picture as it forms, in pixels: so it fits a frame."""
 STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 Header = dict[str, Any]
@@ -160,11 +164,14 @@ FROM_CLIENT: dict[str, dict[str, str]] = {
         "preview": "uint",
         "compose": "str",
         "transfer": "str",
+        "quality": "str?",
         "sequence": "sequence?",
         "deadline_s": "float?",
     },
     "chunk": {"job": "bytes16", "digest": "bytes32", "offset": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
+    "accept": {"job": "bytes16"},
+    "draft": {"job": "bytes16"},
     "cancel": {"job": "bytes16"},
     "done": {"job": "bytes16"},
     "status": {},
@@ -182,6 +189,7 @@ FROM_SERVER: dict[str, dict[str, str]] = {
         "max_regions": "uint",
         "idle_timeout_s": "float",
         "jobs": "uint",
+        "finish_s_per_megapixel": "float?",
     },
     "styles": {"first": "uint", "total": "uint", "styles": "styles"},
     "swatch": {"name": "str"},
@@ -189,6 +197,7 @@ FROM_SERVER: dict[str, dict[str, str]] = {
     "grant": {"job": "bytes16", "need": "digests", "chunks": "uint"},
     "credit": {"job": "bytes16", "chunks": "uint"},
     "progress": {"job": "bytes16", "stage": "str", "step": "uint", "steps": "uint"},
+    "draft": {"job": "bytes16", "height": "uint", "width": "uint", "step": "uint", "steps": "uint"},
     "result": {"job": "bytes16", "height": "uint", "width": "uint", "digest": "bytes32", "notice": "str"},
     "chunk": {"job": "bytes16", "offset": "uint"},
     "cancelled": {"job": "bytes16"},
@@ -251,9 +260,9 @@ def unpack(frames: Sequence[bytes], ops: Mapping[str, Mapping[str, str]]) -> tup
         raise ProtocolError("UNKNOWN_OP", f"There is no operation {_shown(op)}.")
     _check_fields(header, ops[op])
     has_payload = len(frames) == 2
-    wants_payload = op == "chunk" or (op == "swatch" and ops is FROM_SERVER)
+    wants_payload = op == "chunk" or (op in ("swatch", "draft") and ops is FROM_SERVER)
     if has_payload != wants_payload or (has_payload and not frames[1]):
-        raise ProtocolError("BAD_ENVELOPE", "A chunk or a swatch has a payload, and nothing else has one.")
+        raise ProtocolError("BAD_ENVELOPE", "A chunk, a swatch or a draft has a payload, and nothing else has one.")
     return header, frames[1] if has_payload else b""
 
 
@@ -311,6 +320,11 @@ def result_size(height: int, width: int, preview: int) -> tuple[int, int]:
     if not preview or preview >= longest:
         return height, width
     return max(1, round(height * preview / longest)), max(1, round(width * preview / longest))
+
+
+def painted_quality(quality: str, preview: int) -> str:
+    """What a picture is painted with: what was asked for, but a preview is wanted at once and is never finished."""
+    return "fine" if preview and quality == "best" else quality
 
 
 def _map_with_unique_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
