@@ -8,12 +8,13 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from adain_trainer import board
 from adain_trainer.checkpoint import LATEST, load_checkpoint, tensors_as_bytes
 from adain_trainer.cli import main
-from adain_trainer.report import _loss_curves
+from adain_trainer.report import HEIGHT, _curve, _loss_curves
 from adain_trainer.run_folder import (
     BEST,
     FIGURES,
@@ -81,6 +82,34 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     errors = [row[2] for row in loss_rows(tmp_path / "run")]
     assert len(errors) == 40
     assert sum(errors[-4:]) < 0.6 * sum(errors[:4])
+
+
+def test_log_losses_train_and_their_curves_go_below_zero(tmp_path: Path) -> None:
+    """From the released decoder: the losses are logarithms, all weights stay finite, and the report shows its curve."""
+    run = tmp_path / "run"
+    options = [
+        "--style-loss",
+        "log",
+        "--content-loss",
+        "log",
+        "--style-layers",
+        "1,1,1,1.5",
+        "--content-target",
+        "content",
+    ]
+    fit(run, 3, *FINE_TUNE, *options)
+    record, best = read_record(run), read_best(run)
+    assert record is not None and record.config.style_layer_weights == (1, 1, 1, 1.5)
+    assert best is not None and all(bool(torch.isfinite(tensor).all()) for tensor in best.decoder.values())
+    assert main(["report", "--run", str(run)]) == 0
+    assert "1,1,1,1.5" in (run / "report.html").read_text()
+
+
+def test_curve_shows_values_below_zero() -> None:
+    """The smallest at the bottom, the largest near the top, and both are said."""
+    drawn = _curve("style loss", [0, 10], [[-2.0, 2.0]])
+    assert f"points='0.0,{HEIGHT}.0 360.0,8.0'" in drawn and "top 2, bottom -2" in drawn
+    assert "bottom" not in _curve("style loss", [0, 10], [[1.0, 2.0]])
 
 
 def test_best_decoder_on_held_out_pairs_is_kept(finetuned: Path) -> None:

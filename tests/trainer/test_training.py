@@ -151,6 +151,15 @@ def test_content_target_changes_what_content_is_compared_with(encoder: Encoder) 
     assert float(by_target["adain"].style) == float(by_target["content"].style)
 
 
+def test_layers_weigh_in_the_style_loss(encoder: Encoder) -> None:
+    """Each layer's share is what it is alone, so that a recipe can move the effort between the layers."""
+    parts = []
+    for layers in ("1,0,0,0", "0,1,0,0", "0,0,1,0", "0,0,0,1", "1,1,1,1.5"):
+        trainer, banks = _trainer(encoder, replace(CONFIG, style_loss="log", content_loss="log", style_layers=layers))
+        parts.append(float(trainer.train(banks.parts(0)).style))
+    assert parts[4] == pytest.approx(sum(parts[:3]) + 1.5 * parts[3], rel=1e-3)
+
+
 def test_sanet_identity_takes_styles_in_turn(encoder: Encoder) -> None:
     """One identity pair a step: a content crop, then a style crop, with features that are its own."""
     _, banks = _trainer(encoder, replace(CONFIG, identity_loss="sanet"))
@@ -234,6 +243,11 @@ IMPOSSIBLE: list[dict[str, object]] = [
     {"generic_share": 1.5},
     {"ema": 1.0},
     {"precision": "fp8"},
+    {"style_loss": "squared"},
+    {"style_layers": "1,1,1"},
+    {"style_layers": "1,1,1,much"},
+    {"style_layers": "1,1,1,-1"},
+    {"style_layers": "0,0,0,0"},
     {"identity_loss": "sanet", "crop": 128, "style_crop": 64},
 ]
 

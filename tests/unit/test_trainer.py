@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import struct
 import zlib
@@ -14,13 +15,13 @@ import torch
 from PIL import Image
 
 from adain_net.network import AdainNetwork
-from adain_net.statistics import channel_statistics
+from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.checkpoint import LATEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
 from adain_trainer.data import augment_colours, random_crop, to_tensor
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures, evaluate, pair_indices
-from adain_trainer.losses import content_loss, grid_loss, style_loss, total_variation
+from adain_trainer.losses import CONTENT_FLOOR, STYLE_FLOORS, content_loss, grid_loss, style_loss, total_variation
 from adain_trainer.pictures import fetch_packages, read_rcc
 from helpers import PICTURES
 
@@ -37,8 +38,9 @@ def test_style_loss_sums_layers_and_vanishes_for_the_style() -> None:
     feats = [torch.rand(2, 3, 4, 4), torch.rand(2, 5, 2, 2)]
     own = [channel_statistics(feat) for feat in feats]
     shifted = [channel_statistics(feat + 0.5) for feat in feats]
-    torch.testing.assert_close(style_loss(own, own, balanced=False), torch.zeros(2))
-    torch.testing.assert_close(style_loss(shifted, own, balanced=False), torch.full((2,), 0.5))
+    torch.testing.assert_close(style_loss(own, own, layers=(1, 1)), torch.zeros(2))
+    torch.testing.assert_close(style_loss(shifted, own, layers=(1, 1)), torch.full((2,), 0.5))
+    torch.testing.assert_close(style_loss(shifted, own, layers=(1, 3)), torch.full((2,), 1.0))
 
 
 def test_balanced_style_loss_does_not_favour_extreme_styles() -> None:
@@ -46,10 +48,29 @@ def test_balanced_style_loss_does_not_favour_extreme_styles() -> None:
     feats = [torch.rand(1, 8, 6, 6) + 1]
     weak, strong = ([channel_statistics(feat * scale) for feat in feats] for scale in (1.0, 10.0))
     missed_weak, missed_strong = ([channel_statistics(feat * scale * 0.5) for feat in feats] for scale in (1.0, 10.0))
-    ratio = style_loss(missed_strong, strong, balanced=True) / style_loss(missed_weak, weak, balanced=True)
+    ratio = style_loss(missed_strong, strong, kind="balanced", layers=[1]) / style_loss(
+        missed_weak, weak, kind="balanced", layers=[1]
+    )
     assert 0.9 < float(ratio) < 1.2
-    plain = style_loss(missed_strong, strong, balanced=False) / style_loss(missed_weak, weak, balanced=False)
+    plain = style_loss(missed_strong, strong, kind="paper", layers=[1]) / style_loss(
+        missed_weak, weak, kind="paper", layers=[1]
+    )
     assert float(plain) > 50
+
+
+def test_log_losses_pull_alike_in_each_pair_and_layer() -> None:
+    """A tenth less distance changes them by the same amount, whether the distance is large or small."""
+    own = [StyleStatistics(torch.zeros(2, 3), torch.ones(2, 3)) for _ in range(4)]
+    distances = torch.tensor([[100.0], [10000.0]])
+
+    def loss(factor: float) -> torch.Tensor:
+        far = [StyleStatistics((distances * factor).sqrt().expand(2, 3), each.std) for each in own]
+        return style_loss(far, own, kind="log", layers=(1, 1, 1, 1.5))
+
+    torch.testing.assert_close(loss(1.0) - loss(0.9), torch.full((2,), 4.5 * -math.log(0.9)), rtol=1e-2, atol=0)
+    torch.testing.assert_close(style_loss(own, own, kind="log"), torch.tensor(STYLE_FLOORS).log().sum().expand(2))
+    feat, target = torch.full((1, 1, 2, 2), 3.0), torch.ones(1, 1, 2, 2)
+    torch.testing.assert_close(content_loss(feat, target, kind="log"), torch.tensor([4 + CONTENT_FLOOR]).log())
 
 
 def test_total_variation_by_hand() -> None:

@@ -83,7 +83,7 @@ def _add_fit(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
             f"--{field.name.replace('_', '-')}",
             type={"int": int, "float": float, "str": str}[str(field.type)],
             choices=field.metadata["choices"] or None,
-            metavar="|".join(field.metadata["choices"]) or "N",
+            metavar=field.metadata["form"],
             help=f"{field.metadata['meaning']} ({different if len(set(defaults.values())) > 1 else field.default})",
         )
     training.set_defaults(run=commands.fit_run)

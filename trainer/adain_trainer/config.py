@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from adain_trainer.errors import TrainerError
+from adain_trainer.losses import CONTENT_LOSSES, STYLE_LOSSES
 
 
-def _option(default: Any, meaning: str, choices: tuple[str, ...] = ()) -> Any:
-    """A field of FitConfig; what it means is shown by adain-trainer fit --help."""
-    return field(default=default, metadata={"meaning": meaning, "choices": choices})
+def _option(default: Any, meaning: str, choices: tuple[str, ...] = (), *, form: str = "N") -> Any:
+    """A field of FitConfig; what it means is shown by adain-trainer fit --help, with its choices or its form."""
+    return field(default=default, metadata={"meaning": meaning, "choices": choices, "form": "|".join(choices) or form})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +35,17 @@ class FitConfig:
         "what the content loss compares with: the AdaIN output, or the content's features",
         ("adain", "content"),
     )
+    content_loss: str = _option(
+        "paper", "the paper's, or each pair's logarithm, so that all count alike", CONTENT_LOSSES
+    )
     content_loss_weight: float = _option(1.0, "factor of the content loss")
     style_loss: str = _option(
-        "balanced", "the paper's, or each pair's divided by its target's own magnitude", ("paper", "balanced")
+        "balanced",
+        "the paper's; or each pair's and layer's divided by its target's own magnitude, or its logarithm, so that all "
+        "count alike",
+        STYLE_LOSSES,
     )
+    style_layers: str = _option("1,1,1,1", "factors of relu1_1 to relu4_1 in the style loss", form="W,W,W,W")
     style_loss_weight: float = _option(10.0, "factor of the style loss")
     identity_share: float = _option(0.125, "share of the pictures that keep their own statistics (alpha 0)")
     identity_loss: str = _option(
@@ -83,14 +92,28 @@ class FitConfig:
             raise TrainerError("Held-out pictures have at least 16 pixels a side.")
         if self.identity_loss == "sanet" and self.style_crop < self.crop:
             raise TrainerError("With the identity loss sanet, style crops are at least as large as content crops.")
+        self._check_texts()
+
+    def _check_texts(self) -> None:
         for each in fields(self):
             if each.metadata["choices"] and getattr(self, each.name) not in each.metadata["choices"]:
                 raise TrainerError(f"{each.name.replace('_', ' ')} is {' or '.join(each.metadata['choices'])}.")
+        weights = self.style_layer_weights
+        if len(weights) != 4 or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
+            raise TrainerError("Style layers are four factors, at least 0 and not all 0, like 1,1,1,1.5.")
 
     @property
     def pairs(self) -> int:
         """Pairs of content and style in one step, of all processes and batches together."""
         return self.batch * self.accumulate
+
+    @property
+    def style_layer_weights(self) -> tuple[float, ...]:
+        """style_layers as numbers; none where the text holds something else."""
+        try:
+            return tuple(float(factor) for factor in self.style_layers.split(","))
+        except ValueError:
+            return ()
 
     def learning_rate_at(self, step: int) -> float:
         """The rate of a step, counted from 0: a trapezium, so that a run can be prolonged and cooled down later."""

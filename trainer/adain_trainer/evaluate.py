@@ -101,7 +101,7 @@ def evaluate(
             wanted_feat = adain_transform(channel_statistics(judged_feat), style[-1]).apply(judged_feat)
             sums += torch.tensor(
                 [
-                    style_loss([channel_statistics(f) for f in feats], style, balanced=False).item(),
+                    style_loss([channel_statistics(f) for f in feats], style).item(),
                     content_loss(feats.relu4_1, judged_feat).item(),
                     content_loss(feats.relu4_1, wanted_feat).item(),
                     error,

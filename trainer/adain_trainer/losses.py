@@ -9,13 +9,23 @@ from torch import Tensor
 
 from adain_net.statistics import StyleStatistics
 
+STYLE_LOSSES = ("paper", "balanced", "log")
+CONTENT_LOSSES = ("paper", "log")
+BALANCE_FLOOR = 0.1
+"""Keeps a nearly black style from being weighed without bound; activations are near 1."""
+STYLE_FLOORS = (0.03, 0.03, 0.05, 0.04)
+"""Of relu1_1 to relu4_1 in log losses: about what a well trained decoder reaches at 384 pixels in a style that is easy
+for it, so that such pairs do not draw all the effort."""
+CONTENT_FLOOR = 0.3
 
-def content_loss(feat: Tensor, target_feat: Tensor) -> Tensor:
+
+def content_loss(feat: Tensor, target_feat: Tensor, *, kind: str = "paper") -> Tensor:
     """Mean squared distance of features.
 
     Args:
         feat: relu4_1 of the result, (N, C, h, w).
         target_feat: What the decoder was given, or the content's features; same shape.
+        kind: One of CONTENT_LOSSES. log is the logarithm of the distance plus CONTENT_FLOOR: style_loss() says why.
     Returns:
         (N,).
     Source:
@@ -23,7 +33,8 @@ def content_loss(feat: Tensor, target_feat: Tensor) -> Tensor:
         the content's own features as the target, as in Gatys, Ecker and Bethge, CVPR 2016, eq. 1, more of the content
         stays.
     """
-    return (feat - target_feat).square().flatten(1).mean(dim=1)
+    distance = (feat - target_feat).square().flatten(1).mean(dim=1)
+    return (distance + CONTENT_FLOOR).log() if kind == "log" else distance
 
 
 def layer_distances(result: Sequence[StyleStatistics], style: Sequence[StyleStatistics]) -> Tensor:
@@ -40,24 +51,36 @@ def layer_distances(result: Sequence[StyleStatistics], style: Sequence[StyleStat
     return torch.stack([_square(got.mean - wanted.mean) + _square(got.std - wanted.std) for got, wanted in pairs], 1)
 
 
-def style_loss(result: Sequence[StyleStatistics], style: Sequence[StyleStatistics], *, balanced: bool) -> Tensor:
-    """The layers' distances, summed.
+def style_loss(
+    result: Sequence[StyleStatistics],
+    style: Sequence[StyleStatistics],
+    *,
+    kind: str = "paper",
+    layers: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
+) -> Tensor:
+    """The layers' distances, or what a pair and layer count instead, summed.
 
     Args:
         result, style: Statistics of relu1_1 to relu4_1, (N, channels) each.
-        balanced: Divide each layer's distance by its target's mean square, so that a few extreme styles do not
-            outweigh all others.
+        kind: One of STYLE_LOSSES. balanced divides each layer's distance by its target's mean square, so that a few
+            extreme styles do not outweigh all others. log is the logarithm of the distance plus the layer's one of
+            STYLE_FLOORS: to make a distance smaller by a tenth is worth the same in each pair and layer, as it is when
+            decoders are compared by geometric means of ratios. Logarithms may be below 0.
+        layers: Factor of each layer.
     Returns:
         (N,).
     Source:
         Huang and Belongie, ICCV 2017, eq. 13; the balance after Cheng et al., CVPR 2021 (style-aware normalized loss),
-        who divide by the magnitudes of target and result together; here it is the target's alone, a constant.
+        who divide by the magnitudes of target and result together; here it is the target's alone, a constant. The
+        logarithm is this project's.
     """
     distances = layer_distances(result, style)
-    if balanced:
+    if kind == "balanced":
         magnitudes = torch.stack([_square(wanted.mean) + _square(wanted.std) for wanted in style], 1)
         distances = distances / (magnitudes + BALANCE_FLOOR)
-    return distances.sum(dim=1)
+    elif kind == "log":
+        distances = (distances + distances.new_tensor(STYLE_FLOORS)).log()
+    return (distances * distances.new_tensor(layers)).sum(dim=1)
 
 
 def _square(values: Tensor) -> Tensor:
@@ -120,7 +143,3 @@ def grid_loss(picture: Tensor, *, cell: int = 8) -> Tensor:
             positions = measure.reshape(-1, 3, height // cell, cell, width // cell, cell).mean(dim=(1, 2, 4))
             total = total + positions.flatten(1).var(dim=1, unbiased=False) / scale.square()
     return total
-
-
-BALANCE_FLOOR = 0.1
-"""Keeps a nearly black style from being weighed without bound; activations are near 1."""

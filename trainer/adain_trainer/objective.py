@@ -79,16 +79,15 @@ class Objective:
         result = self._decode(target_feat)
         feats = self._features(result)
         goal = target_feat if config.content_target == "adain" else content_feat
-        style = style_loss(
-            [channel_statistics(feat) for feat in feats], batch.styles, balanced=config.style_loss == "balanced"
-        )
+        statistics = [channel_statistics(feat) for feat in feats]
+        style = style_loss(statistics, batch.styles, kind=config.style_loss, layers=config.style_layer_weights)
         feature = result.new_zeros(())
         if config.identity_loss == "sanet" and bool(own.any()):
             with torch.no_grad():
                 picture_feats = self._features(batch.pictures[own])
             feature = (identity_feature_loss([feat[own] for feat in feats], picture_feats) * kept[own]).sum()
         return Losses(
-            content=content_loss(feats.relu4_1, goal).sum() / batch.total,
+            content=content_loss(feats.relu4_1, goal, kind=config.content_loss).sum() / batch.total,
             style=(style * painted).sum(),
             pixel=((result - batch.pictures).square().flatten(1).mean(dim=1) * kept).sum(),
             feature=feature,

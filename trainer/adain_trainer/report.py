@@ -126,20 +126,23 @@ def _loss_curves(run: Path) -> str:
 
 
 def _curve(title: str, steps: Sequence[int], lines: Sequence[Sequence[float]]) -> str:
-    """Lines over steps as an inline SVG, from 0 to the largest value."""
-    top = max((value for line in lines for value in line if math.isfinite(value)), default=0) or 1
+    """Lines over steps as an inline SVG, from 0 to the largest value, or from the smallest where it is below 0."""
+    values = [0.0, *(value for line in lines for value in line if math.isfinite(value))]
+    bottom, top = min(values), max(values)
+    span = (top - bottom) or 1
     last = max(steps, default=0) or 1
     drawn = "".join(
         f"<polyline fill='none' stroke='{colour}' stroke-width='1.5' points='"
         + " ".join(
-            f"{step / last * WIDTH:.1f},{HEIGHT - value / top * (HEIGHT - 8):.1f}"
+            f"{step / last * WIDTH:.1f},{HEIGHT - (value - bottom) / span * (HEIGHT - 8):.1f}"
             for step, value in zip(steps, line, strict=True)
             if math.isfinite(value)
         )
         + "'/>"
         for line, colour in zip(lines, COLOURS, strict=False)
     )
-    caption = f"<figcaption>{escape(title)}; top {top:.3g}, right end step {last}</figcaption>"
+    ends = f"top {top:.3g}{f', bottom {bottom:.3g}' if bottom else ''}, right end step {last}"
+    caption = f"<figcaption>{escape(title)}; {ends}</figcaption>"
     return f"<figure><svg width='{WIDTH}' height='{HEIGHT}'>{drawn}</svg>{caption}</figure>"
 
 

@@ -108,7 +108,7 @@ def numbered_pages(rows: Sequence[Sequence[Image.Image]]) -> list[Image.Image]:
         for index, row in enumerate(rows[first : first + per_page]):
             for column, picture in enumerate(row):
                 page.paste(picture, (column * side, index * side))
-            number = ImageDraw.Draw(page)
-            number.text((4, index * side + 4), str(first + index + 1), "white", stroke_width=1, stroke_fill="black")
+            drawing, number, size = ImageDraw.Draw(page), str(first + index + 1), max(10, side // 16)
+            drawing.text((4, index * side), number, "white", font_size=size, stroke_width=1, stroke_fill="black")
         pages.append(page)
     return pages
