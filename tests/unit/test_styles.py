@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load, save
 
 from adain_net.network import AdainNetwork
+from adain_server.style_files import save_style
 from adain_trainer import pictures
 from adain_trainer.cli import main
 from adain_trainer.styles import LIBRARY, measure_with
@@ -33,8 +36,13 @@ from adain_weights.style_pictures import (
     picture_values,
 )
 from adain_weights.styles import (
-    CHANNELS,
+    FIRST_FORMAT,
+    FIRST_TENSORS,
+    FORMAT,
     LARGEST_STYLE,
+    LAYERS,
+    TENSORS,
+    LayerStatistics,
     SavedStyle,
     built_in_styles,
     is_style_name,
@@ -44,14 +52,21 @@ from adain_weights.styles import (
     write_style,
 )
 
+SHALLOW = ("relu1_1", "relu2_1", "relu3_1")
+STATISTICS = [
+    *((FORMAT, name) for name in TENSORS if name not in styles.PICTURES),
+    *((FIRST_FORMAT, name) for name in FIRST_TENSORS if name not in styles.PICTURES),
+]
+"""Each tensor of statistics of each format."""
 NOTICE = Path(__file__).parents[2] / "NOTICE"
 BUILT_IN = built_in_styles()
 
 
-def _measure(picture: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Stands in for an encoder: numbers that depend on the picture."""
-    mean = np.resize(picture.mean(axis=(0, 1)), CHANNELS).astype(np.float32)
-    return mean, mean + np.float32(1)
+def _measure(picture: NDArray[np.float32]) -> list[LayerStatistics]:
+    """Stands in for an encoder: numbers that depend on the picture and on the layer."""
+    colours = picture.mean(axis=(2, 3))
+    means = [np.resize(colours + index, (1, channels)) for index, channels in enumerate(LAYERS.values())]
+    return [LayerStatistics(mean, mean + np.float32(1)) for mean in means]
 
 
 def _style(picture: Image.Image | None = None, **texts: str) -> SavedStyle:
@@ -60,15 +75,32 @@ def _style(picture: Image.Image | None = None, **texts: str) -> SavedStyle:
     return make_style(picture, _measure, encoder_digest="0123456789abcdef" * 4, **given)
 
 
-def _parts(style: SavedStyle) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """A style as safetensors.numpy.save() wants it, to be harmed."""
+def _parts(style: SavedStyle, form: str = FORMAT) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """A style in one of the formats as safetensors.numpy.save() wants it, to be harmed."""
     data = style_bytes(style)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return load(data), header["__metadata__"]
+    tensors, texts = load(data), header["__metadata__"] | {"format": form}
+    if form == FIRST_FORMAT:
+        tensors = {name.removeprefix("relu4_1."): tensors[name] for name in TENSORS if not name.startswith(SHALLOW)}
+    return tensors, texts
+
+
+def _first_format(style: SavedStyle) -> bytes:
+    tensors, texts = _parts(style, FIRST_FORMAT)
+    return save(tensors, metadata=texts)
+
+
+def _as_measured(picture: Image.Image) -> NDArray[np.float32]:
+    """As make_style() hands a picture over, (1, 3, h, w)."""
+    return picture_values(picture).transpose(2, 0, 1)[None]
 
 
 def _same(one: SavedStyle, other: SavedStyle) -> bool:
-    return all(np.array_equal(value, getattr(other, name)) for name, value in vars(one).items())
+    """In everything, to the bit."""
+    assert one.layers is not None and other.layers is not None
+    pairs = zip(one.layers, other.layers, strict=True)
+    same = [np.array_equal(a.mean, b.mean) and np.array_equal(a.std, b.std) for a, b in pairs]
+    return all(same) and all(getattr(one, name) == getattr(other, name) for name in (*styles.TEXTS, *styles.PICTURES))
 
 
 def test_style_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -80,6 +112,17 @@ def test_style_comes_back_as_it_was(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     tensors, texts = _parts(style)
     assert _same(parse_style(save(tensors, metadata=texts)), style)
+
+
+def test_file_holds_the_statistics_of_each_layer_under_its_name() -> None:
+    """Whatever reads safetensors finds them, in order from relu1_1 to relu4_1."""
+    style = _style()
+    tensors, _ = _parts(style)
+    assert style.layers is not None
+    for layer, statistics in zip(LAYERS, style.layers, strict=True):
+        assert statistics.mean.shape == statistics.std.shape == (LAYERS[layer],)
+        assert np.array_equal(tensors[f"{layer}.mean"], statistics.mean)
+        assert np.array_equal(tensors[f"{layer}.std"], statistics.std)
 
 
 def test_same_style_gives_same_bytes() -> None:
@@ -147,35 +190,45 @@ def test_46_81_hostile_headers_are_refused(data: bytes) -> None:
         parse_style(data)
 
 
-HARMED: dict[str, NDArray[Any]] = {
-    "nan": np.full(CHANNELS, np.nan, np.float32),
-    "infinite": np.full(CHANNELS, np.inf, np.float32),
-    "too few": np.ones(CHANNELS - 1, np.float32),
-    "two rows": np.ones((1, CHANNELS), np.float32),
-    "no dimension": np.array(1, np.float32),
-    "double": np.ones(CHANNELS, np.float64),
-    "half": np.ones(CHANNELS, np.float16),
-    "bytes": np.ones(CHANNELS, np.uint8),
+HARMED: dict[str, Callable[[int], NDArray[Any]]] = {
+    "nan": lambda channels: np.full(channels, np.nan, np.float32),
+    "infinite": lambda channels: np.full(channels, np.inf, np.float32),
+    "too few": lambda channels: np.ones(channels - 1, np.float32),
+    "another layer's": lambda channels: np.ones(2 * channels, np.float32),
+    "two rows": lambda channels: np.ones((1, channels), np.float32),
+    "no dimension": lambda _channels: np.array(1, np.float32),
+    "double": lambda channels: np.ones(channels, np.float64),
+    "half": lambda channels: np.ones(channels, np.float16),
+    "bytes": lambda channels: np.ones(channels, np.uint8),
 }
+"""From a layer's channels to what is no statistics of that layer."""
 
 
-@pytest.mark.parametrize("tensor", ["mean", "std"])
+def _layer_and_kind(tensor: str) -> tuple[str, str]:
+    """Whose statistics a tensor holds, in either format, and which."""
+    layer, _, kind = tensor.rpartition(".")
+    return layer or "relu4_1", kind
+
+
+@pytest.mark.parametrize(("form", "tensor"), STATISTICS)
 @pytest.mark.parametrize("fault", HARMED)
-def test_harmed_statistics_are_refused(tensor: str, fault: str) -> None:
-    """Neither NaN nor another kind or number of numbers."""
-    tensors, texts = _parts(_style())
-    tensors[tensor] = HARMED[fault]
-    with pytest.raises(WeightsError, match=f"its {tensor}"):
+def test_harmed_statistics_are_refused(form: str, tensor: str, fault: str) -> None:
+    """Neither NaN nor another kind or number of numbers, at any layer, in either format; the layer is named."""
+    tensors, texts = _parts(_style(), form)
+    layer, kind = _layer_and_kind(tensor)
+    tensors[tensor] = HARMED[fault](LAYERS[layer])
+    with pytest.raises(WeightsError, match=f"its {kind} of {layer} .*save it again"):
         parse_style(save(tensors, metadata=texts))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
-def test_std_is_above_zero(value: float) -> None:
+@pytest.mark.parametrize(("form", "tensor"), [each for each in STATISTICS if each[1].endswith("std")])
+def test_std_is_above_zero(form: str, tensor: str, value: float) -> None:
     """It is multiplied with; a negative one would turn a style inside out."""
-    tensors, texts = _parts(_style())
-    tensors["std"] = tensors["std"].copy()
-    tensors["std"][7] = value
-    with pytest.raises(WeightsError, match="not above 0"):
+    tensors, texts = _parts(_style(), form)
+    tensors[tensor] = tensors[tensor].copy()
+    tensors[tensor][7] = value
+    with pytest.raises(WeightsError, match=f"its std of {_layer_and_kind(tensor)[0]} is not above 0"):
         parse_style(save(tensors, metadata=texts))
 
 
@@ -193,14 +246,51 @@ def test_what_is_no_jpeg_is_refused(tensor: str, harmed: bytes | NDArray[Any]) -
         parse_style(save(tensors, metadata=texts))
 
 
-@pytest.mark.parametrize("tensor", styles.TENSORS)
-def test_tensors_have_exactly_their_names(tensor: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "tensor"), [(FORMAT, name) for name in TENSORS] + [(FIRST_FORMAT, name) for name in FIRST_TENSORS]
+)
+def test_tensors_have_exactly_their_names(form: str, tensor: str) -> None:
     """One missing, one more, one called otherwise."""
-    tensors, texts = _parts(_style())
+    tensors, texts = _parts(_style(), form)
     others = {name: value for name, value in tensors.items() if name != tensor}
     for harmed in (others, {**tensors, "more": tensors[tensor]}, {**others, tensor.upper(): tensors[tensor]}):
         with pytest.raises(WeightsError, match="other parts"):
             parse_style(save(harmed, metadata=texts))
+
+
+@pytest.mark.parametrize("layer", SHALLOW)
+def test_missing_layer_is_refused(layer: str) -> None:
+    """Only the first format does without; there is no file with some layers."""
+    tensors, texts = _parts(_style())
+    rest = {name: value for name, value in tensors.items() if not name.startswith(layer)}
+    with pytest.raises(WeightsError, match="other parts"):
+        parse_style(save(rest, metadata=texts))
+
+
+@pytest.mark.parametrize(("form", "said"), [(FORMAT, FIRST_FORMAT), (FIRST_FORMAT, FORMAT)])
+def test_file_that_says_the_other_format_is_refused(form: str, said: str) -> None:
+    """Each format has its own tensors."""
+    tensors, texts = _parts(_style(), form)
+    with pytest.raises(WeightsError, match="other parts"):
+        parse_style(save(tensors, metadata=texts | {"format": said}))
+
+
+def test_file_of_the_first_format_is_read() -> None:
+    """Its relu4_1, its picture and its texts are what they were; the layers before are unknown."""
+    style = _style()
+    read = parse_style(_first_format(style))
+    assert read.shallow is None and read.layers is None
+    assert np.array_equal(read.relu4_1.mean, style.relu4_1.mean)
+    assert np.array_equal(read.relu4_1.std, style.relu4_1.std)
+    assert _same(replace(read, shallow=style.shallow), style)
+
+
+def test_style_without_all_layers_is_not_written(tmp_path: Path) -> None:
+    """What was read from the first format has to be measured again; no file appears."""
+    path = tmp_path / "old.safetensors"
+    with pytest.raises(WeightsError, match=r"older format, .*save it again from its picture"):
+        write_style(path, parse_style(_first_format(_style())))
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F4", "I16", "NOT"])
@@ -227,7 +317,7 @@ def test_texts_are_all_there_short_and_printable(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("format", "adain-style 2"), ("name", "../evil"), ("name", ""), ("encoder", "f" * 63), ("encoder", "F" * 64)],
+    [("format", "adain-style 3"), ("name", "../evil"), ("name", ""), ("encoder", "f" * 63), ("encoder", "F" * 64)],
 )
 def test_texts_of_another_form_are_refused(text: str, value: str) -> None:
     """A format to come, a name that leaves its folder, what is no digest."""
@@ -275,7 +365,25 @@ def test_any_picture_becomes_a_style(mode: str, size: tuple[int, int]) -> None:
     assert kept.width <= size[0] and kept.height <= size[1]
     assert min(kept.size) <= SHORTER_SIDE and max(kept.size) <= LONGER_SIDE
     assert open_style_picture(style.swatch).size == (SWATCH_SIDE, SWATCH_SIDE)
-    assert np.array_equal(style.mean, _measure(picture_values(kept))[0])
+    assert style.layers is not None
+    for known, measured in zip(style.layers, _measure(_as_measured(kept)), strict=True):
+        assert np.array_equal(known.mean, measured.mean[0]) and np.array_equal(known.std, measured.std[0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 40), (90, 60)])
+def test_users_styles_are_measured_as_built_in(network: AdainNetwork, tmp_path: Path, size: tuple[int, int]) -> None:
+    """By the same encoder, a picture that is smaller than it needs included; relu4_1 is what the network takes."""
+    path = tmp_path / "mine.safetensors"
+    save_style(path, Image.radial_gradient("L").resize(size), title="", artist="", origin="", licence="")
+    style = read_style(path)
+    values = _as_measured(open_style_picture(style.picture))
+    assert style.layers is not None
+    for known, measured in zip(style.layers, measure_with(network.encoder)(values), strict=True):
+        assert np.array_equal(known.mean, np.asarray(measured.mean)[0])
+        assert np.array_equal(known.std, np.asarray(measured.std)[0])
+    wanted = network.style_statistics(torch.from_numpy(values))
+    assert np.abs(style.relu4_1.mean - wanted.mean[0].numpy()).max() < 1e-5
+    assert np.abs(style.relu4_1.std - wanted.std[0].numpy()).max() < 1e-5
 
 
 def test_worst_picture_fits_its_file() -> None:
@@ -323,9 +431,11 @@ def test_built_in_style_is_whole(entry: Any) -> None:
 def test_built_in_statistics_are_those_of_the_picture(network: AdainNetwork, name: str) -> None:
     """The embedded encoder finds the same numbers in the picture that the file keeps."""
     style = read_style(BUILT_IN[name])
-    mean, std = measure_with(network)(picture_values(open_style_picture(style.picture)))
-    assert np.abs(mean - style.mean).max() < 1e-3
-    assert np.abs(std - style.std).max() < 1e-3
+    values = _as_measured(open_style_picture(style.picture))
+    assert style.layers is not None
+    for known, measured in zip(style.layers, measure_with(network.encoder)(values), strict=True):
+        assert np.abs(known.mean - np.asarray(measured.mean)[0]).max() < 1e-4
+        assert np.abs(known.std - np.asarray(measured.std)[0]).max() < 1e-4
 
 
 def test_missing_picture_is_a_sentence(
