@@ -69,6 +69,12 @@ class Answer:
         """All parts."""
         return [self.chunk(offset) for offset in range(0, len(self.pixels), CHUNK_BYTES)]
 
+    def draft(self, height: int = 3, width: int = 4, payload: bytes | None = None, **changes: Any) -> Message:
+        """The picture as it forms, of one colour, true but for what is given."""
+        pixels = bytes([self.pixels[0]]) * (height * width * 3) if payload is None else payload
+        fields = {"job": self.job, "height": height, "width": width, "step": 1, "steps": 25, **changes}
+        return [pack("draft", **fields), pixels]
+
     def truth(self) -> list[Message]:
         """What an honest server sends."""
         return [self.result(), *self.chunks()]

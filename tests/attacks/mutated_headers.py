@@ -71,7 +71,9 @@ def _good_headers() -> list[bytes]:
         ("hokusai-great-wave", 2.0),
     ]
     layer = random_pixels(8, 9, "RGBA")
-    job = StylizeJob(request(layer, styles, mask=random_pixels(8, 9, "Y"), sequence=b"s" * 16, smoothing=0.5))
+    job = StylizeJob(
+        request(layer, styles, mask=random_pixels(8, 9, "Y"), sequence=b"s" * 16, smoothing=0.5, quality="best")
+    )
     known = {"job": job.job_id, "digest": layer.digest, "offset": 0, "chunks": 4, "client": "x", "first": 0}
     known["name"] = "monet"
     others = [

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import zmq
@@ -26,8 +26,9 @@ from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from raw_peer import RawPeer
 
 COUNT = 20_000
-SLOTS = 3
-"""Jobs of a sequence."""
+QUALITIES = ("fast", "best", "fast")
+"""Of a sequence's jobs: one has a finish, which is long enough that something may come in the midst of it."""
+SLOTS = len(QUALITIES)
 LONGEST = 14
 END_S = 10.0
 SIDE = 24
@@ -41,13 +42,16 @@ class Model:
     """A job as the protocol says that it is.
 
     Attributes:
+        job: Of the best quality, or of another one.
         state: new, uploading, working, ready, over (fetched or cancelled) or failed.
+        drafts: How many may still come: as often as one was asked for.
         need: Digests that the server wants, in order.
         left: Bytes of the result that have not come. digest: Of all of them.
     """
 
     job: StylizeJob
     state: str = "new"
+    drafts: int = 0
     need: list[bytes] = field(default_factory=list)
     left: int = 0
     digest: bytes = b""
@@ -110,7 +114,7 @@ class Game:
 
     def __init__(self, server: RunningServer, peer: RawPeer, stranger: RawPeer) -> None:
         self._server, self._peer, self._stranger = server, peer, stranger
-        self._models = [self._new_model() for _ in range(SLOTS)]
+        self._models = [self._new_model(quality) for quality in QUALITIES]
 
     def play(self, name: str, slot: int) -> None:
         """One step, and all of its answers."""
@@ -150,6 +154,11 @@ class Game:
                 continue
             about = next((each for each in self._models if each.job.job_id == header.get("job")), None)
             assert about is not None, f"an answer about another job: {header}"
+            if header["op"] == "draft":
+                assert about.state == "working" and about.drafts > 0, f"nobody has asked for {header}"
+                assert len(payload) == header["height"] * header["width"] * 3, header
+                about.drafts -= 1
+                continue
             if header["op"] == "result" and about.state == "working":
                 about.state, about.digest = "ready", header["digest"]
                 about.left, about.received = SIDE * SIDE * 3, b""
@@ -160,8 +169,9 @@ class Game:
             answers.append({**header, "payload": payload, "state": model.state})
 
     @staticmethod
-    def _new_model() -> Model:
-        return Model(StylizeJob(request(random_pixels(SIDE, SIDE, seed=1000 + next(_numbers)), STYLES)))
+    def _new_model(quality: str) -> Model:
+        layer = random_pixels(SIDE, SIDE, seed=1000 + next(_numbers))
+        return Model(StylizeJob(request(layer, STYLES, quality=quality)))
 
 
 def open_(game: Game, model: Model) -> None:
@@ -186,9 +196,11 @@ def open_other(game: Game, model: Model) -> None:
     """The same id with other contents."""
     if model.state in ("new", "failed"):
         return
-    job = StylizeJob(request(random_pixels(SIDE, SIDE, seed=2), STYLES))
-    job.job_id = model.job.job_id
-    _expect(game.ask(model, job.open()[0]), "ALREADY_DONE" if model.state == "over" else "ID_CONFLICT")
+    same = model.job._request
+    for changed in ({"content": random_pixels(SIDE, SIDE, seed=2)}, {"quality": "fine"}):
+        job = StylizeJob(replace(same, **changed))
+        job.job_id = model.job.job_id
+        _expect(game.ask(model, job.open()[0]), "ALREADY_DONE" if model.state == "over" else "ID_CONFLICT")
 
 
 def upload(game: Game, model: Model) -> None:
@@ -221,6 +233,17 @@ def wrong_pixels(game: Game, model: Model) -> None:
     _refuse_chunk(
         game, model, _chunk(model, model.need[0] if model.need else b"d" * 32, 0, bytes(SIDE * SIDE * 3)), code
     )
+
+
+def accept(game: Game, model: Model) -> None:
+    """The picture as it is then: never answered, wherever the job is, and whether there is one."""
+    _expect_nothing(game.ask(model, [protocol.pack("accept", job=model.job.job_id)]))
+
+
+def draft(game: Game, model: Model) -> None:
+    """The picture as it forms; it may come as long as the job is finished."""
+    model.drafts += 1
+    _expect_nothing(game.ask(model, [protocol.pack("draft", job=model.job.job_id)]))
 
 
 def cancel(game: Game, model: Model) -> None:
@@ -279,6 +302,8 @@ def meddle(game: Game, model: Model) -> None:
         _chunk(model, b"d" * 32, 0, b"x"),
     ):
         _expect(game.ask(model, message, stranger=True), "UNKNOWN_JOB" if model.is_active else model.gone())
+    for op in ("accept", "draft"):
+        _expect_nothing(game.ask(model, [protocol.pack(op, job=model.job.job_id)], stranger=True))
 
 
 STEPS: dict[str, Callable[[Game, Model], None]] = {
@@ -290,6 +315,8 @@ STEPS: dict[str, Callable[[Game, Model], None]] = {
         wrong_place,
         wrong_length,
         wrong_pixels,
+        accept,
+        draft,
         cancel,
         done,
         credit,
@@ -316,3 +343,7 @@ def _chunk(model: Model, digest: bytes, offset: int, payload: bytes) -> list[byt
 
 def _expect(answers: list[Header], code: str) -> None:
     assert [answer.get("code", answer["op"]) for answer in answers] == [code], (code, answers)
+
+
+def _expect_nothing(answers: list[Header]) -> None:
+    assert not answers, answers

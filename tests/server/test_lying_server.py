@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -14,7 +15,7 @@ from adain_client import client as client_module
 from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError, ServerUnavailableError
-from adain_client.jobs import KnownStyle, Message, Progress, StylizeResult
+from adain_client.jobs import Draft, KnownStyle, Message, Progress, StylizeRequest, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.protocol import CHUNK_BYTES, pack
 from helpers import random_pixels, request
@@ -60,6 +61,7 @@ LIES: dict[str, tuple[Lie, str]] = {
     "field that nobody knows": (lambda answer: [answer.result(path="/etc/passwd")], "BAD_FIELD"),
     "part without a payload": (lambda answer: [answer.chunk(0)[:1]], "BAD_ENVELOPE"),
     "three frames": (lambda answer: [[*answer.chunk(0), b"x"]], "BAD_ENVELOPE"),
+    "draft that nobody asked for": (lambda answer: [answer.draft(), *answer.truth()], "BAD_CHUNK"),
     "asks for pixels of nobody": (
         lambda answer: [[pack("grant", job=answer.job, need=[b"?" * 32], chunks=1)]],
         "BAD_FIELD",
@@ -119,6 +121,70 @@ def test_45_97_damaged_result_is_worth_another_try(liar: LyingServer, client: Cl
         assert caught.value.retryable is worth is protocol.ERRORS[code]
     liar.lie = truth
     assert _right(client, 79)
+
+
+FINISHED = replace(WANTED, quality="best")
+FALSE_DRAFTS: dict[str, tuple[Lie, str]] = {
+    "one byte short": (lambda answer: [answer.draft(payload=bytes(35))], "LENGTH_MISMATCH"),
+    "one byte too many": (lambda answer: [answer.draft(payload=bytes(37))], "LENGTH_MISMATCH"),
+    "with alpha": (lambda answer: [answer.draft(payload=bytes(3 * 4 * 4))], "LENGTH_MISMATCH"),
+    "no row": (lambda answer: [answer.draft(payload=bytes(12), height=0)], "LENGTH_MISMATCH"),
+    "no pixel": (lambda answer: [answer.draft(height=0, width=0, payload=b"x")], "LENGTH_MISMATCH"),
+    "a column too many": (lambda answer: [answer.draft(1, protocol.MAX_DRAFT_SIDE + 1)], "LENGTH_MISMATCH"),
+    "a row too many": (lambda answer: [answer.draft(protocol.MAX_DRAFT_SIDE + 1, 1)], "LENGTH_MISMATCH"),
+    "more than any memory": (
+        lambda answer: [answer.draft(payload=b"x", height=2**53, width=2**53)],
+        "LENGTH_MISMATCH",
+    ),
+    "without pixels": (lambda answer: [answer.draft()[:1]], "BAD_ENVELOPE"),
+    "empty": (lambda answer: [answer.draft(payload=b"")], "BAD_ENVELOPE"),
+    "fewer steps than none": (lambda answer: [answer.draft(step=-1)], "BAD_FIELD"),
+    "field that nobody knows": (lambda answer: [answer.draft(path="/etc/passwd")], "BAD_FIELD"),
+}
+
+
+@pytest.mark.parametrize(("lie", "code"), FALSE_DRAFTS.values(), ids=FALSE_DRAFTS.keys())
+def test_97_false_draft_is_a_typed_error_and_the_next_job_gets_its_own_result(
+    liar: LyingServer, client: Client, lie: Lie, code: str
+) -> None:
+    """A host would draw what it is given: nothing of such a draft reaches it."""
+    shown: list[Draft] = []
+    liar.lie = lambda answer: [*lie(answer), *answer.truth()]
+    with pytest.raises(ProtocolError) as caught:
+        client.stylize(FINISHED, on_draft=shown.append)
+    assert caught.value.code == code and _is_sentence(caught.value) and not shown
+    liar.lie = truth
+    assert _right(client, 78)
+
+
+@pytest.mark.parametrize("wanted", [WANTED, replace(WANTED, quality="fine")], ids=["fast", "fine"])
+def test_97_draft_of_what_has_no_finish_is_a_typed_error(
+    liar: LyingServer, client: Client, wanted: StylizeRequest
+) -> None:
+    """It is not asked for, although somebody would look at it; nor is one when nobody would."""
+    liar.lie = LIES["draft that nobody asked for"][0]
+    for request_, on_draft in ((wanted, lambda _draft: None), (FINISHED, None)):
+        with pytest.raises(ProtocolError, match="nobody had asked") as caught:
+            client.stylize(request_, on_draft=on_draft)
+        assert caught.value.code == "BAD_CHUNK"
+    assert "draft" not in liar.heard
+
+
+def test_102_drafts_of_another_job_are_not_shown(liar: LyingServer, client: Client) -> None:
+    """Those of the job before, and of none; the job's own are, and its result comes."""
+    shown: list[Draft] = []
+    client.stylize(FINISHED)
+    liar.lie = lambda answer: [
+        answer.before.draft(),
+        answer.draft(job=b"?" * 16),
+        answer.draft(step=2),
+        answer.before.draft(payload=b"short"),
+        answer.draft(protocol.MAX_DRAFT_SIDE, protocol.MAX_DRAFT_SIDE, step=3),
+        *answer.truth(),
+    ]
+    assert _is_of(client.stylize(FINISHED, on_draft=shown.append), 78)
+    assert [draft.step for draft in shown] == [2, 3]
+    assert all(set(bytes(draft.pixels.data)) == {78} for draft in shown)
 
 
 STRAYS: dict[str, Lie] = {
@@ -308,12 +374,28 @@ def test_97_progress_beyond_its_end_stays_on_the_bar(liar: LyingServer, client: 
     assert all(0 <= fraction(progress) <= 1 for progress in seen) and all(map(TimeLeft().text, seen))
 
 
-@pytest.mark.parametrize("answer", [welcome(jobs=-1), [b"\xc1"], [pack("hello", client="me")]])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        welcome(jobs=-1),
+        welcome(finish_s_per_megapixel=float("nan")),
+        welcome(finish_s_per_megapixel="soon"),
+        [b"\xc1"],
+        [pack("hello", client="me")],
+    ],
+)
 def test_97_wrong_welcome_is_a_sentence(answer: Message) -> None:
     """Of a program that is no server of ours."""
     with LyingServer(hello=answer) as other, other.client() as client, pytest.raises(ProtocolError) as caught:
         client.hello()
     assert _is_sentence(caught.value)
+
+
+@pytest.mark.parametrize(("said", "known"), [({}, 0.0), ({"finish_s_per_megapixel": 12.5}, 12.5)], ids=["not", "said"])
+def test_welcome_may_leave_out_how_long_a_finish_takes(said: dict[str, float], known: float) -> None:
+    """Then it is not known."""
+    with LyingServer(hello=welcome(**said)) as other, other.client() as client:
+        assert client.hello().finish_s_per_megapixel == known
 
 
 def test_102_late_answer_to_an_earlier_question_is_not_taken_for_this_ones(liar: LyingServer, client: Client) -> None:

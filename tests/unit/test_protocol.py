@@ -99,7 +99,7 @@ def test_specification_states_version_and_limits() -> None:
     ],
 )
 def test_specification_explains_the_words(word: str) -> None:
-    """Everything that a layout, a depth, a quality, a stage, a way to keep colours, to compose or to code them may be."""
+    """Everything that a layout, a depth, a quality, a stage, a way to keep, to code or to compose colours may be."""
     assert f"`{word}`" in SPECIFICATION
 
 

@@ -237,8 +237,7 @@ class Client:
 
         Args:
             on_progress: Called whenever the job's progress changes, in this thread.
-            on_draft: Called with the picture as it forms, about once a second during its finish, in this thread; when it
-                is None the server sends no drafts.
+            on_draft: Called with the picture as it forms, about once a second during its finish, in this thread.
             accepted: Asked as `cancelled` is; True ends the finish with the picture as it is then, which is the result.
             cancelled: Asked about twenty times a second; True cancels the job.
             timeout_s: For the whole job; the server does not begin it later. None for no limit as long as it answers.
