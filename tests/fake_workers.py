@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-READY = {
+if TYPE_CHECKING:
+    from adain_server.painting import OnDraft, OnStep, Plan
+
+READY: dict[str, Any] = {
     "op": "ready",
     "device": "cpu",
     "devices": ["cpu"],
@@ -75,3 +81,61 @@ def has_no_memory(connection: Connection, device: str, model: str, models: Path,
 
 LARGEST = 64
 """Pixels a side that the engine of has_no_memory() holds."""
+
+
+def never_gets_ready(_connection: Connection, _device: str, _model: str, _models: Path, _budget: int) -> None:
+    """It loads and loads."""
+    signal.pause()
+
+
+FEW_STEPS = 3
+LARGEST_WITH_FEW_STEPS = 24
+"""Pixels a side that finishes() needs few steps for; what is larger it finishes until somebody accepts."""
+LEAST_THAT_HANGS = 200
+"""Pixels a side from which on it hears nothing any more, in a step that does not end."""
+STEP_S = 0.002
+
+
+def finishes(connection: Connection, device: str, model: str, models: Path, budget: int) -> None:
+    """The real one, whose painter does nothing but finish, and says in the result what it has done.
+
+    Red is the place of the quality in protocol.QUALITY, green how many steps of the finish were made, at most 255. A
+    draft is 4 x 6 pixels of the number of its step, and one comes after every step.
+    """
+    from adain_client import protocol
+    from adain_server import worker
+    from adain_server.painting import Painted
+
+    class Models:
+        finish_s_per_megapixel = READY["finish_s_per_megapixel"]
+
+        def __init__(self, *_weights: object, **_settings: object) -> None:
+            pass
+
+        def painter(self, *_key: object) -> Models:
+            return self
+
+        def paint(self, plan: Plan, on_step: OnStep, *, on_draft: OnDraft, is_accepted: Callable[[], bool]) -> Painted:
+            steps = _finish(plan, on_step, on_draft, is_accepted) if plan.quality == "best" else 0
+            plan.out[:] = protocol.QUALITY.index(plan.quality), min(steps, 255), 0
+            return Painted()
+
+    vars(worker).update(LoadedModels=Models, DRAFT_EVERY_S=0.0)
+    worker.run_worker(connection, device=device, model=model, models=models, memory_budget=budget)
+
+
+def _finish(plan: Plan, on_step: OnStep, on_draft: OnDraft, is_accepted: Callable[[], bool]) -> int:
+    """How many steps were made."""
+    import numpy as np
+
+    side = max(plan.out.shape[:2])
+    steps = FEW_STEPS if side <= LARGEST_WITH_FEW_STEPS else 1_000_000
+    for step in range(steps):
+        if is_accepted():
+            return step
+        on_step("finish", step, steps)
+        if side >= LEAST_THAT_HANGS:
+            signal.pause()
+        time.sleep(STEP_S)
+        on_draft(np.full((4, 6, 3), step % 256, dtype=np.uint8))
+    return steps

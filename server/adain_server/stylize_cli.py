@@ -18,9 +18,10 @@ from adain_client.choices import RegionChoice, parse_number, parse_region, parse
 from adain_client.client import Client
 from adain_client.errors import AdainError
 from adain_client.folders import user_styles_folder
-from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest
+from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
 from adain_client.launcher import connect
 from adain_client.progress import fraction
+from adain_server.finishing import Forecast, KeepOnInterrupt
 from adain_server.picture_files import (
     SUFFIXES,
     PictureError,
@@ -116,6 +117,13 @@ def _parser() -> argparse.ArgumentParser:
         default="0.7",
         metavar="D",
         help="how much fine detail stays when strokes are broad, 0 to 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quality",
+        choices=protocol.QUALITY,
+        default="fine",
+        help="fast = one pass; fine = refined afterwards; best = refined, then finished step by step, which takes much "
+        "longer: Ctrl-C once keeps the picture as it is then (default: %(default)s)",
     )
     parser.add_argument(
         "--smooth",
@@ -214,6 +222,7 @@ def _stylize_all(options: argparse.Namespace) -> int:
         stroke_size=parse_number(options.stroke_size, "--stroke-size", 1, protocol.MAX_STROKE_SIZE),
         detail=parse_number(options.detail, "--detail", 0, 1),
         model=options.model,
+        quality=options.quality,
         smoothing=0.0 if options.smooth is None else parse_number(options.smooth, "--smooth", 0, 0.999),
         sequence=b"" if options.smooth is None else os.urandom(16),
     )
@@ -234,9 +243,10 @@ def _stylize_all(options: argparse.Namespace) -> int:
         waiting = _unfinished(waiting, keep_last=bool(settings.sequence))
     failures = 0
     with _connect(options) as client, _Bar(len(contents), len(contents) - len(waiting), quiet=options.quiet) as bar:
+        stylizer = _Stylizer(client, regions, settings, bar)
         for content, target in waiting:
             try:
-                _stylize_one(client, content, target, regions, settings, bar)
+                stylizer.stylize(content, target)
             except PictureError as error:
                 # One bad file among many does not cost the others.
                 tqdm.write(f"adain-stylize: {error}", file=sys.stderr)
@@ -251,22 +261,40 @@ class Settings:
     stroke_size: float
     detail: float
     model: str
+    quality: str
     smoothing: float
     sequence: bytes
 
 
-def _stylize_one(
-    client: Client, path: Path, target: Path, regions: list[LoadedRegion], settings: Settings, bar: _Bar
-) -> None:
-    picture = open_picture(path)
-    request = StylizeRequest(
-        content_pixels(picture), [region.fitted_to(picture.size) for region in regions], **vars(settings)
-    )
-    result = client.stylize(request, on_progress=bar.show(path.name))
-    save_picture(result_picture(result.pixels), target)
-    bar.finished(str(target))
-    if result.notice:
-        tqdm.write(f"{path.name}: {result.notice}", file=sys.stderr)
+class _Stylizer:
+    """Paints one picture after the other."""
+
+    def __init__(self, client: Client, regions: list[LoadedRegion], settings: Settings, bar: _Bar) -> None:
+        self._client, self._regions, self._settings, self._bar = client, regions, settings, bar
+        self._forecast = Forecast(client, settings.stroke_size, bar.say)
+
+    def stylize(self, path: Path, target: Path) -> None:
+        """Paint a file into another one. Raises PictureError and AdainError."""
+        picture = open_picture(path)
+        if self._settings.quality == "best":
+            self._forecast.announce(picture.height, picture.width)
+        regions = [region.fitted_to(picture.size) for region in self._regions]
+        request = StylizeRequest(content_pixels(picture), regions, **vars(self._settings))
+        with KeepOnInterrupt() as interrupt:
+            result = self._paint(request, path.name, interrupt)
+        save_picture(result_picture(result.pixels), target)
+        self._bar.finished(str(target))
+        if result.notice:
+            tqdm.write(f"{path.name}: {result.notice}", file=sys.stderr)
+
+    def _paint(self, request: StylizeRequest, name: str, interrupt: KeepOnInterrupt) -> StylizeResult:
+        show = self._bar.show(name)
+
+        def listen(progress: Progress) -> None:
+            interrupt.progress = progress
+            show(progress)
+
+        return self._client.stylize(request, on_progress=listen, accepted=lambda: interrupt.has_come)
 
 
 def _unfinished(pairs: list[tuple[Path, Path]], *, keep_last: bool) -> list[tuple[Path, Path]]:
@@ -303,13 +331,20 @@ class _Bar:
     def __exit__(self, *exception: object) -> None:
         self._bar.close()
 
+    def say(self, sentence: str) -> None:
+        """A line above the bar."""
+        if not self._bar.disable:
+            tqdm.write(sentence, file=sys.stderr)
+
     def show(self, name: str) -> Callable[[Progress], None]:
         """A listener for the progress of a picture of this name."""
         self._bar.set_description(name)
 
         def listen(progress: Progress) -> None:
             now = self._done + fraction(progress)
-            self._bar.set_postfix_str(progress.stage, refresh=False)
+            # A step of the finish takes long enough to be shown at once.
+            steps = f" {progress.step}/{progress.steps}" if progress.stage == "finish" else ""
+            self._bar.set_postfix_str(progress.stage + steps, refresh=bool(steps))
             self._bar.update(max(0.0, now - self._bar.n))
 
         return listen

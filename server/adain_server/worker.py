@@ -131,19 +131,22 @@ class Worker:
         self._connection = connection
         self._models = models
         self._job = b""
-        self._is_accepted = False
-        self._over = {"step": 0, "steps": 0}  # of the stage that runs
-        self._drafted = -math.inf  # when the last one was shown
 
     def do(self, message: dict[str, Any]) -> None:
         """Do the job of a `run` message and say how it ended."""
-        self._job, self._is_accepted, self._drafted = message["job"], message["accepted"], -math.inf
+        self._begin(message)
         _say(self._connection, "taken", job=self._job)  # whatever dies from now on may have died of this job
         memory = AttachedMemory()
         reply = self._attempt(message, memory)
         # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.
         memory.close()
         _say(self._connection, job=self._job, **reply)
+
+    def _begin(self, message: dict[str, Any]) -> None:
+        self._job = message["job"]
+        self._accepted: bool = message["accepted"]
+        self._over = {"step": 0, "steps": 0}  # of the stage that runs
+        self._drafted = -math.inf  # when the last draft was shown
 
     def _attempt(self, message: dict[str, Any], memory: AttachedMemory) -> dict[str, Any]:
         """Do a job and turn whatever happens into the reply."""
@@ -191,7 +194,7 @@ class Worker:
         )
         name, stamp = message["model"]
         painter = self._models.painter((name, stamp), lambda: self._check("loading", 0, 1))
-        painted = painter.paint(plan, self._check, on_draft=self._show, is_accepted=self._hears_accept)
+        painted = painter.paint(plan, self._check, on_draft=self._show, is_accepted=self._is_accepted)
         for key, statistics in painted.new_styles.items():
             if isinstance(key, bytes):  # a picture that came over the wire, and may come again
                 _say(self._connection, "style", job=self._job, digest=key, statistics=pack_statistics(statistics))
@@ -216,11 +219,12 @@ class Worker:
                 continue  # of a job that is over
             if message["op"] == "cancel":
                 raise Cancelled
-            self._is_accepted |= message["op"] == "accept"
+            self._accepted |= message["op"] == "accept"
 
-    def _hears_accept(self) -> bool:
+    def _is_accepted(self) -> bool:
+        """The finish is to end; raises Cancelled when the job is no longer wanted."""
         self._listen()
-        return self._is_accepted
+        return self._accepted
 
     def _show(self, picture: Array) -> None:
         """Send a draft, (h, w, 3) uint8, unless there was one a moment ago."""
