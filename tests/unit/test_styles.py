@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.numpy import load, save
 
+from adain_net.encoder import EncoderFeatures
 from adain_net.network import AdainNetwork
 from adain_server.style_files import save_style
 from adain_trainer import pictures
@@ -123,6 +124,12 @@ def test_file_holds_the_statistics_of_each_layer_under_its_name() -> None:
         assert statistics.mean.shape == statistics.std.shape == (LAYERS[layer],)
         assert np.array_equal(tensors[f"{layer}.mean"], statistics.mean)
         assert np.array_equal(tensors[f"{layer}.std"], statistics.std)
+
+
+def test_layers_are_those_of_the_encoder() -> None:
+    """Written down here as well, because the I/O process does without torch."""
+    assert tuple(LAYERS) == EncoderFeatures._fields
+    assert (*styles.ShallowLayers._fields, "relu4_1") == EncoderFeatures._fields
 
 
 def test_same_style_gives_same_bytes() -> None:
