@@ -89,6 +89,9 @@ class Server:
         self._turns = Turns()
         self._running: Job | None = None
         self._taken = False  # the worker has begun with the running job
+        self._stopping = (
+            False  # it was told to stop; once is enough, as the pipe of a worker that does not read has an end
+        )
         self._statistics: OrderedDict[tuple[ModelKey, bytes], bytes] = OrderedDict()
         self._sequences: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._bad_envelopes: OrderedDict[bytes, int] = OrderedDict()
@@ -467,7 +470,7 @@ class Server:
             self._fail_late(job)
             return
         job.state = JobState.RUNNING
-        self._running, self._taken = job, False
+        self._running, self._taken, self._stopping = job, False, False
         self._worker_heard = time.monotonic()
         self._worker.send("run", **job.work(self._sequences.get(job.sequence, [])))
 
@@ -535,7 +538,9 @@ class Server:
         self._ended[job.job_id] = for_good
         if job is self._running:
             # Its memory is the worker's until the worker says that it has stopped.
-            self._worker.send("cancel", job=job.job_id)
+            if not self._stopping:
+                self._worker.send("cancel", job=job.job_id)
+            self._stopping = True
             job.client = b""
         else:
             self._forget(job)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import fake_workers
+from adain_client import protocol
 from adain_client.errors import RequestError
 from adain_client.jobs import KnownStyle, StylizeJob
 from adain_server import worker_process
@@ -60,6 +61,23 @@ def test_63_no_memory_anywhere_is_an_answer_and_the_next_job_is_painted(monkeypa
         assert caught.value.code == "OUT_OF_MEMORY" and not caught.value.retryable
         assert client.stylize(small).pixels.height == 24
         assert client.status().worker_starts == 1 and client.status().held_bytes > 0
+
+
+def test_60_client_that_gives_up_again_and_again_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends its running job and opens it again, faster than the worker reads: others are answered all the time."""
+    _use(monkeypatch, fake_workers.finishes)
+    side = fake_workers.LEAST_THAT_HANGS
+    job = StylizeJob(request(random_pixels(side, side), [("space-sun", 1.0)], quality="best"))
+    with ServerInside(hang_timeout_s=SOON_S) as server, server.client() as client, RawPeer(server) as peer:
+        server.wait_until_ready()
+        peer.upload(job)
+        while job.progress.stage != "finish":
+            peer.serve([job])
+        for _ in range(2000):
+            peer.send([protocol.pack("credit", job=job.job_id, chunks=1)])
+            peer.send(*job.open())
+        assert client.status().running == 1
+        server.server._worker.kill()
 
 
 def test_question_that_fails_in_the_server_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
