@@ -259,6 +259,29 @@ def test_61_102_half_a_result_of_a_server_before_is_dropped(
     assert restarted and liar.heard.count("open") == 2 and _is_of(result, 78)
 
 
+def test_61_restarted_server_hears_again_that_the_picture_is_accepted_and_looked_at(
+    liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies during the finish; the one that starts in its place knows nothing of what was said before."""
+    monkeypatch.setattr(client_module, "HELLO_EVERY_S", 0.2)
+
+    said_before: list[str] = []
+
+    def restart() -> bool:
+        if "accept" in liar.heard and not said_before:
+            said_before[:] = liar.heard
+            liar.restart(truth)
+        return False
+
+    liar.lie = lambda answer: [[pack("progress", job=answer.job, stage="finish", step=1, steps=25)]]
+    result = client.stylize(
+        FINISHED, accepted=lambda: "chunk" in liar.heard, on_draft=lambda _draft: None, cancelled=restart
+    )
+    assert _is_of(result, 78)
+    again = liar.heard[len(said_before) :]
+    assert again[again.index("open") :][:3] == ["open", "draft", "accept"]
+
+
 @pytest.mark.parametrize("moment", ["hello", "result"])
 def test_97_server_that_falls_silent_is_a_sentence_in_time(
     liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch, moment: str
