@@ -14,14 +14,28 @@ from typing import Any
 
 import pytest
 
+import fake_workers
 from adain_client import launcher
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
-from adain_client.jobs import KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
+from adain_client.jobs import Draft, KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
 from adain_host import session as session_module
-from adain_host.session import DRAFT_SIDE, PREVIEW_SIDE, Session
+from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE
+from adain_host.session import Session
 from adain_host.settings import ServerChoice
-from helpers import PICTURES, SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, write_other_model
+from adain_server import worker_process
+from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS
+from helpers import (
+    PICTURES,
+    SERVER_COMMAND,
+    RunningServer,
+    pixels_array,
+    random_pixels,
+    request,
+    server_pid,
+    write_other_model,
+)
+from server_inside import ServerInside
 
 WAIT_S = 60.0
 SOON_S = 0.5
@@ -96,6 +110,10 @@ class Window:
     def progressed(self, progress: Progress) -> None:
         """How far."""
         self.told.append(("progressed", progress))
+
+    def drafted(self, draft: Draft) -> None:
+        """The picture as it forms."""
+        self.told.append(("drafted", draft))
 
     def painted(self, result: StylizeResult) -> None:
         """The picture."""
@@ -508,3 +526,58 @@ def test_closing_twice_and_using_a_closed_session_does_no_harm(window: Window) -
     window.session.reconnect()
     window.look_for(SOON_S)
     assert window.names() == ["connecting", "listed", "connected"]
+
+
+SHORT, ENDLESS = LARGEST_WITH_FEW_STEPS, LARGEST_WITH_FEW_STEPS + 1
+"""Sides of layers whose finish takes few steps, and whose finish goes on until it is accepted."""
+
+
+@pytest.fixture(scope="module")
+def finishing_server() -> Iterator[ServerInside]:
+    """One whose painter only finishes, and says in the result how many steps it has made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "_run", fake_workers.finishes)
+        with ServerInside() as running:
+            yield running.wait_until_ready()
+
+
+@pytest.fixture
+def finishing_window(finishing_server: ServerInside, monkeypatch: pytest.MonkeyPatch) -> Iterator[Window]:
+    """Connected to that one."""
+    monkeypatch.setenv("ADAIN_CONNECTION_FILE", str(finishing_server.connection_file))
+    yield from _connected()
+
+
+def _paint(window: Window, side: int, quality: str = "best") -> None:
+    window.session.paint(lambda: request(random_pixels(side, side), [("space-sun", 1.0)], quality=quality))
+
+
+def _steps_made(result: StylizeResult) -> int:
+    return int(pixels_array(result.pixels)[0, 0, 1])
+
+
+def test_finish_is_shown_as_it_forms_and_ended_by_accepting(finishing_window: Window) -> None:
+    """What there is by then is painted; the next picture has its whole finish again."""
+    window = finishing_window
+    _paint(window, ENDLESS)
+    draft = window.wait_for("drafted")
+    assert (draft.pixels.height, draft.pixels.width) == (4, 6) and draft.steps > FEW_STEPS
+    window.session.accept()
+    assert window.session.is_accepted
+    assert _steps_made(window.wait_for("painted", "paint_failed")) >= 1
+    _paint(window, SHORT)
+    assert not window.session.is_accepted
+    assert _steps_made(window.wait_for("painted", "paint_failed")) == FEW_STEPS
+
+
+def test_accepting_what_is_not_finished_does_no_harm(finishing_window: Window) -> None:
+    """Neither when nothing is painted, nor in another quality; nothing forms there that could be shown."""
+    window = finishing_window
+    window.session.accept()
+    _paint(window, SHORT)
+    assert _steps_made(window.wait_for("painted", "paint_failed")) == FEW_STEPS
+    seen = len(window.told)
+    _paint(window, SHORT, "fine")
+    window.session.accept()
+    assert _steps_made(window.wait_for("painted", "paint_failed")) == 0
+    assert "drafted" not in [name for name, _ in window.told[seen:]]

@@ -25,6 +25,7 @@ SETTINGS = Settings(
         detail=0.0,
         output="in-place",
         model="mine",
+        quality="best",
     ),
     ServerChoice(True, "studio.example:5571", "/home/me/key file.json", 45),
     "/home/me/Bilder",
@@ -55,13 +56,22 @@ def test_settings_come_back_as_they_were_saved(store: SettingsStore) -> None:
     assert store.load() == Settings()
 
 
-def test_settings_of_before_there_were_models_are_kept(store: SettingsStore, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("field", "default"), [("model", ""), ("quality", "fine")])
+def test_settings_and_presets_of_before_there_was_a_choice_are_kept(
+    store: SettingsStore, tmp_path: Path, field: str, default: str
+) -> None:
     """Everything else in them is what the user chose."""
     store.save(SETTINGS)
-    fields = json.loads(_settings_file(tmp_path).read_text())
-    del fields["choices"]["model"]
-    _settings_file(tmp_path).write_text(json.dumps(fields))
-    assert store.load() == replace(SETTINGS, choices=replace(SETTINGS.choices, model=""))
+    store.save_preset("x", SETTINGS.choices)
+    settings, preset = _settings_file(tmp_path), _settings_file(tmp_path).parent / "presets" / "x.json"
+    fields = json.loads(settings.read_text())
+    del fields["choices"][field]
+    settings.write_text(json.dumps(fields))
+    preset.write_text(json.dumps(fields["choices"]))
+    changes: dict[str, Any] = {field: default}
+    expected = replace(SETTINGS.choices, **changes)
+    assert store.load() == replace(SETTINGS, choices=expected)
+    assert store.load_preset("x") == expected
 
 
 def test_platforms_folder_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -152,6 +162,8 @@ DAMAGED = {
     "detail": _with("choices", "detail", value=[]),
     "output": _with("choices", "output", value="printer"),
     "model": _with("choices", "model", value=3),
+    "quality": _with("choices", "quality", value="superb"),
+    "quality null": _with("choices", "quality", value=None),
 }
 DAMAGED_OUTSIDE_CHOICES = {
     "server": _with("server", value=None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from adain_client import protocol
 from adain_client.choices import ChoiceError, RegionChoice
 from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
 from adain_client.texts import _
@@ -12,6 +13,9 @@ from adain_host.settings import Choices
 
 PREVIEW_CONTENT_SIDE = 1024
 """Longer side, in pixels, of what previews are made from."""
+DRAFT_SIDE = 256
+PREVIEW_SIDE = 512
+"""Longer sides of a preview, in pixels: while a slider moves, and once it rests."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def make_request(
         content: As a host read it.
         choices: What the user chose.
         styles: For each style's source, what goes over the wire.
-        preview: The result's longer side, in pixels; 0 for the layer's size.
+        preview: The result's longer side, in pixels; 0 for the layer's size. Previews are never finished.
         compose, transfer, sequence, smoothing: As StylizeRequest has them; previews are always blended.
     Raises:
         ChoiceError: A region has no style, or only such of weight 0.
@@ -65,9 +69,16 @@ def make_request(
         compose="blend" if preview else compose,
         transfer=transfer,
         model=choices.model,
+        quality=_quality(choices, preview),
         sequence=sequence,
         smoothing=smoothing,
     )
+
+
+def _quality(choices: Choices, preview: int) -> str:
+    """A draft has to be there before the slider has moved on; a preview at rest shows what will be painted."""
+    is_draft = 0 < preview <= DRAFT_SIDE
+    return "fast" if is_draft else protocol.painted_quality(choices.quality, preview)
 
 
 def _region(region: RegionChoice, content: Content, styles: Mapping[str, StyleSource]) -> Region:

@@ -17,14 +17,12 @@ from typing import Protocol
 
 from adain_client.client import Client, ServerInfo
 from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
-from adain_client.jobs import KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
+from adain_client.jobs import Draft, KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
 from adain_client.texts import _
+from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE
 from adain_host.servers import open_server
 from adain_host.settings import ServerChoice
 
-DRAFT_SIDE = 256
-PREVIEW_SIDE = 512
-"""Longer sides of a preview, in pixels: while a slider moves, and once it rests."""
 LOADING_POLL_S = 0.3
 UNHEARD_S, ANSWER_S = 5.0, 1.0
 """After how long a server is asked whether it is still there before it gets work; how long it may take to answer."""
@@ -59,6 +57,9 @@ class SessionListener(Protocol):
 
     def progressed(self, progress: Progress) -> None:
         """How far the picture is."""
+
+    def drafted(self, draft: Draft) -> None:
+        """The picture as it forms, about once a second while it is finished."""
 
     def painted(self, result: StylizeResult) -> None:
         """The picture that was asked for."""
@@ -104,7 +105,7 @@ class Session:
         self._may_start = start
         self._is_lost = False  # a server that was there, and may be started again without asking
         self._heard_at = 0.0
-        self._cancelled = threading.Event()
+        self._cancelled, self._accepted = threading.Event(), threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="adain-session")
         self._thread.start()
@@ -130,8 +131,18 @@ class Session:
         """Paint the picture. make_request: Called in the session's thread."""
         with self._wake:
             self._cancelled.clear()
+            self._accepted.clear()
             self._paint, self._preview, self._preview_side = make_request, None, 0
             self._wake.notify()
+
+    @property
+    def is_accepted(self) -> bool:
+        """The picture that is painted, or was painted last, was accepted."""
+        return self._accepted.is_set()
+
+    def accept(self) -> None:
+        """Have the finish of the picture end with what there is by then; painted() follows."""
+        self._accepted.set()
 
     def cancel(self) -> None:
         """Give up painting; paint_failed() follows, at once when the picture still waits for a server."""
@@ -257,6 +268,8 @@ class Session:
             result = self._client.stylize(
                 make_request(),
                 on_progress=lambda progress: self._tell(self._listener.progressed, progress),
+                on_draft=lambda draft: self._tell(self._listener.drafted, draft),
+                accepted=self._accepted.is_set,
                 cancelled=self._cancelled.is_set,
             )
             self._heard_at = time.monotonic()

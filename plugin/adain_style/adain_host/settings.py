@@ -39,7 +39,7 @@ class Choices:
         stroke_size: As adain_client.jobs.StylizeRequest has it; 0 fits it to the picture's size.
         detail: Likewise.
         output: One of OUTPUTS.
-        model: As adain_client.jobs.StylizeRequest has it.
+        model, quality: As adain_client.jobs.StylizeRequest has them.
     """
 
     regions: tuple[RegionChoice, ...] = (RegionChoice(),)
@@ -47,6 +47,7 @@ class Choices:
     detail: float = 0.7
     output: str = OUTPUTS[0]
     model: str = ""
+    quality: str = "fine"
 
     @property
     def in_place(self) -> bool:
@@ -181,7 +182,9 @@ def choices_from(fields: Any) -> Choices:
         stroke_size=_number(fields, "stroke_size", 0.0, MAX_STROKE_SIZE),
         detail=_number(fields, "detail", 0.0, 1.0),
         output=_one_of(fields, "output", OUTPUTS),
-        model=_fields(fields, "model", str) if "model" in fields else "",  # older files have none
+        # Older files have neither.
+        model=_fields(fields, "model", str) if "model" in fields else Choices.model,
+        quality=_one_of(fields, "quality", protocol.QUALITY) if "quality" in fields else Choices.quality,
     )
     if 0 < choices.stroke_size < 1:
         raise _damaged("stroke_size")

@@ -1,0 +1,33 @@
+"""What a window's choices become on the wire."""
+
+from __future__ import annotations
+
+import pytest
+
+from adain_client import protocol
+from adain_client.choices import RegionChoice, StyleChoice
+from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request
+from adain_host.settings import Choices
+from helpers import random_pixels
+
+CONTENT = Content(random_pixels(6, 8), None, {}, 6, 8)
+CHOSEN = (RegionChoice((StyleChoice("waves"),)),)
+
+
+def _quality(chosen: str, preview: int) -> str:
+    choices = Choices(CHOSEN, quality=chosen)
+    return make_request(CONTENT, choices, {"waves": "waves"}, preview=preview).quality
+
+
+@pytest.mark.parametrize("quality", protocol.QUALITY)
+def test_picture_is_painted_in_the_quality_that_was_chosen(quality: str) -> None:
+    """And in the one in the middle when nobody has chosen."""
+    assert _quality(quality, 0) == quality
+    assert make_request(CONTENT, Choices(CHOSEN), {"waves": "waves"}).quality == "fine"
+
+
+@pytest.mark.parametrize(("quality", "shown"), [("fast", "fast"), ("fine", "fine"), ("best", "fine")])
+def test_preview_at_rest_shows_what_will_be_painted_short_of_the_finish(quality: str, shown: str) -> None:
+    """While a slider moves it is fast, whatever is chosen."""
+    assert _quality(quality, PREVIEW_SIDE) == shown
+    assert _quality(quality, DRAFT_SIDE) == "fast"

@@ -1,0 +1,71 @@
+"""What windows say of the qualities, and of the time that the best one takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from adain_client import protocol
+from adain_client.client import ServerInfo
+from adain_host import words
+from adain_host.settings import Choices, ServerChoice
+
+HERE, THERE = ServerChoice(), ServerChoice(remote=True, address="studio.example:5571")
+BEST = Choices(quality="best")
+
+
+def _server(finish_s_per_megapixel: float) -> ServerInfo:
+    return ServerInfo(b"b" * 16, "0", "cpu", "none", True, 10**9, 16, 16, 0.0, 0, finish_s_per_megapixel)
+
+
+def test_every_quality_has_a_name_and_a_meaning() -> None:
+    """In the order of what they cost; the tip has all of them."""
+    assert tuple(words.QUALITY_NAMES) == tuple(words.QUALITY_MEANINGS) == protocol.QUALITY
+    assert words.QUALITY_TIP.splitlines() == [
+        "How much work goes into the picture",
+        "Quick: Painted in one pass",
+        "Fine: Then the brush strokes are refined",
+        "Finished: Then worked over step by step, until it is as like the styles as it gets; this takes long",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.2, "about 1 second"),
+        (7.4, "about 7 seconds"),
+        (38.0, "about 40 seconds"),
+        (89.0, "about 90 seconds"),
+        (91.0, "about 2 minutes"),
+        (600.0, "about 10 minutes"),
+        (5399.0, "about 90 minutes"),
+        (5500.0, "about 2 hours"),
+    ],
+)
+def test_time_of_the_finish_is_said_beforehand(seconds: float, said: str) -> None:
+    """No more exactly than it can be known; a million pixels are painted here."""
+    sentence = words.finish_forecast(_server(seconds), HERE, BEST, 1000, 1000)
+    assert sentence == f"The finish takes {said} on this machine."
+
+
+def test_time_is_that_of_the_size_at_which_is_painted() -> None:
+    """Strokes that fit a large layer, or twice as broad ones, cost less; several pictures cost more."""
+    server, finest = _server(100.0), Choices(quality="best", stroke_size=1.0)
+    assert "7 minutes" in words.finish_forecast(server, HERE, finest, 2048, 2048)
+    assert "2 minutes" in words.finish_forecast(server, HERE, BEST, 2048, 2048)
+    assert "25 seconds" in words.finish_forecast(server, HERE, Choices(quality="best", stroke_size=4.0), 2048, 2048)
+    assert "5 minutes" in words.finish_forecast(server, HERE, BEST, 1000, 1000, pictures=3)
+
+
+def test_time_on_another_machine_is_said_of_the_server() -> None:
+    """It tells nothing of this one."""
+    sentence = words.finish_forecast(_server(40.0), THERE, BEST, 1000, 1000)
+    assert sentence == "The finish takes about 40 seconds on the server."
+
+
+@pytest.mark.parametrize(
+    ("info", "choices"),
+    [(None, BEST), (_server(0.0), BEST), (_server(40.0), Choices()), (_server(40.0), Choices(quality="fast"))],
+)
+def test_nothing_is_said_when_nobody_knows_or_nothing_is_finished(info: ServerInfo | None, choices: Choices) -> None:
+    """No server, one that has not measured it, another quality."""
+    assert words.finish_forecast(info, HERE, choices, 1000, 1000) == ""
