@@ -13,7 +13,7 @@ from adain_host.settings import MAX_STROKE_SIZE, Choices
 
 
 class Controls:
-    """Model, strength, colours, strokes, detail and output."""
+    """Strength, colours, strokes, detail, output, quality and model."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         """changed: Called after the user has changed a value."""
@@ -31,6 +31,7 @@ class Controls:
         self._output = _list(
             {"new-layer": _("A new layer above"), "in-place": _("This layer")}, _("Where the result goes")
         )
+        self._quality = _list(words.QUALITY_NAMES, words.QUALITY_TIP)
         self._model = _list({"": ""}, words.MODEL_TIP)
         self._models: list[ModelEntry] = []
         self.widget = Gtk.Grid()
@@ -39,7 +40,7 @@ class Controls:
         self._place()
         for slider in (self._alpha, self._strokes, self._detail):
             slider.connect("value-changed", lambda _slider: self._tell())
-        for chooser in (self._colours, self._output, self._model):
+        for chooser in (self._colours, self._output, self._quality, self._model):
             chooser.connect("changed", lambda _list: self._tell())
         self._fits.connect("toggled", lambda _check: self._tell())
 
@@ -49,20 +50,22 @@ class Controls:
             slider.set_hexpand(True)
             labels.add_widget(slider.get_label())
             self.widget.attach(slider, 0, row, 2, 1)
-        for row, text, chooser in (
-            (1, words.COLOURS, self._colours),
-            (5, _("Res_ult"), self._output),
-            (6, words.MODEL, self._model),
+        output = Gtk.Box(spacing=6)
+        output.pack_start(self._output, True, True, 0)
+        # Beside another list, because the window just fits a small screen.
+        output.pack_start(_label(words.QUALITY, self._quality), False, False, 0)
+        output.pack_start(self._quality, True, True, 0)
+        model_label = _label(words.MODEL, self._model)
+        for row, label, chosen in (
+            (1, _label(words.COLOURS, self._colours), self._colours),
+            (5, _label(_("Res_ult"), self._output), output),
+            (6, model_label, self._model),
         ):
-            label = Gtk.Label.new_with_mnemonic(text)
-            label.set_mnemonic_widget(chooser)
-            label.set_xalign(0.0)
             labels.add_widget(label)
-            chooser.set_hexpand(True)
+            chosen.set_hexpand(True)
             self.widget.attach(label, 0, row, 1, 1)
-            self.widget.attach(chooser, 1, row, 1, 1)
-            if chooser is self._model:
-                self._model_widgets = (label, chooser)
+            self.widget.attach(chosen, 1, row, 1, 1)
+        self._model_widgets = (model_label, self._model)
         for widget in self._model_widgets:
             widget.set_no_show_all(True)  # nothing to choose from yet
         self._fits.get_style_context().add_class("adain-plain")  # GIMP's theme takes it for a frame's title
@@ -94,6 +97,11 @@ class Controls:
         return str(self._output.get_active_id())
 
     @property
+    def quality(self) -> str:
+        """One of protocol.QUALITY."""
+        return str(self._quality.get_active_id())
+
+    @property
     def model(self) -> str:
         """The name of the model; "" for the server's own."""
         return str(self._model.get_active_id() or "")
@@ -122,6 +130,7 @@ class Controls:
         self._strokes.set_value(choices.stroke_size or fitting)
         self._detail.set_value(100 * choices.detail)
         self._output.set_active_id(choices.output)
+        self._quality.set_active_id(choices.quality)
         self._is_showing = False
         self._strokes.set_sensitive(not self._fits.get_active())
 
@@ -129,6 +138,13 @@ class Controls:
         if not self._is_showing:
             self._strokes.set_sensitive(not self._fits.get_active())
             self._changed()
+
+
+def _label(text: str, widget: Gtk.Widget) -> Gtk.Label:
+    label = Gtk.Label.new_with_mnemonic(text)
+    label.set_mnemonic_widget(widget)
+    label.set_xalign(0.0)
+    return label
 
 
 def _slider(text: str, value: float, lower: float, upper: float, digits: int) -> GimpUi.ScaleEntry:

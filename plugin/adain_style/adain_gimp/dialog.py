@@ -14,7 +14,7 @@ from typing import Any
 from adain_client.choices import ChoiceError, StyleChoice
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError
-from adain_client.jobs import KnownModel, KnownStyle, Pixels, Progress, StyleSource, StylizeResult
+from adain_client.jobs import Draft, KnownModel, KnownStyle, Pixels, Progress, StyleSource, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.texts import _
 from adain_gimp.controls import Controls
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 BORDER = 12
 """Around the window's parts, in pixels."""
+KEEP = 1
+"""The answer of the button that ends the finish; GTK's own ones are below 0."""
 
 
 def run_dialog(image: Gimp.Image, layer: Gimp.Layer) -> bool:
@@ -73,6 +75,7 @@ class StylizeDialog:
         self._changed_at = 0.0
         self._models: list[KnownModel] = []
         self._own_model = ""
+        self._server_info: ServerInfo | None = None
         self._build(masks)
         # What it tells comes through GTK's loop, which does not run yet.
         self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=GLib.idle_add)
@@ -90,6 +93,9 @@ class StylizeDialog:
         GimpUi.window_set_transient(self._window)
         self._reset = self._window.add_button(_("_Reset"), Gtk.ResponseType.REJECT)
         self._reset.set_tooltip_text(_("Everything as it was when this window was first opened"))
+        self._keep = self._window.add_button(words.KEEP, KEEP)
+        self._keep.set_tooltip_text(words.KEEP_TIP)
+        self._keep.set_no_show_all(True)
         self._window.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
         self._ok = self._window.add_button(_("_Stylize"), Gtk.ResponseType.OK)
         self._ok.get_style_context().add_class("suggested-action")
@@ -114,6 +120,11 @@ class StylizeDialog:
         self._right = self._build_right()
         columns.pack_start(self._right, False, False, 0)
         area.pack_start(columns, True, True, 0)
+        self._forecast = Gtk.Label()
+        buttons = self._ok.get_parent()
+        buttons.pack_start(self._forecast, False, False, 0)
+        buttons.set_child_secondary(self._forecast, True)
+        buttons.set_child_non_homogeneous(self._forecast, True)
 
     def _build_info(self) -> Gtk.Widget:
         self._info = Gtk.InfoBar()
@@ -205,7 +216,11 @@ class StylizeDialog:
     def _control_changed(self) -> None:
         controls = self._controls
         self._chooser.change(
-            stroke_size=controls.stroke_size, detail=controls.detail, output=controls.output, model=controls.model
+            stroke_size=controls.stroke_size,
+            detail=controls.detail,
+            output=controls.output,
+            model=controls.model,
+            quality=controls.quality,
         )
         self._chooser.change_region(alpha=controls.alpha, preserve_color=controls.preserve_color)
         self._refresh()
@@ -308,6 +323,7 @@ class StylizeDialog:
 
     def _refresh(self) -> None:
         """Ask for a preview of what is chosen now."""
+        self._show_forecast()
         self._ok.set_sensitive(self._chooser.is_complete)
         if self._content is None or not self._chooser.is_complete:
             self._session.preview(None)
@@ -322,6 +338,14 @@ class StylizeDialog:
         self._changed_at = time.monotonic()
         self._session.preview(lambda side: make_request(content, choices, styles, preview=side))
 
+    def _show_forecast(self) -> None:
+        content, sentence = self._content, ""
+        if content is not None:
+            sentence = words.finish_forecast(
+                self._server_info, self._settings.server, self._chooser.choices, content.height, content.width
+            )
+        self._forecast.set_text(sentence)
+
     # Painting
 
     def _respond(self, _window: Gtk.Dialog, response: int) -> None:
@@ -329,6 +353,10 @@ class StylizeDialog:
             self._paint()
         elif response == Gtk.ResponseType.REJECT:
             self._use_preset(Choices())
+        elif response == KEEP:
+            self._keep.set_sensitive(False)
+            self._bar.set_text(words.KEEPING)
+            self._session.accept()
         elif self._painting is not None and response == Gtk.ResponseType.CANCEL:
             self._bar.set_text(_("Cancelling…"))
             self._session.cancel()
@@ -358,11 +386,14 @@ class StylizeDialog:
         self._right.set_sensitive(not busy)
         self._reset.set_sensitive(not busy)
         self._ok.set_sensitive(not busy and self._chooser.is_complete)
+        self._keep.set_visible(busy and self._chooser.choices.quality == "best")
+        self._keep.set_sensitive(False)
         self._bar_box.set_visible(busy)
         self._bar.show()
         self._bar.set_fraction(0.0)
         if not busy:
             self._painting = None
+            self._preview.show_forming(None)
 
     def _closed_by_its_frame(self, *_event: Any) -> bool:
         self._close()
@@ -387,7 +418,7 @@ class StylizeDialog:
         """The server is there."""
         self._spinner.hide()
         self._state.set_text(words.server_state(info))
-        self._own_model = info.model
+        self._server_info, self._own_model = info, info.model
         self._show_models()
         log.debug("connected")
         self._refresh()
@@ -408,6 +439,8 @@ class StylizeDialog:
         """No server: what to do is in the error's sentence."""
         self._spinner.hide()
         self._state.set_text(_("No server"))
+        self._server_info = None
+        self._show_forecast()
         self._show_error(error, retry=self._reconnect)
 
     def swatch(self, name: str, jpeg: bytes) -> None:
@@ -431,10 +464,21 @@ class StylizeDialog:
 
     def progressed(self, progress: Progress) -> None:
         """Move the bar."""
+        if self._painting is None:
+            return
+        log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
+        is_finishing = progress.stage == "finish"
+        if is_finishing and self._session.is_accepted:
+            return  # it ends after the step that it is in
+        self._bar.set_fraction(fraction(progress))
+        self._bar.set_text(self._left.text(progress))
+        self._keep.set_sensitive(is_finishing)
+
+    def drafted(self, draft: Draft) -> None:
+        """Show the picture as it forms."""
         if self._painting is not None:
-            log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
-            self._bar.set_fraction(fraction(progress))
-            self._bar.set_text(self._left.text(progress))
+            log.debug("drafted %d/%d", draft.step, draft.steps)
+            self._preview.show_forming(pixbuf_of(draft.pixels))
 
     def painted(self, result: StylizeResult) -> None:
         """Put it into the image and close."""

@@ -22,6 +22,7 @@ class Preview:
     def __init__(self) -> None:
         self._before: GdkPixbuf.Pixbuf | None = None
         self._after: GdkPixbuf.Pixbuf | None = None
+        self._forming: GdkPixbuf.Pixbuf | None = None
         self._pressed = False
         # An image and no drawing area: GIMP's Python need not have cairo's bindings.
         self._image = Gtk.Image()
@@ -55,6 +56,11 @@ class Preview:
         self._after = pixbuf
         self._draw()
 
+    def show_forming(self, pixbuf: GdkPixbuf.Pixbuf | None) -> None:
+        """What is being painted, as far as it is; None for nothing: what was painted before is shown again."""
+        self._forming = pixbuf
+        self._draw()
+
     def _press(self, _box: Gtk.EventBox, _event: Any, pressed: bool) -> bool:
         self._pressed = pressed
         self._draw()
@@ -66,7 +72,7 @@ class Preview:
 
     def _draw(self) -> None:
         compares = self._pressed or self._compare.get_active()
-        shown = self._before if compares or self._after is None else self._after
+        shown = self._before if compares else self._forming or self._after or self._before
         if shown is None or self._before is None:
             return
         # Both fill the same rectangle, that of the layer: drafts are smaller.

@@ -115,6 +115,10 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
         ),
         flags,
     )
+    qualities = Gimp.Choice.new()
+    for number, (quality, title) in enumerate(words.QUALITY_NAMES.items()):
+        qualities.add(quality, number, title, words.QUALITY_MEANINGS[quality])
+    procedure.add_choice_argument("quality", words.QUALITY, words.QUALITY_ABOUT, qualities, default.quality, flags)
 
 
 def _create_repeat(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
@@ -235,6 +239,7 @@ def _choices_from(config: Any) -> Choices:
         detail=config.get_property("detail"),
         output=output if output in OUTPUTS else OUTPUTS[0],
         model=config.get_property("model"),
+        quality=config.get_property("quality"),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import gi
 
 from adain_client.jobs import Pixels
+from adain_client.protocol import LAYOUTS
 from adain_gimp import typelibs  # noqa: F401  # chooses the versions of what the window libraries build on
 
 gi.require_version("Gtk", "3.0")
@@ -30,11 +31,14 @@ def button(icon: str, tooltip: str, clicked: Callable[[], None]) -> Gtk.Button:
 
 
 def pixbuf_of(pixels: Pixels) -> GdkPixbuf.Pixbuf:
-    """A picture of layout RGBA and depth u8, for the screen."""
-    assert (pixels.layout, pixels.depth) == ("RGBA", "u8")
+    """A picture of layout RGBA or RGB and depth u8, for the screen."""
+    assert pixels.layout in ("RGBA", "RGB") and pixels.depth == "u8"
     data = GLib.Bytes.new(bytes(pixels.data))
     width, height = pixels.width, pixels.height
-    return GdkPixbuf.Pixbuf.new_from_bytes(data, GdkPixbuf.Colorspace.RGB, True, 8, width, height, 4 * width)
+    channels = LAYOUTS[pixels.layout]
+    return GdkPixbuf.Pixbuf.new_from_bytes(
+        data, GdkPixbuf.Colorspace.RGB, channels == 4, 8, width, height, channels * width
+    )
 
 
 def pixbuf_of_file(data: bytes) -> GdkPixbuf.Pixbuf | None:

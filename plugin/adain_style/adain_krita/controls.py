@@ -53,7 +53,7 @@ class Slider(QtWidgets.QWidget):
 
 
 class Controls(QtWidgets.QWidget):
-    """Strength, colours, strokes, detail and model."""
+    """Strength, colours, strokes, detail, quality and model."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         """changed: Called after the user has changed a value."""
@@ -69,6 +69,12 @@ class Controls(QtWidgets.QWidget):
         self._fits.setToolTip(words.FIT_TIP)
         self._strokes = Slider(words.STROKES_TIP, 1, MAX_STROKE_SIZE, 1, changed)
         self._detail = Slider(words.DETAIL_TIP, 0, 100, 0, changed)
+        self._quality = _list(words.QUALITY_TIP)
+        for name, text in words.QUALITY_NAMES.items():
+            self._quality.addItem(text, name)
+        self._forecast = QtWidgets.QLabel()
+        self._forecast.setWordWrap(True)
+        self._forecast.hide()
         form = QtWidgets.QGridLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.setColumnStretch(1, 1)
@@ -78,6 +84,8 @@ class Controls(QtWidgets.QWidget):
             ("", self._fits),
             (words.STROKES, self._strokes),
             (words.DETAIL, self._detail),
+            (words.QUALITY, self._quality),
+            ("", self._forecast),
         )
         for row, (text, widget) in enumerate(rows):
             if text:
@@ -87,6 +95,7 @@ class Controls(QtWidgets.QWidget):
         form.addWidget(self._model_label, len(rows), 0)
         form.addWidget(self._model, len(rows), 1)
         self._colours.activated.connect(lambda _index: changed())
+        self._quality.activated.connect(lambda _index: changed())
         self._model.activated.connect(lambda _index: changed())
         self._fits.clicked.connect(lambda _checked: self._fit())
 
@@ -109,6 +118,11 @@ class Controls(QtWidgets.QWidget):
     def detail(self) -> float:
         """0..1."""
         return self._detail.value / 100
+
+    @property
+    def quality(self) -> str:
+        """One of protocol.QUALITY."""
+        return str(self._quality.currentData())
 
     @property
     def model(self) -> str:
@@ -135,6 +149,12 @@ class Controls(QtWidgets.QWidget):
         self._strokes.show_value(choices.stroke_size or fitting)
         self._strokes.setEnabled(choices.stroke_size != 0)
         self._detail.show_value(100 * choices.detail)
+        self._quality.setCurrentIndex(max(0, self._quality.findData(choices.quality)))
+
+    def show_forecast(self, sentence: str) -> None:
+        """Say how long the finish will take; "" for nothing."""
+        self._forecast.setText(sentence)
+        self._forecast.setVisible(bool(sentence))
 
     def _fit(self) -> None:
         self._strokes.setEnabled(not self._fits.isChecked())

@@ -66,6 +66,7 @@ class Job:
         stage: What is being done. sentence: Why it failed, or what has changed meanwhile.
         notice: What to tell at the end.
         text, share: For the bar; share of the whole, 0..1.
+        can_be_accepted: Its picture is being finished, and that may end with what there is.
     """
 
     target: Target
@@ -78,6 +79,7 @@ class Job:
     notice: str = ""
     text: str = ""
     share: float = 0.0
+    can_be_accepted: bool = False
     is_kept: bool = False  # the user wants the result although something has changed
     _data: bytearray = field(default_factory=bytearray, repr=False)
     _selection: Pixels | None = field(default=None, repr=False)
@@ -104,6 +106,11 @@ class Job:
     def is_over(self) -> bool:
         """It needs nobody any more."""
         return self.stage in (Stage.DONE, Stage.FAILED, Stage.CHANGED)
+
+    @property
+    def will_be_finished(self) -> bool:
+        """A picture of it is, or is going to be, finished step by step."""
+        return self.choices.quality == "best" and not self.is_over and not self.is_kept
 
     @property
     def has_more_frames(self) -> bool:

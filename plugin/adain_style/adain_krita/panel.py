@@ -18,15 +18,15 @@ import krita
 from adain_client.choices import ChoiceError, StyleChoice
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError
-from adain_client.jobs import KnownModel, KnownStyle, Progress, StylizeResult
+from adain_client.jobs import Draft, KnownModel, KnownStyle, Progress, StylizeResult
 from adain_client.texts import _
+from adain_host import words
 from adain_host.chooser import Chooser, usable
 from adain_host.models import model_entries
 from adain_host.requests import make_request
 from adain_host.session import Session, for_people
 from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
 from adain_host.styles import LAYER_STYLE, MAX_STYLE_SIDE, GalleryEntry, Styles
-from adain_host.words import server_state
 from adain_krita.controls import Controls
 from adain_krita.gallery import Gallery
 from adain_krita.jobs import Job, find_layer, frames_text, key_frames
@@ -77,6 +77,7 @@ class Panel(krita.DockWidget):
         self._wants_server = False  # the user has asked for one, and it is not there yet
         self._models: list[KnownModel] = []
         self._own_model = ""
+        self._server_info: ServerInfo | None = None
         self._post = Post()
         self._queue = Queue(self.session, self._show_queue, self._done)
         self._watcher = Watcher(lambda: self._chooser.choices, self._see)
@@ -113,6 +114,7 @@ class Panel(krita.DockWidget):
         )
         self._queue_view = QueueView(_icon("dialog-cancel", "window-close"))
         self._frames = QtWidgets.QCheckBox()
+        self._frames.toggled.connect(lambda _checked: self._show_forecast())
         self._stylize = QtWidgets.QPushButton(plain(_("_Stylize")))
         self._stylize.clicked.connect(lambda _checked: self.stylize())
         self._reset = QtWidgets.QPushButton(plain(_("_Reset")))
@@ -223,7 +225,10 @@ class Panel(krita.DockWidget):
 
     def stylize(self) -> None:
         """Paint the layer that the user works on."""
-        self._add_job(self._chooser.choices, all_frames=self._frames.isVisible() and self._frames.isChecked())
+        self._add_job(self._chooser.choices, all_frames=self._paints_all_frames())
+
+    def _paints_all_frames(self) -> bool:
+        return bool(self._frames.isVisible() and self._frames.isChecked())
 
     def repeat(self) -> None:
         """Paint the layer that the user works on as the last one."""
@@ -292,7 +297,12 @@ class Panel(krita.DockWidget):
 
     def _control_changed(self) -> None:
         controls = self._controls
-        self._chooser.change(stroke_size=controls.stroke_size, detail=controls.detail, model=controls.model)
+        self._chooser.change(
+            stroke_size=controls.stroke_size,
+            detail=controls.detail,
+            model=controls.model,
+            quality=controls.quality,
+        )
         self._chooser.change_region(alpha=self._controls.alpha, preserve_color=self._controls.preserve_color)
         self._refresh()
 
@@ -389,6 +399,7 @@ class Panel(krita.DockWidget):
     def _refresh(self) -> None:
         """Ask for a preview of what is chosen now."""
         content, choices, styles = self._sight.content, self._chooser.choices, self._styles
+        self._show_forecast()
         self._stylize.setEnabled(self._chooser.is_complete and self._sight.target is not None)
         wanted = {region.mask for region in choices.regions if region.mask}
         # A region that was added a moment ago has a mask that is still being read; what is seen then comes here again.
@@ -399,6 +410,20 @@ class Panel(krita.DockWidget):
             return
         self._changed_at = time.monotonic()
         self.session().preview(lambda side: make_request(content, choices, styles.load(choices), preview=side))
+
+    def _show_forecast(self) -> None:
+        target, sentence = self._sight.target, ""
+        if target is not None:
+            place = target.rectangle
+            sentence = words.finish_forecast(
+                self._server_info,
+                self._settings.server,
+                self._chooser.choices,
+                place.height,
+                place.width,
+                pictures=len(self._sight.frames) if self._paints_all_frames() else 1,
+            )
+        self._controls.show_forecast(sentence)
 
     # What the session tells
 
@@ -411,10 +436,10 @@ class Panel(krita.DockWidget):
         """The server is there."""
         log.debug("connected")
         self._wants_server = False
-        self._state.setText(server_state(info))
+        self._state.setText(words.server_state(info))
         self._start.hide()
         self._message.hide()
-        self._own_model = info.model
+        self._server_info, self._own_model = info, info.model
         self._show_models()
         self._refresh()
 
@@ -435,6 +460,8 @@ class Panel(krita.DockWidget):
         log.debug("disconnected: %s", error)
         self._state.setText(_("No server"))
         self._start.show()
+        self._server_info = None
+        self._show_forecast()
         if self._wants_server:
             self._show_error(error, retry=self.start_server)
 
@@ -460,6 +487,13 @@ class Panel(krita.DockWidget):
         """Move the bar."""
         self._queue.progressed(progress)
 
+    def drafted(self, draft: Draft) -> None:
+        """Show the picture as it forms, as long as its layer is the one that is seen."""
+        job, seen = self._queue.painted_job, self._sight.target
+        if job is not None and seen is not None and seen.number == job.target.number:
+            log.debug("drafted %d/%d", draft.step, draft.steps)
+            self._preview.show_forming(image_of(draft.pixels))
+
     def painted(self, result: StylizeResult) -> None:
         """A picture has come."""
         self._queue.painted(result)
@@ -473,6 +507,8 @@ class Panel(krita.DockWidget):
 
     def _show_queue(self) -> None:
         self._queue_view.show_queue(self._queue)
+        if self._queue.painted_job is None:
+            self._preview.show_forming(None)
 
     def _done(self, job: Job) -> None:
         if job.notice:

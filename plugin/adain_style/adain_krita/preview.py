@@ -18,6 +18,7 @@ class Preview(QtWidgets.QFrame):
         super().__init__()
         self._before: QtGui.QImage | None = None
         self._after: QtGui.QImage | None = None
+        self._forming: QtGui.QImage | None = None
         self._compares = False
         self._hint = ""
         self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
@@ -28,12 +29,17 @@ class Preview(QtWidgets.QFrame):
 
     def show_before(self, image: QtGui.QImage | None, hint: str = "") -> None:
         """The layer as it is, whatever was painted of another one is gone; or a hint why there is none."""
-        self._before, self._after, self._hint = image, None, hint
+        self._before, self._after, self._forming, self._hint = image, None, None, hint
         self.update()
 
     def show_after(self, image: QtGui.QImage | None) -> None:
         """What was painted; None for nothing."""
         self._after = image
+        self.update()
+
+    def show_forming(self, image: QtGui.QImage | None) -> None:
+        """What is being painted, as far as it is; None for nothing: what was painted before is shown again."""
+        self._forming = image
         self.update()
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802  # Qt's name
@@ -46,7 +52,7 @@ class Preview(QtWidgets.QFrame):
             flags = QtCore.Qt.AlignmentFlag.AlignCenter | QtCore.Qt.TextFlag.TextWordWrap
             painter.drawText(QtCore.QRectF(room), flags, self._hint)
             return
-        shown = self._before if self._compares or self._after is None else self._after
+        shown = self._before if self._compares else self._forming or self._after or self._before
         # Both fill the same rectangle, that of the layer: drafts are smaller.
         size = self._before.size().scaled(room.size(), QtCore.Qt.AspectRatioMode.KeepAspectRatio)
         place = QtCore.QRect(QtCore.QPoint(0, 0), size)

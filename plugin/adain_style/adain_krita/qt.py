@@ -10,6 +10,7 @@ from collections.abc import Callable
 from PyQt5 import QtCore, QtGui, QtWidgets
 
 from adain_client.jobs import Pixels
+from adain_client.protocol import LAYOUTS
 
 __all__ = [
     "Column",
@@ -28,6 +29,8 @@ __all__ = [
     "scaled",
     "square",
 ]
+
+_FORMATS = {"RGBA": QtGui.QImage.Format.Format_RGBA8888, "RGB": QtGui.QImage.Format.Format_RGB888}
 
 
 class Post(QtCore.QObject):
@@ -110,10 +113,10 @@ def button(icon: QtGui.QIcon, tooltip: str, clicked: Callable[[], None]) -> QtWi
 
 
 def image_of(pixels: Pixels) -> QtGui.QImage:
-    """A picture of layout RGBA and depth u8, for the screen."""
-    assert (pixels.layout, pixels.depth) == ("RGBA", "u8")
-    data = bytes(pixels.data)
-    image = QtGui.QImage(data, pixels.width, pixels.height, 4 * pixels.width, QtGui.QImage.Format.Format_RGBA8888)
+    """A picture of layout RGBA or RGB and depth u8, for the screen."""
+    assert pixels.layout in _FORMATS and pixels.depth == "u8"
+    line_bytes = pixels.width * LAYOUTS[pixels.layout]
+    image = QtGui.QImage(bytes(pixels.data), pixels.width, pixels.height, line_bytes, _FORMATS[pixels.layout])
     return image.copy()  # Qt only refers to the data
 
 

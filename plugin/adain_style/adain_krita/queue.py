@@ -9,6 +9,7 @@ from collections.abc import Callable
 from adain_client.errors import AdainError, CancelledError
 from adain_client.jobs import Progress, StylizeResult
 from adain_client.texts import _
+from adain_host import words
 from adain_host.session import Session, for_people
 from adain_krita.jobs import Job, Stage
 from adain_krita.work import Steps, Work
@@ -39,6 +40,12 @@ class Queue:
         self._current: Job | None = None
         self._work: Work[object] | None = None
 
+    @property
+    def painted_job(self) -> Job | None:
+        """The job that the server has at the moment; None when it has none."""
+        job = self._current
+        return job if job is not None and job.stage is Stage.PAINTING else None
+
     def add(self, job: Job) -> None:
         """Paint this after what is there."""
         self.jobs.append(job)
@@ -57,6 +64,13 @@ class Queue:
             self._current = None
             self._forget(job)
             self._go_on()
+
+    def accept(self, job: Job) -> None:
+        """End the finish of the picture that is painted; the picture as it is then is the result."""
+        if job.can_be_accepted:
+            job.can_be_accepted, job.text = False, words.KEEPING
+            self._session().accept()
+            self._changed()
 
     def again(self, job: Job) -> None:
         """Try once more what has failed."""
@@ -79,15 +93,21 @@ class Queue:
 
     def progressed(self, progress: Progress) -> None:
         """How far the picture is."""
-        if self._current is not None and self._current.stage is Stage.PAINTING:
-            log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
-            self._current.show(progress)
-            self._changed()
+        job = self.painted_job
+        if job is None:
+            return
+        log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
+        is_finishing = progress.stage == "finish"
+        if is_finishing and self._session().is_accepted:
+            return  # it ends after the step that it is in
+        job.show(progress)
+        job.can_be_accepted = is_finishing
+        self._changed()
 
     def painted(self, result: StylizeResult) -> None:
         """The picture has come."""
-        job = self._current
-        if job is None or job.stage is not Stage.PAINTING:
+        job = self.painted_job
+        if job is None:
             return
         log.debug("painted %s", job.title)
         job.notice = result.notice or job.notice
@@ -173,7 +193,7 @@ class Queue:
         self._go_on()
 
     def _set_stage(self, job: Job, stage: Stage, text: str) -> None:
-        job.stage, job.text = stage, text
+        job.stage, job.text, job.can_be_accepted = stage, text, False
         log.debug("%s %.3f", stage.value, time.monotonic())
         self._changed()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adain_client.texts import _
+from adain_host import words
 from adain_krita.jobs import Job, Stage
 from adain_krita.qt import QtCore, QtGui, QtWidgets, button, elided, plain
 from adain_krita.queue import Queue
@@ -49,6 +50,8 @@ class _Row(QtWidgets.QFrame):
         self._sentence = QtWidgets.QLabel()
         self._sentence.setWordWrap(True)
         self._sentence.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._accept = self._choice(words.KEEP, lambda: queue.accept(job))
+        self._accept.setToolTip(words.KEEP_TIP)
         self._again = self._choice(_("Try _again"), lambda: queue.again(job))
         self._keep = self._choice("", lambda: queue.keep(job))
         self._drop = self._choice(_("_Discard"), lambda: queue.cancel(job))
@@ -60,8 +63,9 @@ class _Row(QtWidgets.QFrame):
         grid.addWidget(self._bar, 1, 0, 1, 3)
         grid.addWidget(self._cancel, 1, 3)
         grid.addWidget(self._sentence, 2, 0, 1, 4)
+        grid.addWidget(self._accept, 3, 0, 1, 4)
         for column, choice in enumerate((self._again, self._keep, self._drop)):
-            grid.addWidget(choice, 3, column)
+            grid.addWidget(choice, 4, column)
         grid.setColumnStretch(0, 1)
 
     def refresh(self) -> None:
@@ -71,12 +75,14 @@ class _Row(QtWidgets.QFrame):
         for widget, shown in (
             (self._bar, not job.is_over),
             (self._cancel, not job.is_over),
+            (self._accept, job.will_be_finished),
             (self._sentence, job.is_over),
             (self._again, failed),
             (self._keep, changed),
             (self._drop, changed or failed),
         ):
             widget.setVisible(shown)
+        self._accept.setEnabled(job.can_be_accepted)
         self._bar.setValue(round(BAR_STEPS * job.share))
         text = _("Waiting…") if job.stage is Stage.WAITING else job.text
         self._bar.setFormat(text.replace("%", "%%"))
