@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from adain_trainer.errors import TrainerError
-from adain_trainer.load import load_pictures, open_rgb
+from adain_trainer.load import ChosenPictures, PictureCache, load_pictures, open_rgb
 
 
 def _noise(side: int, seed: int) -> Image.Image:
@@ -89,3 +89,49 @@ def test_nothing_usable_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").write_bytes(b"")
     with pytest.raises(TrainerError, match="1 unreadable"):
         load_pictures([tmp_path])
+
+
+def _saved(folder: Path, count: int) -> list[bytes]:
+    """Pictures of 1,200 bytes each; returns their pixels in the files' order."""
+    pictures = [_noise(20, seed) for seed in range(count)]
+    for index, picture in enumerate(pictures):
+        picture.save(folder / f"{index}.png")
+    return [picture.tobytes() for picture in pictures]
+
+
+def test_pictures_beyond_the_budget_are_read_again(tmp_path: Path) -> None:
+    """Two of five fit: those are there without their files, the others only with them, and all are what they were."""
+    pixels, cache = _saved(tmp_path, 5), PictureCache(3000)
+    pictures = load_pictures([tmp_path], cache=cache).pictures
+    assert cache.used == 2400 and [picture.tobytes() for picture in pictures] == pixels
+    assert [picture.tobytes() for picture in pictures[1:4]] == pixels[1:4]
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert [pictures[index].tobytes() for index in (0, 1)] == pixels[:2]
+    with pytest.raises(TrainerError, match=r"2\.png was changed or removed"):
+        _ = pictures[2]
+
+
+def test_picture_that_is_given_twice_is_kept_once(tmp_path: Path) -> None:
+    """As content and as style, or to give it more weight."""
+    _saved(tmp_path, 2)
+    cache = PictureCache(10_000)
+    for folders in ([tmp_path, tmp_path], [tmp_path]):
+        load_pictures(folders, cache=cache)
+    assert cache.used == 2400
+
+
+def test_picture_that_has_changed_is_not_trained_on(tmp_path: Path) -> None:
+    """Otherwise a run that is resumed would not be the same."""
+    _saved(tmp_path, 1)
+    pictures = load_pictures([tmp_path]).pictures
+    _noise(20, 7).save(tmp_path / "0.png")
+    with pytest.raises(TrainerError, match="was changed or removed"):
+        _ = pictures[0]
+
+
+def test_chosen_pictures_are_those_of_the_sequence() -> None:
+    """In the order that is asked for, also in parts."""
+    pictures = [_noise(8, seed) for seed in range(4)]
+    chosen = ChosenPictures(pictures, [3, 0, 2])
+    assert list(chosen) == [pictures[3], pictures[0], pictures[2]] and list(chosen[1:]) == [pictures[0], pictures[2]]

@@ -51,6 +51,14 @@ def test_85_run_in_place_of_a_file_is_a_sentence(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.splitlines()[-1].startswith("adain-trainer: ")
 
 
+def test_bank_beyond_the_budget_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says how much a bank needs."""
+    options = [*FROM_NOTHING, "--steps", "1", "--run", str(tmp_path / "run"), "--crop", "256", "--bank", "1024"]
+    assert main(["fit", *options, "--memory-budget", "1"]) == 1
+    said = capsys.readouterr().err
+    assert "A bank of 1024 crops of 256 pixels needs 1.19 GiB" in said and not (tmp_path / "run").exists()
+
+
 def test_missing_device_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A graphics card that is not there."""
     if torch.cuda.is_available():

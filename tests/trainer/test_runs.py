@@ -46,6 +46,31 @@ def test_87_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, more: list[s
         assert (tmp_path / "whole" / table).read_bytes() == (tmp_path / "pieces" / table).read_bytes()
 
 
+def test_run_does_not_depend_on_the_memory(tmp_path: Path) -> None:
+    """With room for no picture the crops are those of a run that has them all in memory."""
+    for run, budget in (("roomy", "1"), ("narrow", "0.0001")):
+        fit(tmp_path / run, 2, *FROM_NOTHING, "--memory-budget", budget)
+    assert (tmp_path / "roomy" / LOSSES).read_bytes() == (tmp_path / "narrow" / LOSSES).read_bytes()
+
+
+def test_precision_is_tried_once_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was faster when the run began stays, although another one would be today, also under auto and a preset."""
+    run, options = tmp_path / "run", [*FROM_NOTHING, "--precision", "auto"]
+    monkeypatch.setattr("adain_trainer.fit.trial_seconds", lambda *_, side: {"fp32": 2.0, "bf16": 1.0 + 0 * side})
+    fit(run, 1, *options)
+    assert (
+        "The precision is bf16, by a trial of a step with one pair: fp32 2.00 s, bf16 1.00 s."
+        in capsys.readouterr().out
+    )
+    monkeypatch.setattr("adain_trainer.fit.trial_seconds", lambda *_, side: pytest.fail(f"tried again at {side}"))
+    fit(run, 2, *options)
+    fit(run, 3, *options, "--preset", "full")
+    record = read_record(run)
+    assert record is not None and record.config.precision == "bf16"
+
+
 def test_resume_keeps_the_recipe_and_the_start(
     finetuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +21,12 @@ from adain_trainer.errors import TrainerError
 from adain_trainer.heldout import choose_held_out, split
 from adain_trainer.load import Pictures, picture_digest
 from adain_trainer.losses import identity_feature_loss
+from adain_trainer.networks import placed
 from adain_trainer.objective import Losses
+from adain_trainer.precision import Convolutions, faster_precision, trial_seconds
 from adain_trainer.training import Trainer, initialize_decoder
-from adain_weights.models import load_embedded_encoder
+from adain_weights.manifest import DEFAULT_MODEL
+from adain_weights.models import load_embedded_encoder, load_model
 
 RTOL, ATOL, GRADIENT = 1e-3, 1e-5, 5e-3
 """What float32 sums in another order may change, on whatever processor; a wrong weight changes a tenth or more."""
@@ -36,6 +41,7 @@ CONFIG = FitConfig(
     reconstruction_steps=0,
     warmup_steps=1,
     identity_share=0.25,
+    precision="fp32",
 )
 
 
@@ -121,14 +127,51 @@ def test_running_mean_follows_the_weights(encoder: Encoder) -> None:
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_trains_about_the_same(encoder: Encoder, precision: str) -> None:
     """The first losses agree within a few percent, and the weights, which stay in float32, move."""
-    losses = {}
+    # A new decoder's pictures, and small ones, are so flat that the grid loss sees how bf16 rounds them.
+    released, losses = load_model(DEFAULT_MODEL).decoder, {}
+    config = replace(CONFIG, batch=1, identity_share=0, crop=64, style_crop=64)
     for name in ("fp32", precision):
-        trainer, banks = _trainer(encoder, replace(CONFIG, batch=1, identity_share=0, precision=name))
+        trainer, banks = _trainer(encoder, replace(config, precision=name))
+        trainer.decoder.load_state_dict(released)
         before = trainer.decoder.conv1_2.weight.clone()
         losses[name] = trainer.train(banks.parts(0)).detached()
         assert trainer.decoder.conv1_2.weight.dtype == torch.float32
         assert not torch.equal(before, trainer.decoder.conv1_2.weight)
     torch.testing.assert_close(losses[precision], losses["fp32"], rtol=0.05, atol=0.02)
+
+
+def test_precision_is_bf16_where_that_is_clearly_faster() -> None:
+    """By a tenth at least; a device that cannot compute so is infinitely slow."""
+    assert faster_precision({"fp32": 1.0, "bf16": 0.5}) == "bf16"
+    assert faster_precision({"fp32": 1.0, "bf16": 0.95}) == faster_precision({"fp32": 1.0, "bf16": math.inf}) == "fp32"
+
+
+def test_trial_measures_both_and_leaves_the_decoder_alone(encoder: Encoder) -> None:
+    """Seconds of a step each; weights and gradients are as before."""
+    decoder = Decoder()
+    initialize_decoder(decoder, seed=0)
+    before = decoder.conv1_2.weight.detach().clone()
+    seconds = trial_seconds(encoder, decoder, side=16)
+    assert seconds.keys() == {"fp32", "bf16"} and all(0 < each < 60 for each in seconds.values())
+    assert torch.equal(decoder.conv1_2.weight, before) and decoder.conv1_2.weight.grad is None
+
+
+def test_bf16_computes_in_bf16_with_the_channels_last(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is what makes it fast: no layer pads or enlarges in float32; what comes out is float32 again."""
+    seen: list[tuple[torch.dtype, bool]] = []
+    pad = torch.nn.functional.pad
+
+    def padded(feat: torch.Tensor, *options: Any, **named: Any) -> torch.Tensor:
+        seen.append((feat.dtype, feat.is_contiguous(memory_format=torch.channels_last)))
+        return pad(feat, *options, **named)
+
+    monkeypatch.setattr(torch.nn.functional, "pad", padded)
+    convolutions, decoder = Convolutions(placed(encoder, CPU), "bf16"), placed(Decoder(), CPU)
+    picture = convolutions.decode(decoder, convolutions.encode(torch.rand(2, 3, 32, 32)))
+    feats = convolutions.features(picture)
+    inner = [each for index, each in enumerate(seen) if index not in (0, 9, 18)]  # networks' inputs may have any order
+    assert len(seen) == 27 and set(inner) == {(torch.bfloat16, True)}
+    assert {tensor.dtype for tensor in (picture, *feats)} == {torch.float32}
 
 
 def test_the_scaler_is_in_the_checkpoint(encoder: Encoder) -> None:

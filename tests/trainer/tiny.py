@@ -20,7 +20,7 @@ TINY = [
     *PICTURE_FOLDERS,
     *("--batch", "2", "--crop", "16", "--style-crop", "32", "--bank", "4", "--warmup-steps", "1"),
     *("--cooldown-steps", "1", "--checkpoint-every", "2", "--identity-share", "0.5"),
-    *("--watch-side", "64", "--watch-pairs", "1", "--device", "cpu"),
+    *("--watch-side", "64", "--watch-pairs", "1", "--device", "cpu", "--precision", "fp32"),
 ]
 FROM_NOTHING = [*TINY, "--reconstruction-steps", "2"]
 FINE_TUNE = [*TINY, "--preset", "finetune", "--watch-every", "2", "--learning-rate", "1e-5"]

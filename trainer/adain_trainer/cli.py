@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
@@ -12,6 +13,7 @@ from adain_net.layout import LayoutError
 from adain_trainer import commands
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.errors import TrainerError
+from adain_trainer.fit import MEMORY_BUDGET
 from adain_trainer.yardstick import QUALITIES
 from adain_weights.errors import WeightsError
 from adain_weights.manifest import DEFAULT_MODEL
@@ -72,6 +74,14 @@ def _add_fit(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     training.add_argument("--sheet-style", type=Path, metavar="DIR", help="styles of the sample sheets")
     training.add_argument(
         "--tensorboard", action="store_true", help="also write for TensorBoard, into the run's folder"
+    )
+    training.add_argument(
+        "--memory-budget",
+        type=_gibibytes,
+        default=MEMORY_BUDGET / 1024**3,
+        metavar="GIB",
+        help="memory for pictures and encoded crops, in each process (default: %(default)g); pictures that do not fit "
+        "are read again each time",
     )
     _add_device(training)
     recipe = training.add_argument_group("recipe", "values given here come before the preset's")
@@ -211,6 +221,12 @@ def _add_description(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="even if it is worse than what is replaced, or than what the run began with",
     )
+
+
+def _gibibytes(text: str) -> float:
+    if not 0 < (value := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError("must be above 0 and finite")
+    return value
 
 
 def _add_picture_folders(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

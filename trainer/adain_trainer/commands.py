@@ -43,7 +43,15 @@ def fit_run(options: argparse.Namespace) -> None:
     samples = (options.sheet_content, options.sheet_style) if options.sheet_content is not None else None
     folders = PictureFolders(options.content, options.style, samples)
     with joined_group(options.device) as group:
-        steps = fit(start, config, folders, options.folder, group, tensorboard=options.tensorboard)
+        steps = fit(
+            start,
+            config,
+            folders,
+            options.folder,
+            group,
+            memory_budget=int(options.memory_budget * 1024**3),
+            tensorboard=options.tensorboard,
+        )
         if group.first:
             print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' makes a model of them.")
 

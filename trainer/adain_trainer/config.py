@@ -9,6 +9,7 @@ from typing import Any
 
 from adain_trainer.errors import TrainerError
 from adain_trainer.losses import CONTENT_LOSSES, STYLE_LOSSES
+from adain_trainer.precision import AUTO, PRECISIONS
 
 
 def _option(default: Any, meaning: str, choices: tuple[str, ...] = (), *, form: str = "N") -> Any:
@@ -65,7 +66,11 @@ class FitConfig:
     bank: int = _option(1024, "content crops, and as many styles, that are encoded at a time")
     bank_passes: int = _option(10, "how often a bank is gone through before the next one is encoded")
     ema: float = _option(0.999, "decay of the running mean of the weights, which is what is exported; 0 for none")
-    precision: str = _option("fp32", "of the convolutions; losses are always in float32", ("fp32", "bf16", "fp16"))
+    precision: str = _option(
+        AUTO,
+        "of the convolutions, losses are always in float32; auto tries fp32 and bf16 for a second and takes the faster",
+        PRECISIONS,
+    )
     checkpoint_every: int = _option(250, "steps between checkpoints")
     sheet_every: int = _option(500, "steps between sample sheets")
     watch_every: int = _option(1000, "steps between measurements on held-out pairs")

@@ -16,6 +16,7 @@ from adain_net.encoder import Encoder
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.config import FitConfig
 from adain_trainer.distributed import Group
+from adain_trainer.precision import Convolutions
 
 ENCODE_BATCH = 8
 ZOOM = (0.8, 2.5)
@@ -99,6 +100,12 @@ class TrainingPictures:
     generic: Sequence[Image.Image] = ()
 
 
+def bank_bytes(config: FitConfig) -> int:
+    """Memory of a bank: crops of contents, and of styles where they are needed, features and statistics."""
+    crops = 3 * config.crop**2 * (2 if config.identity_loss == "sanet" else 1)
+    return config.bank * (crops + 2 * STYLE_LAYERS[-1] * (config.crop // 8) ** 2 + 2 * 4 * sum(STYLE_LAYERS))
+
+
 class Banks:
     """Encoded content crops and style statistics, made anew every few passes.
 
@@ -115,7 +122,7 @@ class Banks:
         group: Group,
         progress: Callable[[str, int, int], None],
     ) -> None:
-        self._encoder = encoder
+        self._convolutions = Convolutions(encoder, config.precision)
         self._sources = pictures
         self._config = config
         self._group = group
@@ -176,7 +183,7 @@ class Banks:
         if own_styles:
             pictures[own_styles] = self._style_pictures[[styles[row] for row in own_styles]]
             with torch.no_grad():
-                feats[own_styles] = self._encoder(pictures[own_styles].to(device).float() / 255)
+                feats[own_styles] = self._convolutions.encode(pictures[own_styles].to(device).float() / 255)
         mixtures = []
         for layer in self._statistics:
             mean = torch.lerp(layer.mean[styles], layer.mean[others], mixed[:, None])
@@ -208,7 +215,9 @@ class Banks:
             ]
             pictures = torch.stack([augment_colours(each, rng, share=config.content_augment_share) for each in crops])
             self._pictures[rows.start : rows.stop] = (pictures * 255).round().to(torch.uint8)
-            self._feats[rows.start : rows.stop] = self._encoder(pictures.to(self._group.device)).half().cpu()
+            self._feats[rows.start : rows.stop] = (
+                self._convolutions.encode(pictures.to(self._group.device)).half().cpu()
+            )
         for rows, rng in self._rows("styles", generation):
             crops = [
                 self._crop(self._source(sources.style, config.generic_share, rng), config.style_crop, rng) for _ in rows
@@ -217,7 +226,7 @@ class Banks:
             if len(self._style_pictures):
                 corners = pictures[:, :, :crop, :crop]
                 self._style_pictures[rows.start : rows.stop] = (corners * 255).round().to(torch.uint8)
-            feats = self._encoder.features(pictures.to(self._group.device))
+            feats = self._convolutions.features(pictures.to(self._group.device))
             for layer, feat in zip(self._statistics, feats, strict=True):
                 statistics = channel_statistics(feat)
                 layer.mean[rows.start : rows.stop] = statistics.mean.cpu()

@@ -13,6 +13,7 @@ from adain_net.layout import decoder_to_public, encoder_to_public, load_network
 from adain_trainer.card import model_card
 from adain_trainer.errors import TrainerError
 from adain_trainer.heldout import read_held_out
+from adain_trainer.networks import network_of_model, placed
 from adain_trainer.run_folder import (
     GROUPS,
     Best,
@@ -26,7 +27,7 @@ from adain_trainer.run_folder import (
 )
 from adain_weights.catalog import DECODER, LONGEST_TEXT, AboutModel, is_model_name, user_models_folder
 from adain_weights.manifest import read_manifest
-from adain_weights.models import load_model, write_model
+from adain_weights.models import write_model
 
 COLLAPSED = 1.25
 """A decoder whose style and content figures in built-in styles have grown by this factor has lost what it could do."""
@@ -111,7 +112,7 @@ def _half_precision(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _measured(
     run: Path, record: RunRecord, start: Start, decoder: Mapping[str, Tensor], steps: int, device: torch.device
 ) -> Best:
-    network = start.network_with(decoder).to(device)
+    network = placed(start.network_with(decoder), device)
     config = record.config
     mine, generic = read_held_out(run).measure(network, side=config.watch_side, pairs=config.watch_pairs)
     return Best(steps, decoder, mine, generic)
@@ -135,9 +136,8 @@ def _refuse_replacing_better(
     """Measure the model in the folder on the run's held-out pairs, with the run's encoder."""
     if not (folder / DECODER).exists():
         return
-    there = load_model(str(folder.resolve()))
-    network = load_network(there.encoder, there.decoder).requires_grad_(False).to(device)
-    judge = start.network_with(best.decoder).encoder.to(device)
+    network = placed(network_of_model(str(folder.resolve())), device)
+    judge = placed(start.network_with(best.decoder).encoder, device)
     config = record.config
     mine, generic = read_held_out(run).measure(network, side=config.watch_side, pairs=config.watch_pairs, judge=judge)
     score = joint_score(mine, generic)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
 from PIL import Image
 from tqdm import tqdm
@@ -18,13 +17,15 @@ from adain_net.network import AdainNetwork
 from adain_trainer.board import MISSING, Board
 from adain_trainer.checkpoint import load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
-from adain_trainer.data import Banks, TrainingPictures
+from adain_trainer.data import Banks, TrainingPictures, bank_bytes
 from adain_trainer.distributed import Group
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures
 from adain_trainer.heldout import HeldOut, choose_held_out, generic_pictures, read_held_out, split, write_held_out
-from adain_trainer.load import SMALLEST_SIDE, load_pictures
+from adain_trainer.load import SMALLEST_SIDE, PictureCache, Pictures, load_pictures
+from adain_trainer.networks import placed
 from adain_trainer.objective import Losses
+from adain_trainer.precision import AUTO, faster_precision, trial_seconds
 from adain_trainer.report import write_report
 from adain_trainer.run_folder import (
     FIGURES,
@@ -44,6 +45,8 @@ from adain_trainer.signals import StopOnSignal
 from adain_trainer.training import Trainer, initialize_decoder
 
 SHEET_SIDE = 256
+MEMORY_BUDGET = 2 * 1024**3
+"""Bytes by default."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,14 @@ class PictureFolders:
 
 
 def fit(
-    start: Start, config: FitConfig, folders: PictureFolders, run: Path, group: Group, *, tensorboard: bool = False
+    start: Start,
+    config: FitConfig,
+    folders: PictureFolders,
+    run: Path,
+    group: Group,
+    *,
+    memory_budget: int = MEMORY_BUDGET,
+    tensorboard: bool = False,
 ) -> int:
     """Train a decoder, going on from the run's newest checkpoint when it has one.
 
@@ -69,6 +79,7 @@ def fit(
         start: What a run without a checkpoint begins with; for one that goes on, what it began with.
         run: The run's folder; run_folder.py says what is in it.
         group: The processes that share the work, each of which calls this; all see the same files.
+        memory_budget: Bytes for pictures and banks in each process; what a step computes with comes on top.
         tensorboard: Also write for TensorBoard.
     Returns:
         The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save.
@@ -80,11 +91,17 @@ def fit(
     """
     if config.pairs < group.size * config.accumulate:
         raise TrainerError(f"A batch of {config.batch} is too small for {group.size} processes; give each a picture.")
+    if bank_bytes(config) > memory_budget:
+        needed = bank_bytes(config) / 1024**3
+        raise TrainerError(
+            f"A bank of {config.bank} crops of {config.crop} pixels needs {needed:.2f} GiB; take a smaller --bank, or "
+            "allow more by --memory-budget."
+        )
     if group.first:
         run.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run / "run.lock", timeout=0) if group.first else nullcontext():
-            return _Run(start, config, folders, run, group, tensorboard).train()
+            return _Run(start, config, folders, run, group, memory_budget, tensorboard).train()
     except Timeout:
         raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
 
@@ -97,26 +114,33 @@ class _Run:
     """A run from its start or last checkpoint to its end or the next stop. Only the group's first process writes."""
 
     def __init__(
-        self, start: Start, config: FitConfig, folders: PictureFolders, run: Path, group: Group, tensorboard: bool
+        self,
+        start: Start,
+        config: FitConfig,
+        folders: PictureFolders,
+        run: Path,
+        group: Group,
+        memory_budget: int,
+        tensorboard: bool,
     ) -> None:
-        self._config = config
         self._folder = run
         self._group = group
         if group.first:
             remove_temporaries(run)
-        training, self._held_out = self._load_pictures(start, folders)
-        self._training = training
-        encoder = load_encoder(start.encoder).to(group.device)
+        smallest, cache = max(SMALLEST_SIDE, config.crop // 8), PictureCache(memory_budget - bank_bytes(config))
+        contents, styles = (
+            load_pictures(each, smallest=smallest, cache=cache) for each in (folders.content, folders.style)
+        )
+        self._encoder = placed(load_encoder(start.encoder), group.device).requires_grad_(False)
         decoder = Decoder()
         if start.decoder is None:
             initialize_decoder(decoder, seed=config.seed)
         else:
             decoder = load_decoder(start.decoder)
-        if group.device.type == "cuda":
-            encoder = encoder.to(memory_format=torch.channels_last)
-            decoder = decoder.to(memory_format=torch.channels_last)
-        self._encoder = encoder
-        self._trainer = Trainer(encoder, decoder.to(group.device), config, group)
+        decoder = placed(decoder, group.device)
+        self._config = config = self._with_precision(config, decoder)
+        self._training, self._held_out = self._divide(start, contents, styles)
+        self._trainer = Trainer(self._encoder, decoder, config, group)
         self._resume()
         self._losses = CsvLog(run / LOSSES, ["learning_rate", *(f"{field.name}_loss" for field in fields(Losses))])
         self._figures = CsvLog(run / FIGURES, ["pictures", *(field.name for field in fields(Figures))])
@@ -205,10 +229,27 @@ class _Run:
     def _save(self) -> None:
         save_checkpoint(self._folder, self._trainer.checkpoint())
 
-    def _load_pictures(self, start: Start, folders: PictureFolders) -> tuple[TrainingPictures, HeldOut]:
+    def _with_precision(self, config: FitConfig, decoder: Decoder) -> FitConfig:
+        """The configuration with a precision: the one given, or the run's, or else the faster one here."""
+        if config.precision != AUTO:
+            return config
+        return replace(
+            config, precision=self._group.from_first(self._precision(decoder, config.crop) if self._group.first else "")
+        )
+
+    def _precision(self, decoder: Decoder, side: int) -> str:
+        record = read_record(self._folder)
+        if record is not None and record.config.precision != AUTO:
+            return record.config.precision
+        seconds = trial_seconds(self._encoder, decoder, side=side)
+        chosen = faster_precision(seconds)
+        measured = ", ".join(f"{each} {one:.2f} s" for each, one in seconds.items())
+        tqdm.write(f"The precision is {chosen}, by a trial of a step with one pair: {measured}.")
+        return chosen
+
+    def _divide(self, start: Start, contents: Pictures, styles: Pictures) -> tuple[TrainingPictures, HeldOut]:
+        """What to train on and what to watch with, as in the run's record; a new run gets its record here."""
         config, group = self._config, self._group
-        smallest = max(SMALLEST_SIDE, config.crop // 8)
-        contents, styles = (load_pictures(each, smallest=smallest) for each in (folders.content, folders.style))
         generic = generic_pictures()
         record = read_record(self._folder)
         held_out = choose_held_out(contents, styles) if record is None else set(record.held_out)
@@ -228,14 +269,16 @@ class _Run:
             }
             if record is None:
                 start.write(self._folder)
-                write_held_out(self._folder, watched, side=config.watch_side)
+                write_held_out(self._folder, watched)
             # Comes last: what it tells of is there then.
             record = RunRecord(config, start.model, start.encoder_digest, counts, left_out, sorted(held_out))
             record.write(self._folder)
             watched = read_held_out(self._folder)
         return training, watched
 
-    def _load_samples(self, samples: tuple[Path, Path] | None) -> tuple[list[Image.Image], list[Image.Image]] | None:
+    def _load_samples(
+        self, samples: tuple[Path, Path] | None
+    ) -> tuple[Sequence[Image.Image], Sequence[Image.Image]] | None:
         if samples is None:
             return None
         contents, styles = (load_pictures([folder]).pictures for folder in samples)

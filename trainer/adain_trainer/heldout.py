@@ -13,15 +13,17 @@ from adain_net.network import AdainNetwork
 from adain_trainer.data import TrainingPictures
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures, evaluate
-from adain_trainer.load import Pictures
+from adain_trainer.load import ChosenPictures, Pictures
 from adain_trainer.sheets import square
 from adain_weights.style_pictures import open_style_picture
 from adain_weights.styles import built_in_styles, read_style
 
 FOLDER = "heldout"
 ROLES = ("content", "style", "generic")
-MOST = 8
-"""Pictures of a kind that are held out at most."""
+MOST = 20
+"""Pictures of a kind that are held out at most: as many pairs without a picture that comes twice."""
+KEPT_SIDE = 512
+"""Pixels of a side that held-out pictures are kept with, those that have so many: pairs are compared at this size."""
 ENOUGH_CONTENTS = 5
 ENOUGH_STYLES = 10
 """With fewer, none is held out: a handful of styles is what the run is for; they are watched although trained on."""
@@ -84,14 +86,10 @@ def split(
     return TrainingPictures(content, style, kept), HeldOut(content_out or watched, style_out or style, watched)
 
 
-def _parted(pictures: Pictures, held_out: Set[str]) -> tuple[list[Image.Image], list[Image.Image]]:
-    trained, out = [], {}
-    for picture, digest in zip(pictures.pictures, pictures.digests, strict=True):
-        if digest in held_out:
-            out[digest] = picture
-        else:
-            trained.append(picture)
-    return trained, [out[digest] for digest in sorted(out)]
+def _parted(pictures: Pictures, held_out: Set[str]) -> tuple[Sequence[Image.Image], list[Image.Image]]:
+    trained = [index for index, digest in enumerate(pictures.digests) if digest not in held_out]
+    out = {digest: index for index, digest in enumerate(pictures.digests) if digest in held_out}
+    return ChosenPictures(pictures.pictures, trained), [pictures.pictures[out[digest]] for digest in sorted(out)]
 
 
 def generic_pictures() -> list[Image.Image]:
@@ -99,13 +97,13 @@ def generic_pictures() -> list[Image.Image]:
     return [open_style_picture(read_style(path).picture) for path in built_in_styles().values()]
 
 
-def write_held_out(run: Path, held_out: HeldOut, *, side: int) -> None:
+def write_held_out(run: Path, held_out: HeldOut) -> None:
     """Keep what a run is watched with in its folder, so that its figures can be repeated. Raises OSError."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     for role in ROLES:
         for index, picture in enumerate(getattr(held_out, role)[:MOST]):
-            square(picture, side).save(folder / f"{role}-{index:02d}.png")
+            square(picture, min(KEPT_SIDE, *picture.size)).save(folder / f"{role}-{index:02d}.png")
 
 
 def read_held_out(run: Path) -> HeldOut:

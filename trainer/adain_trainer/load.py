@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -15,9 +16,102 @@ from adain_trainer.errors import TrainerError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 STORED_SIDE = 768
-"""Pictures are held in memory no larger than this; crops are taken at work_side and below."""
+"""Pictures are used no larger than this; crops are taken at work_side and below."""
 SMALLEST_SIDE = 8
 """Pixels of the shorter side below which a picture is left out: as much as one feature cell."""
+
+
+class PictureCache:
+    """Pictures in memory, as long as there is room: those that came first stay.
+
+    Crops are taken from all pictures alike, so nothing is gained by letting one go for another.
+    """
+
+    def __init__(self, budget: int) -> None:
+        """Keep at most so many bytes of pixels, three a pixel; 0 keeps nothing."""
+        self._budget = budget
+        self._kept: dict[str, tuple[tuple[int, int], bytes]] = {}
+        self.used = 0
+
+    def keep(self, digest: str, picture: Image.Image) -> None:
+        """Keep an RGB picture if it fits and is not there yet."""
+        size = 3 * picture.width * picture.height
+        if digest not in self._kept and self.used + size <= self._budget:
+            # Pillow's own memory for RGB has four bytes a pixel.
+            self._kept[digest] = picture.size, picture.tobytes()
+            self.used += size
+
+    def get(self, digest: str) -> Image.Image | None:
+        """A picture that was kept; None for another one."""
+        kept = self._kept.get(digest)
+        return None if kept is None else Image.frombytes("RGB", *kept)
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture that is read when it is needed: the same pixels each time.
+
+    Attributes:
+        path: Its file.
+        digest: picture_digest() of what read_picture() made of it at first.
+    """
+
+    path: Path
+    digest: str
+
+    def read(self) -> Image.Image:
+        """The picture. Raises TrainerError when the file is not what it was."""
+        try:
+            picture = read_picture(self.path)
+        except Exception:
+            # Pillow's readers let almost any error out of a damaged file.
+            picture = None
+        if picture is None or picture_digest(picture) != self.digest:
+            raise TrainerError(f"The picture {self.path} was changed or removed; put it back, and start again.")
+        return picture
+
+
+class PictureFiles(Sequence[Image.Image]):
+    """Pictures that are read from their files each time, but for those that a cache keeps."""
+
+    def __init__(self, files: Sequence[PictureFile], cache: PictureCache) -> None:
+        self._files = files
+        self._cache = cache
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    @overload
+    def __getitem__(self, index: int) -> Image.Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> PictureFiles: ...
+    def __getitem__(self, index: int | slice) -> Image.Image | PictureFiles:
+        """A picture, RGB; or some of them, still in their files. Raises TrainerError as PictureFile.read()."""
+        if isinstance(index, slice):
+            return PictureFiles(self._files[index], self._cache)
+        file = self._files[index]
+        return self._cache.get(file.digest) or file.read()
+
+
+class ChosenPictures(Sequence[Image.Image]):
+    """Some pictures of a sequence, which are taken from it when they are needed."""
+
+    def __init__(self, pictures: Sequence[Image.Image], indices: Sequence[int]) -> None:
+        self._pictures = pictures
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    @overload
+    def __getitem__(self, index: int) -> Image.Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> ChosenPictures: ...
+    def __getitem__(self, index: int | slice) -> Image.Image | ChosenPictures:
+        """A picture, or some of them."""
+        if isinstance(index, slice):
+            return ChosenPictures(self._pictures, self._indices[index])
+        return self._pictures[self._indices[index]]
 
 
 @dataclass
@@ -26,22 +120,22 @@ class Pictures:
 
     Attributes:
         pictures: RGB, no larger than STORED_SIDE.
-        digests: SHA-256 of each one's size and pixels: what tells them apart, wherever they lie.
+        digests: picture_digest() of each one: what tells them apart, wherever they lie.
         left_out: Files that are not used, by reason.
     """
 
-    pictures: list[Image.Image] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-    left_out: dict[str, list[Path]] = field(default_factory=dict)
-
-    def leave_out(self, reason: str, path: Path) -> None:
-        """Count a file that is not used."""
-        self.left_out.setdefault(reason, []).append(path)
+    pictures: Sequence[Image.Image]
+    digests: Sequence[str]
+    left_out: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     def summary(self, what: str) -> str:
         """One line: how many pictures there are, and how many were left out, why, and the first of each kind."""
-        parts = [f"{len(paths)} {reason} ({_and_more(paths)})" for reason, paths in self.left_out.items()]
-        return f"{len(self.pictures)} {what} pictures{'; left out: ' if parts else ''}{', '.join(parts)}."
+        return f"{len(self.pictures)} {what} pictures{_left_out(self.left_out)}."
+
+
+def _left_out(left_out: Mapping[str, Sequence[Path]]) -> str:
+    parts = [f"{len(paths)} {reason} ({_and_more(paths)})" for reason, paths in left_out.items()]
+    return f"; left out: {', '.join(parts)}" if parts else ""
 
 
 def _and_more(paths: Sequence[Path]) -> str:
@@ -64,43 +158,61 @@ def picture_paths(folders: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def load_pictures(folders: Sequence[Path], *, smallest: int = SMALLEST_SIDE) -> Pictures:
-    """Open every picture of the folders.
+def load_pictures(
+    folders: Sequence[Path], *, smallest: int = SMALLEST_SIDE, cache: PictureCache | None = None
+) -> Pictures:
+    """Look at every picture of the folders; those that the cache does not keep are read again when they are needed.
 
     A folder that is given twice counts twice; otherwise a picture counts once, whatever its files are called.
 
     Args:
         smallest: Pixels that the shorter side has at least.
+        cache: None keeps none.
     Raises:
         TrainerError: No folder, or nothing usable in it.
     """
-    found = Pictures()
+    cache = cache or PictureCache(0)
+    files: list[PictureFile] = []
+    left_out: dict[str, list[Path]] = {}
     known: dict[str, Path] = {}
     for path in picture_paths(folders):
         try:
-            picture = open_rgb(path)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            found.leave_out("too large", path)
+            picture = _usable_picture(path, smallest)
+            digest = picture_digest(picture)
+            if known.setdefault(digest, path) != path:
+                raise _LeftOutError("found twice")
+        except _LeftOutError as reason:
+            left_out.setdefault(str(reason), []).append(path)
             continue
-        except Exception:
-            # Pillow's readers let almost any error out of a damaged file.
-            found.leave_out("unreadable", path)
-            continue
-        if min(picture.size) < smallest:
-            found.leave_out("too small", path)
-            continue
-        picture.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
-        digest = picture_digest(picture)
-        if known.setdefault(digest, path) != path:
-            found.leave_out("found twice", path)
-            continue
-        found.pictures.append(picture)
-        found.digests.append(digest)
-    if not found.pictures:
-        raise TrainerError(
-            f"None of the pictures in {', '.join(map(str, folders))} can be used: {found.summary('usable')}"
-        )
-    return found
+        cache.keep(digest, picture)
+        files.append(PictureFile(path, digest))
+    if not files:
+        raise TrainerError(f"None of the pictures in {', '.join(map(str, folders))} can be used{_left_out(left_out)}.")
+    return Pictures(PictureFiles(files, cache), [file.digest for file in files], left_out)
+
+
+class _LeftOutError(Exception):
+    """A file is not used; the message is the reason in a word or two."""
+
+
+def _usable_picture(path: Path, smallest: int) -> Image.Image:
+    try:
+        picture = read_picture(path)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _LeftOutError("too large") from None
+    except Exception:
+        # Pillow's readers let almost any error out of a damaged file.
+        raise _LeftOutError("unreadable") from None
+    if min(picture.size) < smallest:
+        raise _LeftOutError("too small")
+    return picture
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture file as open_rgb() gives it, no larger than STORED_SIDE. Raises as open_rgb()."""
+    picture = open_rgb(path)
+    picture.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
+    return picture
 
 
 def open_rgb(path: Path) -> Image.Image:

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder, EncoderFeatures
+from adain_net.encoder import Encoder
 from adain_net.statistics import channel_statistics
 from adain_net.transform import adain_transform
 from adain_trainer.config import FitConfig
 from adain_trainer.data import Batch
 from adain_trainer.losses import content_loss, grid_loss, identity_feature_loss, style_loss, total_variation
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+from adain_trainer.precision import Convolutions
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,8 @@ class Objective:
     """
 
     def __init__(self, encoder: Encoder, decoder: Decoder, config: FitConfig) -> None:
-        """Take the networks, which are on one device; the encoder's weights want no gradient."""
-        self._encoder = encoder
+        """Take the networks, on one device; the encoder's weights want no gradient, and the precision is not auto."""
+        self._convolutions = Convolutions(encoder, config.precision)
         self._decoder = decoder
         self._config = config
 
@@ -66,7 +65,9 @@ class Objective:
 
     def _reconstruction(self, batch: Batch) -> Losses:
         zero = batch.pictures.new_zeros(())
-        pixel = (self._decode(batch.content_feat) - batch.pictures).square().flatten(1).mean(dim=1).sum() / batch.total
+        pixel = (self._convolutions.decode(self._decoder, batch.content_feat) - batch.pictures).square().flatten(
+            1
+        ).mean(dim=1).sum() / batch.total
         return Losses(zero, zero, pixel, zero, zero, zero)
 
     def _stylization(self, batch: Batch) -> Losses:
@@ -76,15 +77,15 @@ class Objective:
         kept = own.float() / max(batch.total_identity, 1)
         transform = adain_transform(channel_statistics(content_feat), batch.styles[-1])
         target_feat = torch.where(own[:, None, None, None], content_feat, transform.apply(content_feat))
-        result = self._decode(target_feat)
-        feats = self._features(result)
+        result = self._convolutions.decode(self._decoder, target_feat)
+        feats = self._convolutions.features(result)
         goal = target_feat if config.content_target == "adain" else content_feat
         statistics = [channel_statistics(feat) for feat in feats]
         style = style_loss(statistics, batch.styles, kind=config.style_loss, layers=config.style_layer_weights)
         feature = result.new_zeros(())
         if config.identity_loss == "sanet" and bool(own.any()):
             with torch.no_grad():
-                picture_feats = self._features(batch.pictures[own])
+                picture_feats = self._convolutions.features(batch.pictures[own])
             feature = (identity_feature_loss([feat[own] for feat in feats], picture_feats) * kept[own]).sum()
         return Losses(
             content=content_loss(feats.relu4_1, goal, kind=config.content_loss).sum() / batch.total,
@@ -94,17 +95,3 @@ class Objective:
             variation=(total_variation(result) * painted).sum(),
             grid=grid_loss(result).sum() / batch.total,
         )
-
-    def _decode(self, feat: Tensor) -> Tensor:
-        with self._autocast(feat.device):
-            picture: Tensor = self._decoder(feat)
-        return picture.float()
-
-    def _features(self, picture: Tensor) -> EncoderFeatures:
-        with self._autocast(picture.device):
-            feats = self._encoder.features(picture)
-        return EncoderFeatures(*(feat.float() for feat in feats))
-
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        precision = self._config.precision
-        return torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST)

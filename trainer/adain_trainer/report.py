@@ -18,6 +18,7 @@ from adain_trainer.config import FitConfig
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures
 from adain_trainer.heldout import read_held_out
+from adain_trainer.networks import placed
 from adain_trainer.run_folder import (
     LOSSES,
     RunRecord,
@@ -148,9 +149,9 @@ def _curve(title: str, steps: Sequence[int], lines: Sequence[Sequence[float]]) -
 
 def _sheets(run: Path, decoder: Mapping[str, torch.Tensor], side: int, device: torch.device) -> Iterable[str]:
     start, held_out = Start.of_run(run), read_held_out(run)
-    before, after = start.network(), start.network_with(decoder).to(device)
+    before, after = start.network(), placed(start.network_with(decoder), device)
     if before is not None:
-        before = before.to(device)
+        before = placed(before, device)
     for title, styles in (("Your styles", held_out.style), ("Built-in styles", held_out.generic)):
         sheet = comparison_sheet(before, after, held_out.content[:CONTENTS], styles[:STYLES], side=side)
         rows = "each content twice, above before and below after" if before is not None else "one content a row"
