@@ -361,7 +361,7 @@ def paint(
     all_frames: bool = False,
     timeout_s: float = 30.0,
 ) -> Steps:
-    """Paint what the user works on, with the panel; the sentence that says why that failed, "" when it did not.
+    """Paint what the user works on in one pass, with the panel; the sentence that says why that failed, or "".
 
     Args:
         document: The active one.
@@ -378,7 +378,7 @@ def paint(
         shown.start_server()
         yield from until(lambda: shown._styles.known, timeout_s)
     regions = [RegionChoice((StyleChoice(style),), alpha, mask=mask) for mask, style in (styles or {"": STYLE}).items()]
-    shown._use_preset(Choices(tuple(regions)))
+    shown._use_preset(Choices(tuple(regions), quality="fast"))
     if all_frames:
         shown.setVisible(True)
         yield from until(

@@ -49,6 +49,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "output": {"default": "new-layer", "choices": ["new-layer", "in-place"]},
     "model": {"default": ""},
     "regions": {},
+    "quality": {"default": "fine", "choices": list(protocol.QUALITY)},
 }
 """After run-mode, image and drawables; ranges are the protocol's."""
 
@@ -84,7 +85,7 @@ def test_model_of_the_users_own_paints(gimp: Gimp, own_model: str) -> None:
         results = []
         for model in ("", own_model, "gone"):
             image, layer = picture()
-            given = {"styles": STYLE, "model": model, "output": "in-place"}
+            given = {"styles": STYLE, "model": model, "output": "in-place", "quality": "fast"}
             results.append((call(STYLIZE, [layer], given), read(layer, "R'G'B'A u8")))
         return results
         """,

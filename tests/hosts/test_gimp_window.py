@@ -22,7 +22,8 @@ from PIL import Image
 from adain_client.choices import RegionChoice, StyleChoice
 from adain_host.settings import Choices, Settings, SettingsStore
 from helpers import PICTURES, RunningServer
-from hosts.gimp import Installation
+from hosts.finishing_server import FinishingServer
+from hosts.gimp import Installation, samples
 from hosts.window import WAIT_S, Screen, WindowedGimp, missing_programs
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
@@ -33,7 +34,7 @@ MAIN_WINDOW = "GIMP$"
 UNDO = REDO = ("alt+e", "Return")
 """The first of GIMP's menu Edit that can be chosen: Undo, and Redo when nothing is left to undo. Plug-ins cannot."""
 STRENGTH, STYLIZE, CANCEL, REGION, FIT, TRY_AGAIN = "alt+t", "alt+s", "alt+c", "alt+g", "alt+f", "alt+a"
-MODEL = "alt+w"
+MODEL, QUALITY, KEEP = "alt+w", "alt+q", "alt+k"
 
 OPEN = """
     image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(path))
@@ -229,6 +230,47 @@ def test_model_of_the_users_own_is_chosen_by_keys(gimp: WindowedGimp, own_model:
     gimp.screen.keys(STYLIZE)
     assert gimp.result()[0] == "success"
     assert json.loads(gimp.settings.read_text())["choices"]["model"] == own_model
+
+
+def _chosen_quality(gimp: WindowedGimp) -> str:
+    return str(json.loads(gimp.settings.read_text())["choices"]["quality"])
+
+
+def test_quality_is_chosen_by_keys_and_painted(gimp: WindowedGimp) -> None:
+    """The quickest, by a real server; it is remembered."""
+    window = _open(gimp)
+    gimp.screen.keys(QUALITY, "Up")
+    _choose_style(gimp, "great wave")
+    gimp.logged("previewed 451")
+    _keep(gimp, "11-quick", window)
+    gimp.screen.keys(STYLIZE)
+    result, before, after = gimp.result()
+    assert result == "success" and _same_pixels(before, after) and len(after["layers"]) == 2
+    assert _chosen_quality(gimp) == "fast"
+
+
+def test_finish_is_announced_shown_as_it_forms_and_kept(gimp: WindowedGimp) -> None:
+    """How long it takes is said before; no preview is finished; the button that keeps it works only meanwhile."""
+    with FinishingServer() as server:
+        gimp.use(server)
+        window = _open(gimp)
+        _choose_style(gimp, "great wave")
+        seen = gimp.logged("previewed 451")
+        gimp.screen.keys(QUALITY, "Down")
+        gimp.logged("forecast: The finish takes about 40 seconds on this machine.", after=seen)
+        gimp.logged("previewed 451", after=seen)
+        gimp.screen.keys(KEEP)
+        _keep(gimp, "12-finish-announced", window)
+        assert set(server.asked) == {(256, "fast"), (512, "fine")} and "accept" not in server.heard
+        gimp.screen.keys(STYLIZE)
+        gimp.logged("drafted 1/25")
+        forming = np.asarray(_keep(gimp, "13-finishing", window))
+        assert (forming[300, 240] == 77).all(), "the draft is not what the preview shows"
+        gimp.screen.keys(KEEP)
+        result, before, after = gimp.result()
+    assert server.asked[-1] == (0, "best") and server.heard.count("accept") == 1
+    assert result == "success" and _same_pixels(before, after)
+    assert set(samples(after["layers"][0]).flat) == {77} and _chosen_quality(gimp) == "best"
 
 
 def test_96_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) -> None:

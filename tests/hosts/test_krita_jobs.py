@@ -385,7 +385,7 @@ def test_server_that_has_ended_is_started_by_the_next_slider(startable: Krita, o
     try:
         shown.show()
         shown.start_server()
-        shown._use_preset(Choices((RegionChoice((StyleChoice(STYLE),)),)))
+        shown._use_preset(Choices((RegionChoice((StyleChoice(STYLE),)),), quality="fast"))
         yield 0.5
         first = yield from previewed(96)
         os.kill(pid, 15)

@@ -261,7 +261,7 @@ def test_servers_window_says_its_state(krita: Krita) -> None:
 def test_settings_are_there_after_a_restart(krita: Krita) -> None:
     """A new panel begins with what was painted last, but for regions that its document may not have."""
     regions = (RegionChoice((StyleChoice(OTHER, 0.5),), 0.6, "match"), RegionChoice((StyleChoice(STYLE),), mask="Gone"))
-    remembered = Choices(regions, stroke_size=3.0, detail=0.2, model="mine")
+    remembered = Choices(regions, stroke_size=3.0, detail=0.2, model="mine", quality="best")
     SettingsStore(krita.settings.parent).save(Settings(remembered))
     styles, *shown = krita.run(
         """
@@ -270,13 +270,13 @@ def test_settings_are_there_after_a_restart(krita: Krita) -> None:
             controls = new._controls
             styles = [(style.source, style.weight) for style in new._chooser.current.styles]
             return (styles, len(new._chooser.choices.regions), controls.alpha, controls.preserve_color,
-                    controls.stroke_size, controls.detail, controls.model)
+                    controls.stroke_size, controls.detail, controls.model, controls.quality)
         finally:
             new.close_session()
             new.deleteLater()
         """
     )
-    assert styles == [(OTHER, 0.5)] and shown == [1, 0.6, "match", 3.0, 0.2, "mine"]
+    assert styles == [(OTHER, 0.5)] and shown == [1, 0.6, "match", 3.0, 0.2, "mine", "best"]
 
 
 def test_model_that_was_added_meanwhile_can_be_chosen(krita: Krita, server: RunningServer) -> None:
@@ -295,6 +295,7 @@ def test_model_that_was_added_meanwhile_can_be_chosen(krita: Krita, server: Runn
             """
             document, layer = picture(300, 200)
             shown = yield from open_panel()
+            shown._use_preset(type(shown._chooser.choices)(quality="fast"))  # what is refined is not the inverse
             yield from click_style(0)
             before = yield from previewed(300)
             QApplication.instance().applicationStateChanged.emit(Qt.ApplicationState.ApplicationActive)
@@ -345,7 +346,7 @@ def test_tab_goes_through_the_panel_in_the_order_that_is_seen(krita: Krita) -> N
         return places, unnamed
         """
     )
-    assert unnamed == [] and len(places) == 18
+    assert unnamed == [] and len(places) == 19
     rows = [round(y / 20) for y, _x in places]
     assert rows == sorted(rows)
 

@@ -96,6 +96,7 @@ class StylizeDialog:
         self._keep = self._window.add_button(words.KEEP, KEEP)
         self._keep.set_tooltip_text(words.KEEP_TIP)
         self._keep.set_no_show_all(True)
+        self._keep.hide()  # GTK shows what it adds
         self._window.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
         self._ok = self._window.add_button(_("_Stylize"), Gtk.ResponseType.OK)
         self._ok.get_style_context().add_class("suggested-action")
@@ -118,7 +119,7 @@ class StylizeDialog:
         columns.set_border_width(BORDER)
         columns.pack_start(self._build_left(), True, True, 0)
         self._right = self._build_right()
-        columns.pack_start(self._right, False, False, 0)
+        columns.pack_start(self._right, False, True, 0)
         area.pack_start(columns, True, True, 0)
         self._forecast = Gtk.Label()
         buttons = self._ok.get_parent()
@@ -344,7 +345,9 @@ class StylizeDialog:
             sentence = words.finish_forecast(
                 self._server_info, self._settings.server, self._chooser.choices, content.height, content.width
             )
-        self._forecast.set_text(sentence)
+        if sentence != self._forecast.get_text():
+            log.debug("forecast: %s", sentence)
+            self._forecast.set_text(sentence)
 
     # Painting
 

@@ -10,7 +10,9 @@ from adain_host.styles import GalleryEntry
 
 THUMBNAIL_SIDE = 76
 """In pixels."""
-HEIGHT = 250
+HEIGHT, HEIGHT_ON_A_SMALL_SCREEN = 250, 180
+SMALL_SCREEN = 850
+"""Below this height, in pixels, the window would not fit with the usual gallery."""
 _CSS = b"""
 .adain-style { padding: 3px; border-radius: 5px; border: 2px solid transparent; }
 .adain-style label { font-size: 85%; }
@@ -49,7 +51,7 @@ class Gallery:
         self.widget = Gtk.ScrolledWindow()
         self.widget.set_policy(Gtk.PolicyType.NEVER, Gtk.PolicyType.AUTOMATIC)
         self.widget.set_shadow_type(Gtk.ShadowType.IN)
-        self.widget.set_min_content_height(HEIGHT)
+        self.widget.set_min_content_height(HEIGHT_ON_A_SMALL_SCREEN if _is_a_screen_small() else HEIGHT)
         self.widget.set_min_content_width(4 * (THUMBNAIL_SIDE + 26))
         self.widget.add(self._flow)
 
@@ -121,6 +123,12 @@ class Gallery:
         state = Gtk.get_current_event_state()
         adds = bool(state[1] & (Gdk.ModifierType.CONTROL_MASK | Gdk.ModifierType.SHIFT_MASK)) if state[0] else False
         self._chosen(child.source, adds)
+
+
+def _is_a_screen_small() -> bool:
+    display = Gdk.Display.get_default()
+    monitors = (display.get_monitor(number) for number in range(display.get_n_monitors()))
+    return any(monitor.get_workarea().height < SMALL_SCREEN for monitor in monitors)
 
 
 def _install_css() -> None:
