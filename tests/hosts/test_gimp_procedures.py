@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from adain_client import protocol
-from hosts.gimp import Gimp
+from helpers import RunningServer
+from hosts.gimp import Gimp, Installation
 
 pytestmark = pytest.mark.hosts
 
@@ -97,6 +100,41 @@ def test_model_of_the_users_own_paints(gimp: Gimp, own_model: str) -> None:
     seen = colours[:, 3] > 0
     assert np.abs(inverted - (255 - colours))[seen, :3].max() <= 2
     assert gone[0] == "execution-error" and "no model 'gone'" in gone[1]
+
+
+class _GimpWithProfile(Gimp):
+    """One whose settings, with what it knows of its plug-ins, outlast it."""
+
+    def __init__(self, installation: Installation, profile: Path) -> None:
+        """Start it. profile: Their folder, made by the first one."""
+        self._profile = profile
+        super().__init__(installation)
+
+    def _install(self) -> None:
+        super()._install()
+        if not self._profile.exists():
+            shutil.move(self.folder / "gimp", self._profile)
+        self._environment["GIMP3_DIRECTORY"] = str(self._profile)
+
+    def _keep(self) -> None:
+        """Nothing more: the profile stays where it is."""
+
+
+def test_what_scripts_leave_out_has_its_default_from_the_second_start_on(
+    gimp_installation: Installation, server: RunningServer, tmp_path: Path
+) -> None:
+    """GIMP reads the arguments from its own notes then, and has None for empty texts."""
+    for _start in range(2):
+        with _GimpWithProfile(gimp_installation, tmp_path / "profile") as gimp:
+            gimp.use(server)
+            painted, saved = gimp.run(
+                """
+                image, layer = picture()
+                return call(STYLIZE, [layer], {"styles": STYLE}), call(f"{STYLIZE}-save", [layer], {})
+                """
+            )
+        assert painted == ("success", "success")
+        assert saved == ("execution-error", "A style's name has letters or digits, and no signs such as / or :.")
 
 
 def test_save_and_server_have_their_arguments(gimp: Gimp) -> None:

@@ -238,7 +238,8 @@ def _choices_from(config: Any) -> Choices:
         stroke_size=config.get_property("stroke-size") and max(1.0, config.get_property("stroke-size")),
         detail=config.get_property("detail"),
         output=output if output in OUTPUTS else OUTPUTS[0],
-        model=config.get_property("model"),
+        # From its second start on GIMP has None in place of an empty text that nobody has set.
+        model=config.get_property("model") or "",
         quality=config.get_property("quality"),
     )
 
@@ -269,7 +270,7 @@ def _run_save(
         if not run_save_style_dialog(layer):
             raise _Dismissed
         return
-    save_style(layer, config.get_property("name"))
+    save_style(layer, config.get_property("name") or "")
 
 
 def _run_server(config: Any, _data: Any) -> None:
