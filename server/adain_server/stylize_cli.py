@@ -21,7 +21,6 @@ from adain_client.folders import user_styles_folder
 from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
 from adain_client.launcher import connect
 from adain_client.progress import fraction
-from adain_server.finishing import Forecast, KeepOnInterrupt
 from adain_server.picture_files import (
     SUFFIXES,
     PictureError,
@@ -32,6 +31,7 @@ from adain_server.picture_files import (
     save_picture,
     style_picture,
 )
+from adain_server.terminal import Forecast, KeepOnInterrupt
 from adain_weights.errors import WeightsError
 from adain_weights.styles import read_style
 

@@ -24,7 +24,7 @@ from adain_client import protocol
 from adain_client.client import Client, ServerInfo
 from adain_client.jobs import Progress
 from adain_server import worker_process
-from adain_server.finishing import Forecast, KeepOnInterrupt, _rounded
+from adain_server.terminal import Forecast, KeepOnInterrupt, _rounded
 from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS
 from server_inside import ServerInside
 
@@ -201,7 +201,7 @@ class _Knowing(Client):
 
 def test_forecast_waits_for_the_server_and_is_said_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked until the server is ready, and then no more; the size that is painted counts."""
-    monkeypatch.setattr("adain_server.finishing.LOADING_POLL_S", 0.0)
+    monkeypatch.setattr("adain_server.terminal.LOADING_POLL_S", 0.0)
     said: list[str] = []
     client = _Knowing(150.0)
     forecast = Forecast(client, 2.0, said.append)

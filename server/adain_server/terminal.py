@@ -1,4 +1,4 @@
-"""The finish as somebody at a terminal sees it: how long it will take, and Ctrl-C to keep the picture as it is."""
+"""What somebody at a terminal is told of a finish, and can do: how long it takes, and Ctrl-C to keep what there is."""
 
 from __future__ import annotations
 
