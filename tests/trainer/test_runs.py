@@ -58,15 +58,19 @@ def test_precision_is_tried_once_and_kept(
 ) -> None:
     """What was faster when the run began stays, although another one would be today, also under auto and a preset."""
     run, options = tmp_path / "run", [*FROM_NOTHING, "--precision", "auto"]
-    monkeypatch.setattr("adain_trainer.fit.trial_seconds", lambda *_, side: {"fp32": 2.0, "bf16": 1.0 + 0 * side})
+    asked: list[dict[str, int]] = []
+
+    def trial(*_: object, **sizes: int) -> dict[str, float]:
+        asked.append(sizes)
+        return {"fp32": 2.0, "bf16": 1.0} if len(asked) == 1 else {"fp32": 1.0, "bf16": 2.0}
+
+    monkeypatch.setattr("adain_trainer.fit.trial_seconds", trial)
     fit(run, 1, *options)
-    assert (
-        "The precision is bf16, by a trial of a step with one pair: fp32 2.00 s, bf16 1.00 s."
-        in capsys.readouterr().out
-    )
-    monkeypatch.setattr("adain_trainer.fit.trial_seconds", lambda *_, side: pytest.fail(f"tried again at {side}"))
+    said = "The precision is bf16, by a trial of steps with a few crops: fp32 2.00 s, bf16 1.00 s."
+    assert said in capsys.readouterr().out
     fit(run, 2, *options)
     fit(run, 3, *options, "--preset", "full")
+    assert asked == [{"side": 16, "crops": 2}]
     record = read_record(run)
     assert record is not None and record.config.precision == "bf16"
 

@@ -234,17 +234,17 @@ class _Run:
         if config.precision != AUTO:
             return config
         return replace(
-            config, precision=self._group.from_first(self._precision(decoder, config.crop) if self._group.first else "")
+            config, precision=self._group.from_first(self._precision(decoder, config) if self._group.first else "")
         )
 
-    def _precision(self, decoder: Decoder, side: int) -> str:
+    def _precision(self, decoder: Decoder, config: FitConfig) -> str:
         record = read_record(self._folder)
         if record is not None and record.config.precision != AUTO:
             return record.config.precision
-        seconds = trial_seconds(self._encoder, decoder, side=side)
+        seconds = trial_seconds(self._encoder, decoder, side=config.crop, crops=config.batch)
         chosen = faster_precision(seconds)
         measured = ", ".join(f"{each} {one:.2f} s" for each, one in seconds.items())
-        tqdm.write(f"The precision is {chosen}, by a trial of a step with one pair: {measured}.")
+        tqdm.write(f"The precision is {chosen}, by a trial of steps with a few crops: {measured}.")
         return chosen
 
     def _divide(self, start: Start, contents: Pictures, styles: Pictures) -> tuple[TrainingPictures, HeldOut]:

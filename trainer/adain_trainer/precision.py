@@ -19,10 +19,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 PRECISIONS = (AUTO, *DTYPES)
 TRIED = ("fp32", "bf16")
 """What auto chooses from: fp16 needs a scaler and is faster on no device that has bf16."""
-TRIAL_S = 1.0
-LEAST_TRIALS = 3
-"""Of each precision, however long they take: the first one is slow everywhere."""
-TRIAL_SIDE = 128
+LEAST_TRIALS, MOST_TRIALS = 2, 5
+"""Of each precision; the first one is slow everywhere, and other programs may disturb some."""
+CLEAR = 3.0
+"""When one takes so many times as long as the other, more trials would tell nothing."""
+TRIAL_SIDE, TRIAL_PIXELS = 128, 2 * 128**2
 WORTHWHILE = 0.9
 """bf16 is taken when it needs at most this share of fp32's time: otherwise the exact numbers are worth more."""
 
@@ -60,34 +61,38 @@ def faster_precision(seconds: dict[str, float]) -> str:
     return "bf16" if seconds["bf16"] <= WORTHWHILE * seconds["fp32"] else "fp32"
 
 
-def trial_seconds(encoder: Encoder, decoder: Decoder, *, side: int) -> dict[str, float]:
-    """Try each of TRIED on the networks as they are, in turn, for about a second in all.
+def trial_seconds(encoder: Encoder, decoder: Decoder, *, side: int, crops: int) -> dict[str, float]:
+    """Try each of TRIED on the networks as they are, in turn, for a second or a few.
 
     Args:
-        side: Pixels of the crop that a step is made with; TRIAL_SIDE at most.
+        side, crops: Pixels of a step's crops, and how many there are; fewer and smaller ones are tried.
     Returns:
-        Seconds of the shortest step of each, infinite where the device cannot compute so; the decoder is as before.
+        Seconds of the shortest step of each, on a processor those of all its cores together, so that what other
+        programs do counts less; infinite where the device cannot compute so. The decoder is as before.
     """
-    picture = torch.rand(1, 3, min(side, TRIAL_SIDE), min(side, TRIAL_SIDE)).to(next(decoder.parameters()).device)
+    side = min(side, TRIAL_SIDE)
+    shape = min(crops, max(1, TRIAL_PIXELS // side**2)), 3, side, side
+    pictures = torch.rand(shape).to(next(decoder.parameters()).device)
     seconds = dict.fromkeys(TRIED, math.inf)
-    start, trials = time.perf_counter(), 0
-    while trials < LEAST_TRIALS or time.perf_counter() - start < TRIAL_S:
-        trials += 1
+    for trial in range(MOST_TRIALS):
         for precision in TRIED:
-            seconds[precision] = min(seconds[precision], _step_seconds(encoder, decoder, picture, precision))
+            seconds[precision] = min(seconds[precision], _step_seconds(encoder, decoder, pictures, precision))
+        if trial + 1 >= LEAST_TRIALS and max(seconds.values()) > CLEAR * min(seconds.values()):
+            break
     decoder.zero_grad(set_to_none=True)
     return seconds
 
 
-def _step_seconds(encoder: Encoder, decoder: Decoder, picture: Tensor, precision: str) -> float:
+def _step_seconds(encoder: Encoder, decoder: Decoder, pictures: Tensor, precision: str) -> float:
+    clock = time.process_time if pictures.device.type == "cpu" else time.perf_counter
     convolutions = Convolutions(encoder, precision)
-    start = time.perf_counter()
+    start = clock()
     try:
-        feats = convolutions.features(convolutions.decode(decoder, convolutions.encode(picture)))
+        feats = convolutions.features(convolutions.decode(decoder, convolutions.encode(pictures)))
         torch.stack([channel_statistics(feat).std.sum() for feat in feats]).sum().backward()  # type: ignore[no-untyped-call]
     except RuntimeError:
         return math.inf  # a device without bf16
     gradient = next(decoder.parameters()).grad
     assert gradient is not None
     float(gradient.sum())  # waits for a graphics card
-    return time.perf_counter() - start
+    return clock() - start
