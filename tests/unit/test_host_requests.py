@@ -6,7 +6,8 @@ import pytest
 
 from adain_client import protocol
 from adain_client.choices import RegionChoice, StyleChoice
-from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request
+from adain_client.jobs import Pixels
+from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request, painted_size
 from adain_host.settings import Choices
 from helpers import random_pixels
 
@@ -31,3 +32,33 @@ def test_preview_at_rest_shows_what_will_be_painted_short_of_the_finish(quality:
     """While a slider moves it is fast, whatever is chosen."""
     assert _quality(quality, PREVIEW_SIDE) == shown
     assert _quality(quality, DRAFT_SIDE) == "fast"
+
+
+def _mask(*rows: str) -> Pixels:
+    """Selected, if only a little, where there is no blank."""
+    return Pixels(bytes(0 if sign == " " else 1 for row in rows for sign in row), len(rows), len(rows[0]), "Y")
+
+
+SELECTION = _mask("      ", "   x  ", "  xx  ", "      ")
+SKY = _mask(" x    ", "      ", "      ", "      ")
+EMPTY = _mask("      ", "      ", "      ", "      ")
+
+
+@pytest.mark.parametrize(
+    ("selection", "regions", "size"),
+    [
+        (None, [""], (40, 60)),
+        (SELECTION, [""], (20, 20)),
+        (None, ["sky"], (10, 10)),
+        (SELECTION, ["", "sky"], (30, 30)),
+        (None, ["", "sky"], (40, 60)),
+        (SELECTION, ["", "not read yet"], (40, 60)),
+        (EMPTY, [""], (0, 0)),
+    ],
+)
+def test_painted_part_is_the_rectangle_around_all_regions(
+    selection: Pixels | None, regions: list[str], size: tuple[int, int]
+) -> None:
+    """In the layer's pixels, of which the masks see one in a hundred here; all of it where a mask is not known."""
+    content = Content(random_pixels(4, 6), selection, {"sky": SKY}, 40, 60)
+    assert painted_size(content, Choices(tuple(RegionChoice(mask=mask) for mask in regions))) == size

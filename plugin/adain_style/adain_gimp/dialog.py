@@ -340,11 +340,7 @@ class StylizeDialog:
         self._session.preview(lambda side: make_request(content, choices, styles, preview=side))
 
     def _show_forecast(self) -> None:
-        content, sentence = self._content, ""
-        if content is not None:
-            sentence = words.finish_forecast(
-                self._server_info, self._settings.server, self._chooser.choices, content.height, content.width
-            )
+        sentence = words.finish_forecast(self._server_info, self._settings.server, self._chooser.choices, self._content)
         if sentence != self._forecast.get_text():
             log.debug("forecast: %s", sentence)
             self._forecast.set_text(sentence)

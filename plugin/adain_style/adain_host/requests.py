@@ -75,6 +75,37 @@ def make_request(
     )
 
 
+def painted_size(content: Content, choices: Choices) -> tuple[int, int]:
+    """How large the part of a layer is that is going to be painted: the server computes nothing else.
+
+    Args:
+        content: Reduced, as previews have it: its masks are of 8 bit.
+        choices: What the user chose.
+    Returns:
+        Height and width of the rectangle around all regions, in the layer's pixels.
+    """
+    masks = [content.masks.get(region.mask) if region.mask else content.selection for region in choices.regions]
+    lines: list[bytes] = []
+    for mask in masks:
+        if mask is None:
+            return content.height, content.width
+        data, width = bytes(mask.data), mask.width
+        lines += [data[start : start + width] for start in range(0, len(data), width)]
+    return _box_size(lines, content)
+
+
+def _box_size(lines: list[bytes], content: Content) -> tuple[int, int]:
+    """lines: Of all the masks, one mask after the other."""
+    height, width = content.pixels.height, content.pixels.width
+    rows = [number % height for number, line in enumerate(lines) if any(line)]
+    if not rows:
+        return 0, 0
+    left = min(width - len(line.lstrip(b"\0")) for line in lines)
+    right = max(len(line.rstrip(b"\0")) for line in lines)
+    down, across = max(rows) + 1 - min(rows), right - left
+    return round(down * content.height / height), round(across * content.width / width)
+
+
 def _quality(choices: Choices, preview: int) -> str:
     """A draft has to be there before the slider has moved on; a preview at rest shows what will be painted."""
     is_draft = 0 < preview <= DRAFT_SIDE

@@ -412,18 +412,11 @@ class Panel(krita.DockWidget):
         self.session().preview(lambda side: make_request(content, choices, styles.load(choices), preview=side))
 
     def _show_forecast(self) -> None:
-        target, sentence = self._sight.target, ""
-        if target is not None:
-            place = target.rectangle
-            sentence = words.finish_forecast(
-                self._server_info,
-                self._settings.server,
-                self._chooser.choices,
-                place.height,
-                place.width,
-                pictures=len(self._sight.frames) if self._paints_all_frames() else 1,
-            )
-        self._controls.show_forecast(sentence)
+        pictures = len(self._sight.frames) if self._paints_all_frames() else 1
+        choices, content = self._chooser.choices, self._sight.content
+        self._controls.show_forecast(
+            words.finish_forecast(self._server_info, self._settings.server, choices, content, pictures=pictures)
+        )
 
     # What the session tells
 
