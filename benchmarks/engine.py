@@ -27,7 +27,9 @@ from adain_net.engine import Engine, TorchEngine
 from adain_net.layout import PUBLIC_DECODER, PUBLIC_ENCODER, decoder_to_public, encoder_to_public
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics
-from adain_net.tiling import MARGIN, TILE, Box, TiledContent
+from adain_net.boxes import Box
+from adain_net.encoder import RELU4_1
+from adain_net.tiling import TILE, TiledContent
 from adain_net.transform import adain_transform
 from adain_server.ncnn_engine import NcnnEngine
 from adain_server.worker_process import ALLOCATOR
@@ -147,7 +149,7 @@ def _memory(kind: str) -> None:
     print(f"network loaded: {_resident_mib('VmRSS')} MiB resident")
     engine: Engine = TorchEngine(network, CPU) if kind == "torch" else NcnnEngine(network, torch.get_num_threads())
     print(f"{kind} engine made: {_resident_mib('VmRSS')} MiB")
-    side = TILE + 2 * MARGIN
+    side = TILE + 2 * RELU4_1.margin
     feat = engine.encode(torch.rand(1, 3, side, side))
     print(f"encoded {side} x {side}: peak {_resident_mib('VmHWM')} MiB")
     engine.decode(feat)

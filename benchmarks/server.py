@@ -63,7 +63,8 @@ def _overhead(client: Client, side: int, runs: int) -> None:
     import torch
 
     from adain_net.statistics import StyleStatistics
-    from adain_net.tiling import Box, TiledContent
+    from adain_net.boxes import Box
+    from adain_net.tiling import TiledContent
     from adain_net.transform import adain_transform
     from adain_server.layers import Layer
     from adain_server.ncnn_engine import best_engine
@@ -71,7 +72,7 @@ def _overhead(client: Client, side: int, runs: int) -> None:
     from helpers import array_pixels, embedded_network, request
 
     engine = best_engine(embedded_network())
-    saved = read_style(built_in_styles()[STYLE])
+    saved = read_style(built_in_styles()[STYLE]).relu4_1
     style = StyleStatistics(torch.tensor(saved.mean)[None], torch.tensor(saved.std)[None])
     content = _noise(side)
 

@@ -35,17 +35,18 @@ class Decoder(nn.Module):
         Returns:
             (N, 3, 8h, 8w), float, RGB near 0..1, not clamped.
         """
-        x = _upsample(functional.relu(self.conv4_1(feat)))
+        x = upsample(functional.relu(self.conv4_1(feat)))
         x = functional.relu(self.conv3_4(x))
         x = functional.relu(self.conv3_3(x))
         x = functional.relu(self.conv3_2(x))
-        x = _upsample(functional.relu(self.conv3_1(x)))
+        x = upsample(functional.relu(self.conv3_1(x)))
         x = functional.relu(self.conv2_2(x))
-        x = _upsample(functional.relu(self.conv2_1(x)))
+        x = upsample(functional.relu(self.conv2_1(x)))
         x = functional.relu(self.conv1_2(x))
         picture: Tensor = self.conv1_1(x)
         return picture
 
 
-def _upsample(feat: Tensor) -> Tensor:
+def upsample(feat: Tensor) -> Tensor:
+    """Twice the height and the width, by repeating each value."""
     return functional.interpolate(feat, scale_factor=2, mode="nearest")

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class FeatureLayer:
+    """A layer of the encoder whose statistics are used.
+
+    Attributes:
+        name: As in EncoderFeatures.
+        channels: Of its features.
+        cell: Pixels of a feature cell, in each direction.
+        margin: Pixels around a tile on which its cells depend, rounded up to whole cells. A decoder that mirrors the
+            encoder looks as far.
+    """
+
+    name: str
+    channels: int
+    cell: int
+    margin: int
+
+
+RELU1_1 = FeatureLayer("relu1_1", channels=64, cell=1, margin=1)
+RELU2_1 = FeatureLayer("relu2_1", channels=128, cell=2, margin=4)
+RELU3_1 = FeatureLayer("relu3_1", channels=256, cell=4, margin=12)  # it depends on 10 pixels
+RELU4_1 = FeatureLayer("relu4_1", channels=512, cell=8, margin=32)  # it depends on 30 pixels
+LAYERS = (RELU1_1, RELU2_1, RELU3_1, RELU4_1)
+"""What style and content losses look at, in the order of EncoderFeatures."""
 
 
 class EncoderFeatures(NamedTuple):
@@ -54,20 +81,31 @@ class Encoder(nn.Module):
         Args:
             picture: (N, 3, h, w), float, RGB in 0..1; h and w at least 9.
         """
-        relu1_1 = functional.relu(self.conv1_1(picture))
-        relu1_2 = functional.relu(self.conv1_2(relu1_1))
-        relu2_1 = functional.relu(self.conv2_1(_pool(relu1_2)))
-        relu2_2 = functional.relu(self.conv2_2(relu2_1))
-        relu3_1 = functional.relu(self.conv3_1(_pool(relu2_2)))
+        relu1_1, relu2_1, relu3_1 = self._first_three(picture)
         relu3_2 = functional.relu(self.conv3_2(relu3_1))
         relu3_3 = functional.relu(self.conv3_3(relu3_2))
         relu3_4 = functional.relu(self.conv3_4(relu3_3))
         relu4_1 = functional.relu(self.conv4_1(_pool(relu3_4)))
         return EncoderFeatures(relu1_1, relu2_1, relu3_1, relu4_1)
 
-    def forward(self, picture: Tensor) -> Tensor:
-        """relu4_1 of the picture: (N, 512, ceil(h/8), ceil(w/8)). Arguments as for features()."""
-        return self.features(picture).relu4_1
+    def _first_three(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        relu1_1 = functional.relu(self.conv1_1(picture))
+        relu1_2 = functional.relu(self.conv1_2(relu1_1))
+        relu2_1 = functional.relu(self.conv2_1(_pool(relu1_2)))
+        relu2_2 = functional.relu(self.conv2_2(relu2_1))
+        relu3_1 = functional.relu(self.conv3_1(_pool(relu2_2)))
+        return relu1_1, relu2_1, relu3_1
+
+    def forward(self, picture: Tensor, layer: FeatureLayer = RELU4_1) -> Tensor:
+        """One layer of the picture: (N, channels, ceil(h/cell), ceil(w/cell)); the convolutions behind it are left out.
+
+        Args:
+            picture: As for features().
+            layer: One of LAYERS.
+        """
+        if layer == RELU4_1:
+            return self.features(picture).relu4_1
+        return self._first_three(picture)[LAYERS.index(layer)]
 
 
 def _pool(feat: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What computes the two heavy stages, encode and decode: the interface, and torch as its reference."""
+"""What computes the heavy stages, encode and decode: the interface, and torch as its reference."""
 
 from __future__ import annotations
 
@@ -8,48 +8,58 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from adain_net.encoder import EncoderFeatures, FeatureLayer
 from adain_net.network import AdainNetwork
+from adain_net.refinement import RefinementNetwork
 
 
 class Engine(Protocol):
-    """Computes relu4_1 of a picture, and a picture from relu4_1; may run out of memory.
+    """Computes features of a picture at one layer, and a picture from these; may run out of memory.
 
-    Both stages raise MemoryError, or torch.OutOfMemoryError, when a tensor is too large for the device.
+    All stages raise MemoryError, or torch.OutOfMemoryError, when a tensor is too large for the device.
 
     Attributes:
+        layer: What is encoded to and decoded from.
         device, dtype: Of the tensors that the engine takes and gives.
     """
 
+    layer: FeatureLayer
     device: torch.device
     dtype: torch.dtype
 
     def encode(self, picture: Tensor) -> Tensor:
-        """relu4_1 of a picture.
+        """The layer's features of a picture.
 
         Args:
             picture: (1, 3, h, w), float, RGB in 0..1, h and w at least 16.
         Returns:
-            (1, 512, ceil(h/8), ceil(w/8)), at least 0.
+            (1, channels, ceil(h/cell), ceil(w/cell)), at least 0.
         """
 
-    def decode(self, feat: Tensor) -> Tensor:
+    def features(self, picture: Tensor) -> EncoderFeatures:
+        """All layers' features of a picture, for statistics. Argument as for encode()."""
+
+    def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
         """A picture from features.
 
         Args:
-            feat: (1, 512, h, w), float, in relu4_1's scale, h and w at least 2.
+            feat: (1, channels, h, w), float, in the layer's scale, h and w at least 2.
+            guide: The content, (1, 3, cell * h, cell * w), for a decoder that wants it.
         Returns:
-            (1, 3, 8h, 8w), RGB near 0..1, not clamped.
+            (1, 3, cell * h, cell * w), RGB near 0..1, not clamped.
         """
 
 
 class TorchEngine:
-    """The network as torch runs it: the reference for other engines, and what computes on a graphics card.
+    """A network as torch runs it: the reference for other engines, and what computes on a graphics card.
 
     On CUDA it works in half precision with the channels last, which is what the card's matrix units want; the encoder's
     activations are scaled to leave room for that. Elsewhere it works in float32.
     """
 
-    def __init__(self, network: AdainNetwork, device: torch.device, dtype: torch.dtype | None = None) -> None:
+    def __init__(
+        self, network: AdainNetwork | RefinementNetwork, device: torch.device, dtype: torch.dtype | None = None
+    ) -> None:
         """Take a network's weights.
 
         Args:
@@ -58,6 +68,7 @@ class TorchEngine:
             dtype: Floating point; None for half precision on CUDA and float32 elsewhere.
         """
         on_cuda = device.type == "cuda"
+        self.layer = network.layer
         self.device = device
         self.dtype = dtype or (torch.float16 if on_cuda else torch.float32)
         self._layout = torch.channels_last if on_cuda else torch.contiguous_format
@@ -69,14 +80,23 @@ class TorchEngine:
     @torch.no_grad()
     def encode(self, picture: Tensor) -> Tensor:
         """As Engine.encode()."""
-        feat: Tensor = self._network.encoder(picture.contiguous(memory_format=self._layout))
+        feat: Tensor = self._network.encoder(self._laid_out(picture), self.layer)
         return feat
 
     @torch.no_grad()
-    def decode(self, feat: Tensor) -> Tensor:
+    def features(self, picture: Tensor) -> EncoderFeatures:
+        """As Engine.features()."""
+        return self._network.encoder.features(self._laid_out(picture))
+
+    @torch.no_grad()
+    def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
         """As Engine.decode()."""
-        picture: Tensor = self._network.decoder(feat.contiguous(memory_format=self._layout))
+        inputs = (self._laid_out(each) for each in (feat, guide) if each is not None)
+        picture: Tensor = self._network.decoder(*inputs)
         return picture
 
-    def _fits(self, network: AdainNetwork) -> bool:
+    def _laid_out(self, tensor: Tensor) -> Tensor:
+        return tensor.contiguous(memory_format=self._layout)
+
+    def _fits(self, network: AdainNetwork | RefinementNetwork) -> bool:
         return all(tensor.device == self.device and tensor.dtype == self.dtype for tensor in network.parameters())

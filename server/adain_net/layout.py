@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
 from adain_net.network import AdainNetwork
+from adain_net.refinement import RefinementDecoder, RefinementNetwork
 
 PUBLIC_COLOUR_CONV = "0"
 PUBLIC_ENCODER = {
@@ -55,6 +56,11 @@ def load_decoder(state: Mapping[str, Tensor]) -> Decoder:
 def load_network(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> AdainNetwork:
     """A network from both files' weights, each in either layout, in float32. Raises LayoutError."""
     return AdainNetwork(load_encoder(encoder), load_decoder(decoder))
+
+
+def load_refinement(encoder: Mapping[str, Tensor], decoder: Mapping[str, Tensor]) -> RefinementNetwork:
+    """A refinement from its encoder's weights, in either layout, and its decoder's, in float32. Raises LayoutError."""
+    return RefinementNetwork(load_encoder(encoder), _load(RefinementDecoder(), decoder, "refinement decoder"))
 
 
 def encoder_from_public(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

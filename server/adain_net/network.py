@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder
+from adain_net.encoder import RELU4_1, Encoder
 from adain_net.statistics import StyleStatistics, channel_statistics, mix_statistics
 from adain_net.transform import adain_transform
 
@@ -23,6 +23,8 @@ class AdainNetwork(nn.Module):
     The steps are separate so that a caller can keep a content's features and a style's statistics between requests:
     encode() once a layer, style_statistics() once a style, stylize_features() once a change of the sliders.
     """
+
+    layer = RELU4_1
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()

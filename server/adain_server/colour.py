@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adain_net.tiling import Box, mask_values
+from adain_net.boxes import Box
+from adain_net.regions import mask_values
 from adain_server.layers import LUMA, Layer, as_mask
 
 SAMPLE_SIDE = 512

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from adain_net.tiling import Box
+from adain_net.boxes import Box
 from adain_server.layers import LUMA, Layer
 
 RADIUS = 2

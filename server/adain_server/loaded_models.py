@@ -9,15 +9,17 @@ from pathlib import Path
 import torch
 
 from adain_net.engine import Engine, TorchEngine
-from adain_net.layout import LayoutError, load_network
+from adain_net.layout import LayoutError, load_network, load_refinement
 from adain_net.network import AdainNetwork
+from adain_net.refinement import RefinementNetwork
 from adain_server.cache import ByteCache, forget_oldest
 from adain_server.errors import JobError
 from adain_server.job import OWN_MODEL, ModelKey
+from adain_server.measured_styles import StyleEncoder
 from adain_server.ncnn_engine import best_engine
 from adain_server.painting import Painter
 from adain_weights.errors import WeightsError
-from adain_weights.models import ModelWeights, load_model
+from adain_weights.models import ModelWeights, load_model, load_refinement_weights
 
 MOST_LOADED = 3
 """Models besides the server's own, about 100 MB each; the one that was used longest ago goes first."""
@@ -41,6 +43,7 @@ class LoadedModels:
         self._models = models
         self._memory_budget = memory_budget
         self._cache = ByteCache(memory_budget // 2)
+        self._refinement = _refinement(device)
         self._own = self._make(own)
         self._others: OrderedDict[ModelKey, Painter] = OrderedDict()
 
@@ -75,12 +78,19 @@ class LoadedModels:
         return Painter(
             _engines(network, self._device),
             encoder_digest=weights.encoder_digest,
+            refinement=self._refinement,
             memory_budget=self._memory_budget,
             cache=self._cache,
         )
 
 
-def _engines(network: AdainNetwork, device: torch.device) -> list[Engine]:
+def _refinement(device: torch.device) -> StyleEncoder:
+    weights = load_refinement_weights()
+    network = load_refinement(weights.encoder, weights.decoder).eval().requires_grad_(False)
+    return StyleEncoder(_engines(network, device), weights.encoder_digest)
+
+
+def _engines(network: AdainNetwork | RefinementNetwork, device: torch.device) -> list[Engine]:
     """What computes, and what takes over when a graphics card's memory is too small."""
     processor = best_engine(network)
     if device.type == "cpu":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,21 +17,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder
+from adain_net.encoder import (
+    LAYERS,
+    RELU1_1,
+    RELU2_1,
+    RELU3_1,
+    RELU4_1,
+    Encoder,
+    EncoderFeatures,
+    FeatureLayer,
+)
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import MIN_SIDE, AdainNetwork
-from adain_net.tiling import CELL, RELU4_1_CHANNELS
+from adain_net.refinement import RefinementDecoder, RefinementNetwork
 
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 """How much an engine may differ from torch: in the picture, and in the features as a part of the largest."""
 MIN_CELLS = 2
-"""Reflection needs two cells of relu4_1; ncnn would read beyond one."""
+"""Reflection needs two cells; ncnn would read beyond one."""
 PARAM_MAGIC = 7767517
 """The first line of ncnn's text format."""
 OUT_OF_MEMORY = -100
 """What ncnn's functions return when they could not allocate."""
+GUIDE_CHANNELS = 3
 REPLICATE, REFLECT = 1, 2
 """Kinds of ncnn's Padding layer."""
 
@@ -39,7 +50,7 @@ class EngineError(RuntimeError):
     """An engine that cannot be used, or failed; the message says why."""
 
 
-def best_engine(network: AdainNetwork, *, threads: int | None = None) -> Engine:
+def best_engine(network: AdainNetwork | RefinementNetwork, *, threads: int | None = None) -> Engine:
     """The fastest engine for the CPU that gives what torch gives; the log says which, and why.
 
     Args:
@@ -67,10 +78,12 @@ def check_engine(engine: Engine, reference: Engine) -> None:
         EngineError: They differ by more than TOLERANCE.
     """
     picture = torch.rand(1, 3, 37, 58, generator=torch.Generator().manual_seed(0))
-    feat = reference.encode(picture)
-    feat_error = float((engine.encode(picture) - feat).abs().max() / feat.abs().max())
-    picture_error = float((engine.decode(feat) - reference.decode(feat)).abs().max())
-    for error in (feat_error, picture_error):
+    feats = [reference.encode(picture), *reference.features(picture)]
+    found = [engine.encode(picture), *engine.features(picture)]
+    errors = [float((mine - feat).abs().max() / feat.abs().max()) for mine, feat in zip(found, feats, strict=True)]
+    guide = torch.rand(1, 3, *(reference.layer.cell * side for side in feats[0].shape[2:]))
+    errors.append(float((engine.decode(feats[0], guide) - reference.decode(feats[0], guide)).abs().max()))
+    for error in errors:
         # Not `>`: an error that is not a number is too large as well.
         if not error <= TOLERANCE:
             raise EngineError(f"its results differ from torch's by {error:.1e}")
@@ -83,7 +96,7 @@ class NcnnEngine:
     for the next call. Tensors are read in place, results copied out.
     """
 
-    def __init__(self, network: AdainNetwork, threads: int) -> None:
+    def __init__(self, network: AdainNetwork | RefinementNetwork, threads: int) -> None:
         """Build the nets.
 
         Args:
@@ -93,11 +106,16 @@ class NcnnEngine:
             ImportError: There is no ncnn.
             EngineError: ncnn refuses the nets.
         """
+        self.layer = network.layer
         self.device = torch.device("cpu")
         self.dtype = torch.float32
         pools = _Pools()
-        self._encoder = _encoder_layers(network.encoder).load(threads, pools)
-        self._decoder = _decoder_layers(network.decoder).load(threads, pools)
+        self._encoder_blobs: dict[FeatureLayer, int] = {}
+        self._encoder = _encoder_layers(network.encoder, self._encoder_blobs).load(threads, pools)
+        if isinstance(network, RefinementNetwork):
+            self._decoder = _refinement_decoder_layers(network.decoder).load(threads, pools)
+        else:
+            self._decoder = _decoder_layers(network.decoder).load(threads, pools)
         self._pools = pools  # the nets do not hold them
 
     def encode(self, picture: Tensor) -> Tensor:
@@ -108,15 +126,27 @@ class NcnnEngine:
             MemoryError: The picture is too large.
             EngineError: ncnn failed.
         """
+        return self._features(picture, [self.layer])[0]
+
+    def features(self, picture: Tensor) -> EncoderFeatures:
+        """As Engine.features(). Raises as encode() does."""
+        return EncoderFeatures(*self._features(picture, LAYERS))
+
+    def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
+        """As Engine.decode(). Raises as encode() does."""
+        _check(feat, self.layer.channels, MIN_CELLS)
+        self._pools.make_ready(feat[0, 0].numel() * self.layer.cell**2)
+        inputs = [feat]
+        if self.layer != RELU4_1:
+            assert guide is not None, "a refinement's decoder wants the content"
+            _check(guide, 3, MIN_CELLS)
+            inputs.append(functional.pixel_unshuffle(guide, 2))
+        return functional.pixel_shuffle(_run(self._decoder, inputs, self._decoder.output_indexes())[0], 2)
+
+    def _features(self, picture: Tensor, layers: Sequence[FeatureLayer]) -> list[Tensor]:
         _check(picture, 3, MIN_SIDE)
         self._pools.make_ready(picture[0, 0].numel())
-        return _run(self._encoder, picture)
-
-    def decode(self, feat: Tensor) -> Tensor:
-        """As Engine.decode(). Raises as encode() does."""
-        _check(feat, RELU4_1_CHANNELS, MIN_CELLS)
-        self._pools.make_ready(feat[0, 0].numel() * CELL**2)
-        return functional.pixel_shuffle(_run(self._decoder, feat), 2)
+        return _run(self._encoder, [picture], [self._encoder_blobs[layer] for layer in layers])
 
 
 class _Pools:
@@ -137,27 +167,41 @@ class _Pools:
 
 
 class _Layers:
-    """A net under construction, one layer after another.
+    """A net under construction, one layer after another, each on the newest blob where nothing else is said.
+
+    A blob is named by its number, and each layer gives one.
+
+    Attributes:
+        newest: The blob that the last layer gave.
 
     Source:
         ncnn's documentation of its param and model files and of its layers' numbered parameters.
     """
 
     def __init__(self) -> None:
-        self._lines = ["Input input 0 1 0"]
+        self.newest = -1
+        self._lines: list[str] = []
         self._weights: list[bytes] = []
 
-    def conv(self, weight: Tensor, bias: Tensor, *, padding: int, relu: bool = True) -> None:
+    def input(self) -> int:
+        """A blob that is given from outside."""
+        return self._add("Input", "", [])
+
+    def concat(self, *blobs: int) -> None:
+        """Blobs' channels, one after another. ncnn frees a blob that was used, so each may be used once only."""
+        self._add("Concat", "0=0", blobs)
+
+    def conv(self, weight: Tensor, bias: Tensor, *, padding: int, relu: bool = True) -> int:
         """A 3x3 convolution with a padding of one pixel."""
         self._add("Padding", f"0=1 1=1 2=1 3=1 4={padding}")
         outputs, activation = weight.shape[0], int(relu)
-        self._add("Convolution", f"0={outputs} 1=3 5=1 6={weight.numel()} 9={activation}")
         self._weights += [_raw(torch.zeros(1)), _raw(weight), _raw(bias)]  # zeros: float32 follows, not compressed
+        return self._add("Convolution", f"0={outputs} 1=3 5=1 6={weight.numel()} 9={activation}")
 
-    def reflect_conv(self, module: nn.Conv2d) -> None:
+    def reflect_conv(self, module: nn.Conv2d) -> int:
         """A layer as encoder.reflect_conv() makes it, with its ReLU."""
         assert module.bias is not None
-        self.conv(module.weight, module.bias, padding=REFLECT)
+        return self.conv(module.weight, module.bias, padding=REFLECT)
 
     def pool(self) -> None:
         """The largest of 2x2, rounded up at the edges."""
@@ -186,26 +230,29 @@ class _Layers:
             raise EngineError("ncnn does not take the weights.")
         return net
 
-    def _add(self, kind: str, parameters: str) -> None:
-        # A layer is named after its output: blob n is the output of line n.
-        number = len(self._lines)
-        self._lines.append(f"{kind} {number} 1 1 {number - 1} {number} {parameters}")
+    def _add(self, kind: str, parameters: str, inputs: Sequence[int] | None = None) -> int:
+        blobs = [self.newest] if inputs is None else list(inputs)
+        self.newest = len(self._lines)
+        self._lines.append(" ".join(map(str, [kind, self.newest, len(blobs), 1, *blobs, self.newest, parameters])))
+        return self.newest
 
 
-def _encoder_layers(encoder: Encoder) -> _Layers:
+def _encoder_layers(encoder: Encoder, blobs: dict[FeatureLayer, int]) -> _Layers:
+    """The encoder; blobs receives where each of LAYERS is."""
     layers = _Layers()
-    layers.reflect_conv(encoder.conv1_1)
+    layers.input()
+    blobs[RELU1_1] = layers.reflect_conv(encoder.conv1_1)
     layers.reflect_conv(encoder.conv1_2)
     layers.pool()
-    layers.reflect_conv(encoder.conv2_1)
+    blobs[RELU2_1] = layers.reflect_conv(encoder.conv2_1)
     layers.reflect_conv(encoder.conv2_2)
     layers.pool()
-    layers.reflect_conv(encoder.conv3_1)
+    blobs[RELU3_1] = layers.reflect_conv(encoder.conv3_1)
     layers.reflect_conv(encoder.conv3_2)
     layers.reflect_conv(encoder.conv3_3)
     layers.reflect_conv(encoder.conv3_4)
     layers.pool()
-    layers.reflect_conv(encoder.conv4_1)
+    blobs[RELU4_1] = layers.reflect_conv(encoder.conv4_1)
     return layers
 
 
@@ -217,6 +264,7 @@ def _decoder_layers(decoder: Decoder) -> _Layers:
     inside the net. At the edges, reflection at full resolution is replication at half, for both convolutions.
     """
     layers = _Layers()
+    layers.input()
     layers.reflect_conv(decoder.conv4_1)
     layers.upsample()
     layers.reflect_conv(decoder.conv3_4)
@@ -226,12 +274,36 @@ def _decoder_layers(decoder: Decoder) -> _Layers:
     layers.upsample()
     layers.reflect_conv(decoder.conv2_2)
     layers.reflect_conv(decoder.conv2_1)
-    # All phases of an upsampled pixel are the pixel: their weights add up.
-    upsampled = _phased(decoder.conv1_2.weight).sum(dim=(4, 5))
-    layers.conv(upsampled.flatten(0, 2), _phased_bias(decoder.conv1_2), padding=REPLICATE)
-    last = _phased(decoder.conv1_1.weight)
-    layers.conv(last.flatten(3, 5).flatten(0, 2), _phased_bias(decoder.conv1_1), padding=REPLICATE, relu=False)
+    _add_last_two(layers, decoder.conv1_2, decoder.conv1_1)
     return layers
+
+
+def _refinement_decoder_layers(decoder: RefinementDecoder) -> _Layers:
+    """As _decoder_layers(); the guide comes in phases, too, (12, 2h, 2w), once for each layer that takes it."""
+    layers = _Layers()
+    layers.input()
+    guides = [layers.input() for _ in range(2)]
+    layers.newest = 0
+    layers.reflect_conv(decoder.conv3_1)
+    layers.upsample()
+    layers.concat(layers.newest, guides[0])
+    layers.reflect_conv(decoder.conv2_2)
+    layers.reflect_conv(decoder.conv2_1)
+    layers.concat(layers.newest, guides[1])
+    _add_last_two(layers, decoder.conv1_2, decoder.conv1_1, guides=GUIDE_CHANNELS)
+    return layers
+
+
+def _add_last_two(layers: _Layers, conv1_2: nn.Conv2d, conv1_1: nn.Conv2d, guides: int = 0) -> None:
+    """Upsampling and the last two convolutions, on phases; the last `guides` inputs of the first are not upsampled."""
+    features = conv1_2.in_channels - guides
+    # All phases of an upsampled pixel are the pixel: their weights add up.
+    upsampled = _phased(conv1_2.weight[:, :features]).sum(dim=(4, 5))
+    guided = _phased(conv1_2.weight[:, features:]).flatten(3, 5)
+    first = torch.cat([upsampled, guided], dim=3)
+    layers.conv(first.flatten(0, 2), _phased_bias(conv1_2), padding=REPLICATE)
+    last = _phased(conv1_1.weight)
+    layers.conv(last.flatten(3, 5).flatten(0, 2), _phased_bias(conv1_1), padding=REPLICATE, relu=False)
 
 
 def _phased(weight: Tensor) -> Tensor:
@@ -296,19 +368,31 @@ def _check(tensor: Tensor, channels: int, min_side: int) -> None:
         )
 
 
-def _run(net: Any, tensor: Tensor) -> Tensor:
-    """A net's last output, (1, C, h, w), for its input, (1, C, h, w)."""
+def _run(net: Any, tensors: Sequence[Tensor], outputs: Sequence[int]) -> list[Tensor]:
+    """Blobs of a net, (1, C, h, w) each, in the order of their numbers, which is that of `outputs`.
+
+    Args:
+        tensors: (1, C, h, w) each: its inputs in their order; the last one stands for all that follow, too.
+    """
     import ncnn
 
-    array = tensor.detach()[0].contiguous().numpy()
-    last = net.output_indexes()[0]
+    arrays = [tensor.detach()[0].contiguous().numpy() for tensor in tensors]
+    inputs = list(net.input_indexes())
+    arrays += arrays[-1:] * (len(inputs) - len(arrays))
+    found = []
     with net.create_extractor() as extractor:
-        # The Mat points into the array, which therefore has to live as long as the extractor.
-        status = extractor.input(0, ncnn.Mat(array))
-        if status == 0:
-            status, result = extractor.extract(last)
-        if status == OUT_OF_MEMORY:
-            raise MemoryError("ncnn could not allocate its memory")
-        if status:
-            raise EngineError(f"ncnn failed with status {status}")
-        return torch.from_numpy(np.array(result))[None]
+        for blob, array in zip(inputs, arrays, strict=True):
+            # The Mat points into the array, which therefore has to live as long as the extractor.
+            _check_status(extractor.input(blob, ncnn.Mat(array)))
+        for blob in outputs:
+            status, result = extractor.extract(blob)
+            _check_status(status)
+            found.append(torch.from_numpy(np.array(result))[None])
+    return found
+
+
+def _check_status(status: int) -> None:
+    if status == OUT_OF_MEMORY:
+        raise MemoryError("ncnn could not allocate its memory")
+    if status:
+        raise EngineError(f"ncnn failed with status {status}")

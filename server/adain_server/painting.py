@@ -1,34 +1,37 @@
 """From a request to pixels: layers, regions, styles, stroke size and previews, over the tiled network.
 
-What does not depend on the sliders is kept between requests: reduced layers, features, the content's statistics. So a
-change of alpha, weights or styles costs one transform and one decode.
+As its quality says, a request is painted in one pass, refined in a second one over what was painted, and finished by
+optimising the pixels. What does not depend on the sliders is kept between requests: reduced layers, features, the
+content's statistics. So a change of alpha, weights or styles costs one transform and one decode of the first pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from adain_net.boxes import CELL, Box
+from adain_net.encoder import LAYERS, RELU3_1, RELU4_1
 from adain_net.engine import Engine
+from adain_net.regions import mask_values
 from adain_net.statistics import StyleStatistics, mix_statistics
-from adain_net.tiling import CELL, MARGIN, SMALLEST_TILE, TILE, Box, TiledContent, mask_values, region_box
+from adain_net.tiling import SMALLEST_TILE, TILE, ReadPart, TiledContent, WritePart
 from adain_net.transform import AffineTransform, adain_transform
 from adain_server.cache import ByteCache
-from adain_server.colour import ColourStatistics, colour_statistics, recolouring, under_own_chroma
+from adain_server.canvas import Canvas
+from adain_server.colour import colour_statistics
 from adain_server.detail import Enlarged
 from adain_server.errors import JobError
-from adain_server.layers import Array, Layer, as_mask, mask_sum, union_share
+from adain_server.layers import Array, Layer, as_mask, union_share
+from adain_server.measured_styles import MeasuredStyle, OnStep, Style, StyleEncoder, StyleMeasurer
+from adain_server.output import Output
 from adain_server.transparency import VisibleColours
-from adain_weights.errors import WeightsError
-from adain_weights.style_pictures import open_style_picture
-from adain_weights.styles import SavedStyle
 
-OnStep = Callable[[str, int, int], None]
-"""Told the stage, the steps that are over and the steps in all; may raise to stop."""
 OnDraft = Callable[[Array], None]
 """Given the picture as it forms, (h, w, 3) uint8 sRGB, at most DRAFT_SIDE pixels a side."""
 DRAFT_SIDE = 512
@@ -38,23 +41,8 @@ SMALL_ENTRY = 256
 """Bytes of a key without a value worth mentioning."""
 OUTPUT_TILE = 1024
 """Side of the parts in which a picture that was painted smaller is brought to full size."""
-
-
-@dataclass(frozen=True)
-class Style:
-    """A style of a region, in whichever form it came.
-
-    Attributes:
-        key: Names it in the caches.
-        weight: Relative to the region's other styles.
-        picture: Its pixels. saved: a saved style. statistics: what is known of the picture, mean and deviation.
-    """
-
-    key: Hashable
-    weight: float
-    picture: Layer | None = None
-    saved: SavedStyle | None = None
-    statistics: StyleStatistics | None = None
+REFINED_SURROUNDINGS = -(-2 * RELU3_1.margin // CELL) * CELL
+"""Pixels around the regions on which the refinement depends, in its decoder and in the encoder before it."""
 
 
 @dataclass(frozen=True)
@@ -97,34 +85,72 @@ class Painted:
     """What a request leaves behind besides its pixels.
 
     Attributes:
-        statistics: The content's, one a region that was painted, smoothed when that was asked for.
+        statistics: The content's, one a region that was painted, then those of the picture that was refined; smoothed
+            when that was asked for.
         new_styles: Statistics of style pictures that were not known, by key.
         notice: A sentence for the user, or "".
     """
 
-    statistics: Sequence[StyleStatistics] = ()
-    new_styles: dict[Hashable, StyleStatistics] = field(default_factory=dict)
+    statistics: list[StyleStatistics] = field(default_factory=list)
+    new_styles: dict[Hashable, MeasuredStyle] = field(default_factory=dict)
     notice: str = ""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A request at the size at which it is painted.
+
+    Attributes:
+        plan: The request.
+        layer: The content at that size.
+        content: Its colours, what is transparent filled in.
+        opacity: How much each pixel counts; None for 1.
+        regions, masks: What is painted, and where.
+        styles: One a region.
+    """
+
+    plan: Plan
+    layer: Layer
+    content: ReadPart
+    opacity: Tensor | None
+    regions: Sequence[RegionPlan]
+    masks: Sequence[Tensor | None]
+    styles: Sequence[MeasuredStyle]
+
+    @property
+    def restored(self) -> list[float]:
+        """How much of what a pass loses of its picture comes back, a region each."""
+        return [1.0 - region.alpha for region in self.regions]
 
 
 class Painter:
     """Paints requests, one at a time, and keeps between them what the next one may need."""
 
     def __init__(
-        self, engines: Sequence[Engine], *, encoder_digest: str, memory_budget: int, cache: ByteCache | None = None
+        self,
+        engines: Sequence[Engine],
+        *,
+        encoder_digest: str,
+        refinement: StyleEncoder,
+        memory_budget: int,
+        cache: ByteCache | None = None,
     ) -> None:
         """Prepare.
 
         Args:
             engines: The best first; the others take over when its memory is too small.
             encoder_digest: SHA-256 of the encoder's file: saved statistics of another encoder are not used.
+            refinement: The engines that refine a painted picture, and their encoder.
             memory_budget: Bytes for tiles, features and everything that is kept.
             cache: What painters of several models share; None for one of its own, of half the budget.
         """
         self._engines = engines
         self._encoder_digest = encoder_digest
+        self._refinement = refinement
         self._cache = cache if cache is not None else ByteCache(memory_budget // 2)
         self._tile = tile_side(memory_budget // 3)
+        encoder = StyleEncoder(engines, encoder_digest)
+        self._styles = StyleMeasurer(encoder, refinement, self._cache, tile=self._tile)
 
     @torch.inference_mode()
     def paint(
@@ -151,45 +177,118 @@ class Painter:
         size = plan.out.shape[:2]
         shown = plan.content if size == (plan.content.height, plan.content.width) else self._preview(plan, *size)
         self._start(shown, plan)
-        working = self._shrunk(plan.content, plan.content_key, *working_size(plan))
-        if (working.height, working.width) == size:
-            working = shown
-        opacity = working.opacity()
-        masks = [self._mask(region, working) for region in plan.regions]
-        chosen = [(r, m) for r, m in zip(plan.regions, masks, strict=True) if _selects(m, opacity, working)]
-        if not chosen:
+        layer = self._shrunk(plan.content, plan.content_key, *working_size(plan))
+        if (layer.height, layer.width) == size:
+            layer = shown
+        work = self._work(plan, layer, done, on_step)
+        if work is None:
             return done
+        output = self._output(work, shown)
+        if layer is shown:
+            self._passes(work, output.write, done, on_step)
+        else:
+            self._paint_smaller(work, output, done, on_step)
+        return done
+
+    def _work(self, plan: Plan, layer: Layer, done: Painted, on_step: OnStep) -> _Work | None:
+        """What there is to paint; None for nothing. A style that cannot be used is found before anything is encoded."""
+        opacity = layer.opacity()
+        masks = [self._mask(region, layer) for region in plan.regions]
+        chosen = [(r, m) for r, m in zip(plan.regions, masks, strict=True) if _selects(m, opacity, layer)]
+        if all(region.alpha == 0 for region, _ in chosen):
+            return None
         regions = [region for region, _ in chosen]
-        mask_keys = tuple(region.mask_key for region in regions)
-        key = (self._encoder_digest, plan.content_key, working.height, working.width, mask_keys)
-        tiled = TiledContent(
-            self._engines,
-            working.colours if opacity is None else VisibleColours(working),
-            [mask for _, mask in chosen],
-            height=working.height,
-            width=working.width,
+        return _Work(
+            plan=plan,
+            layer=layer,
+            content=layer.colours if opacity is None else VisibleColours(layer),
             opacity=opacity,
+            regions=regions,
+            masks=[mask for _, mask in chosen],
+            styles=[self._region_style(region, layer, done, on_step) for region in regions],
+        )
+
+    def _output(self, work: _Work, shown: Layer) -> Output:
+        return Output(
+            shown,
+            work.plan.out,
+            masks=[self._mask(region, shown) for region in work.regions],
+            alphas=[region.alpha for region in work.regions],
+            keeps_luminance=[region.preserve_color == "luminance" for region in work.regions],
+            blends=work.plan.compose == "blend",
+        )
+
+    def _passes(self, work: _Work, write: WritePart, done: Painted, on_step: OnStep) -> None:
+        """Paint at the working size, in as many passes as the quality wants."""
+        if work.plan.quality == "fast":
+            self._first_pass(work, self._first_tiles(work, surroundings=0), write, done, on_step)
+            return
+        tiles = self._first_tiles(work, surroundings=REFINED_SURROUNDINGS)
+        canvas = Canvas(tiles.box, memory_bytes=self._cache.limit)
+        self._first_pass(work, tiles, canvas.write, done, on_step)
+        self._refine(work, canvas, write, done, on_step)
+
+    def _first_tiles(self, work: _Work, *, surroundings: int) -> TiledContent:
+        return self._tiles(
+            work, self._engines, work.content, encoded=self._cache.get(self._key(work)), surroundings=surroundings
+        )
+
+    def _key(self, work: _Work) -> Hashable:
+        """Names the content's features."""
+        mask_keys = tuple(region.mask_key for region in work.regions)
+        surroundings = work.plan.quality != "fast"
+        size = (work.layer.height, work.layer.width)
+        return (self._encoder_digest, work.plan.content_key, size, mask_keys, surroundings)
+
+    def _tiles(self, work: _Work, engines: Sequence[Engine], picture: ReadPart, **more: Any) -> TiledContent:
+        return TiledContent(
+            engines,
+            picture,
+            work.masks,
+            height=work.layer.height,
+            width=work.layer.width,
+            opacity=work.opacity,
             tile=self._tile,
             feature_bytes=self._cache.limit,
-            encoded=self._cache.get(key),
+            **more,
         )
-        # A style that cannot be used is found before the layer is encoded.
-        styles = [self._region_style(region, working, done, on_step) for region in regions]
-        self._cache.make_room(tiled.feature_size)
-        encoded = tiled.encode(on_step)
-        self._cache.put(key, encoded, encoded.size)
-        done.statistics = _smoothed(encoded.statistics, plan)
-        transforms = [
-            adain_transform(own, style, alpha=region.alpha)
-            for own, style, region in zip(done.statistics, styles, regions, strict=True)
+
+    def _first_pass(self, work: _Work, tiles: TiledContent, write: WritePart, done: Painted, on_step: OnStep) -> None:
+        self._cache.make_room(tiles.feature_size)
+        encoded = tiles.encode(on_step)
+        self._cache.put(self._key(work), encoded, encoded.size)
+        styles = [style.first for style in work.styles]
+        transforms = self._transforms(work, encoded.statistics, styles, done)
+        encoded = tiles.decode(transforms, write, on_step, restored=work.restored)
+        self._cache.put(self._key(work), encoded, encoded.size)
+        done.notice = self._notice(tiles)
+
+    def _refine(self, work: _Work, painted: Canvas, write: WritePart, done: Painted, on_step: OnStep) -> None:
+        """Another pass over a picture that has been painted."""
+
+        def on_tile(stage: str, step: int, steps: int) -> None:
+            on_step(f"refine-{stage}", step, steps)
+
+        tiles = self._tiles(work, self._refinement.engines, painted.colours, guide=work.content)
+        self._cache.make_room(tiles.feature_size)
+        statistics = tiles.encode(on_tile).statistics
+        styles = [style.layers[LAYERS.index(RELU3_1)] for style in work.styles]
+        transforms = self._transforms(work, statistics, styles, done)
+        tiles.decode(transforms, write, on_tile, restored=work.restored)
+        done.notice = done.notice or self._notice(tiles)
+
+    def _transforms(
+        self, work: _Work, own: Sequence[StyleStatistics], styles: Sequence[StyleStatistics], done: Painted
+    ) -> list[AffineTransform]:
+        """Towards each region's style; a film's statistics are drawn towards those of the frame before."""
+        plan = work.plan
+        before = plan.previous[len(done.statistics) :][: len(own)]
+        smooth = _smoothed(own, before, plan.smoothing)
+        done.statistics += smooth
+        return [
+            adain_transform(mine, style, alpha=region.alpha)
+            for mine, style, region in zip(smooth, styles, work.regions, strict=True)
         ]
-        output = _Output(shown, plan, regions, [self._mask(region, shown) for region in regions])
-        if working is shown:
-            tiled.decode(transforms, output.write, on_step)
-        else:
-            self._decode_smaller(tiled, transforms, working, output, plan.detail, on_step)
-        done.notice = self._notice(tiled)
-        return done
 
     def _start(self, shown: Layer, plan: Plan) -> None:
         """The result before anything is painted: the content, its alpha cut out if that was asked for."""
@@ -199,27 +298,21 @@ class Painter:
             for box in Box(0, shown.height, 0, shown.width).tiles(OUTPUT_TILE):
                 shown.cut_out(box, union_share(masks, box, torch.float64), plan.out)
 
-    def _decode_smaller(
-        self,
-        tiled: TiledContent,
-        transforms: Sequence[AffineTransform],
-        working: Layer,
-        output: _Output,
-        detail: float,
-        on_step: OnStep,
-    ) -> None:
+    def _paint_smaller(self, work: _Work, output: Output, done: Painted, on_step: OnStep) -> None:
+        """Paint at a working size that is smaller than the result, and enlarge."""
+        layer = work.layer
         # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
-        dtype = np.float32 if working.is_linear else np.uint16
-        small = Layer(np.empty((working.height, working.width, 3), dtype=dtype), "RGB")
+        dtype = np.float32 if layer.is_linear else np.uint16
+        small = Layer(np.empty((layer.height, layer.width, 3), dtype=dtype), "RGB")
 
         def keep(box: Box, painted: Tensor) -> None:
             small.write(box, painted, None, small.array)
 
         # A selection so faint that it vanishes at the working size gets the content's own colours.
-        for box in Box(0, working.height, 0, working.width).tiles(OUTPUT_TILE):
-            keep(box, working.colours(box))
-        tiled.decode(transforms, keep, on_step)
-        enlarged = Enlarged(small, working, output.shown, detail)
+        for box in Box(0, layer.height, 0, layer.width).tiles(OUTPUT_TILE):
+            keep(box, layer.colours(box))
+        self._passes(work, keep, done, on_step)
+        enlarged = Enlarged(small, layer, output.layer, work.plan.detail)
         boxes = output.box().tiles(OUTPUT_TILE)
         for index, box in enumerate(boxes):
             on_step("enlarge", index, len(boxes))
@@ -264,7 +357,7 @@ class Painter:
             return None
         return as_mask(self._shrunk(region.mask, region.mask_key, layer.height, layer.width).array)
 
-    def _region_style(self, region: RegionPlan, working: Layer, done: Painted, on_step: OnStep) -> StyleStatistics:
+    def _region_style(self, region: RegionPlan, working: Layer, done: Painted, on_step: OnStep) -> MeasuredStyle:
         """A region's mixed style."""
         target = None
         if region.preserve_color == "match":
@@ -272,99 +365,16 @@ class Painter:
             if mask is not None:
                 mask = self._shrunk(mask, region.mask_key, working.height, working.width)
             target = colour_statistics(working, mask)
-        parts = [self._statistics(style, target, done, on_step) for style in region.styles]
-        return mix_statistics(parts, [style.weight for style in region.styles])
-
-    def _statistics(
-        self, style: Style, target: ColourStatistics | None, done: Painted, on_step: OnStep
-    ) -> StyleStatistics:
-        if target is None and style.statistics is not None:
-            return style.statistics
-        if target is None and style.saved is not None and style.saved.encoder == self._encoder_digest:
-            saved = style.saved.relu4_1
-            return StyleStatistics(torch.tensor(saved.mean)[None], torch.tensor(saved.std)[None])
-        key = ("style", self._encoder_digest, style.key, None if target is None else target.key)
-        known: StyleStatistics | None = self._cache.get(key)
-        if known is None:
-            picture = style.picture if style.saved is None else _saved_picture(style.saved)
-            assert picture is not None
-            known = self._picture_statistics(picture, target, on_step)
-            self._cache.put(key, known, known.mean.numel() * 8)
-        if target is None and style.saved is None:
-            done.new_styles[style.key] = known
-        return known
-
-    def _picture_statistics(self, picture: Layer, target: ColourStatistics | None, on_step: OnStep) -> StyleStatistics:
-        """Statistics of a style picture of any size, (1, 512) each; recoloured to a content's colours if asked.
-
-        Raises:
-            JobError: BAD_PIXELS, when no pixel of it is visible.
-        """
-        opacity = picture.opacity()
-        if opacity is not None and not bool((mask_values(opacity, torch.float32) > 0).any()):
-            raise JobError("BAD_PIXELS", "A style has no visible pixel; choose another layer or picture.")
-        colours: Callable[[Box], Tensor] = picture.colours if opacity is None else VisibleColours(picture)
-        if target is not None:
-            plain, recolour = colours, recolouring(colour_statistics(picture), target)
-
-            def colours(box: Box) -> Tensor:
-                return recolour(plain(box))
-
-        # In tiles as well: a style may be as large as a content.
-        tiled = TiledContent(
-            self._engines,
-            colours,
-            [None],
-            height=picture.height,
-            width=picture.width,
-            opacity=opacity,
-            tile=self._tile,
-            feature_bytes=0,
-        )
-        return tiled.encode(lambda _stage, step, steps: on_step("style", step, steps)).statistics[0]
+        return self._styles.mixed(region.styles, target, done.new_styles, on_step)
 
     def _notice(self, tiled: TiledContent) -> str:
         if tiled.has_failed:
             return "The graphics card failed, so the processor painted this, more slowly; the server's log says more."
-        if tiled.engine is not self._engines[0]:
+        if tiled.has_moved:
             return "The graphics card's memory was too small, so the processor painted this, more slowly."
         if tiled.tile < self._tile:
             return "The device's memory was nearly full, so this was painted in smaller parts, more slowly."
         return ""
-
-
-class _Output:
-    """The picture that is returned: painted parts are put over what is there."""
-
-    def __init__(self, shown: Layer, plan: Plan, regions: Sequence[RegionPlan], masks: Sequence[Tensor | None]) -> None:
-        self.shown = shown
-        self._out = plan.out
-        self._blends = plan.compose == "blend"
-        self._masks = masks
-        self._luminance = [m for m, r in zip(masks, regions, strict=True) if r.preserve_color == "luminance"]
-
-    def write(self, box: Box, painted: Tensor) -> None:
-        """Put a painted part, (1, 3, h, w), in its place."""
-        if self._luminance:
-            painted = painted.float().cpu()
-            kept = under_own_chroma(painted, self.shown.colours(box))
-            if len(self._luminance) < len(self._masks):
-                # Where regions of both kinds overlap, each has its share of the colours.
-                total = mask_sum(self._masks, box).clamp_min(torch.finfo(torch.float32).tiny)
-                kept = torch.lerp(painted, kept, mask_sum(self._luminance, box) / total)
-            painted = kept
-        share = union_share(self._masks, box)
-        if share is not None and not self._blends:
-            share = (share > 0).astype(np.float32)  # whole paint, wherever a mask reaches
-        self.shown.write(box, painted, share, self._out)
-
-    def box(self) -> Box:
-        """Everything that any region reaches."""
-        everything = Box(0, self.shown.height, 0, self.shown.width)
-        if any(mask is None for mask in self._masks):
-            return everything
-        boxes = [box for mask in self._masks if mask is not None and (box := region_box(mask)) is not None]
-        return Box.around(boxes) if boxes else Box(0, 0, 0, 0)
 
 
 def working_size(plan: Plan) -> tuple[int, int]:
@@ -376,7 +386,7 @@ def working_size(plan: Plan) -> tuple[int, int]:
 
 def tile_side(budget: int) -> int:
     """The largest tile, in pixels a side, whose activations fit a number of bytes."""
-    side = int((budget / TILE_BYTES_PER_PIXEL) ** 0.5) // CELL * CELL - 2 * MARGIN
+    side = int((budget / TILE_BYTES_PER_PIXEL) ** 0.5) // CELL * CELL - 2 * RELU4_1.margin
     return min(max(side, SMALLEST_TILE), TILE)
 
 
@@ -390,18 +400,13 @@ def _selects(mask: Tensor | None, opacity: Tensor | None, layer: Layer) -> bool:
     return False
 
 
-def _smoothed(statistics: Sequence[StyleStatistics], plan: Plan) -> Sequence[StyleStatistics]:
+def _smoothed(
+    statistics: Sequence[StyleStatistics], previous: Sequence[StyleStatistics], smoothing: float
+) -> list[StyleStatistics]:
     """A frame's statistics, drawn towards those of the frame before: otherwise a film's colours would flicker."""
-    if not plan.smoothing or len(plan.previous) != len(statistics):
-        return statistics
+    if not smoothing or [each.mean.shape for each in previous] != [each.mean.shape for each in statistics]:
+        return list(statistics)
     return [
-        mix_statistics([before, now], [plan.smoothing, 1 - plan.smoothing])
-        for before, now in zip(plan.previous, statistics, strict=True)
+        mix_statistics([before, now], [smoothing, 1 - smoothing])
+        for before, now in zip(previous, statistics, strict=True)
     ]
-
-
-def _saved_picture(saved: SavedStyle) -> Layer:
-    try:
-        return Layer(np.array(open_style_picture(saved.picture)), "RGB")
-    except WeightsError as error:
-        raise JobError("BAD_STYLE", str(error)) from None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from adain_net.tiling import CELL, Box
+from adain_net.boxes import CELL, Box
 from adain_server.layers import STRIP, Layer, cut
 
 ORIGIN = Box(0, 0, 0, 0)

@@ -21,13 +21,15 @@ import numpy as np
 import torch
 
 from adain_client import protocol
+from adain_net.encoder import LAYERS, RELU4_1
 from adain_net.layout import LayoutError
 from adain_net.statistics import StyleStatistics
 from adain_server.config import LEAST_MEMORY_BUDGET
 from adain_server.errors import JobError
 from adain_server.layers import DTYPES, Array, Layer
 from adain_server.loaded_models import LoadedModels
-from adain_server.painting import Plan, RegionPlan, Style
+from adain_server.measured_styles import MeasuredStyle, Style
+from adain_server.painting import Plan, RegionPlan
 from adain_server.picture_files import PictureError, style_picture
 from adain_weights.errors import WeightsError
 from adain_weights.hub import obtain
@@ -197,7 +199,7 @@ class Worker:
         painted = painter.paint(plan, self._check, on_draft=self._show, is_accepted=self._is_accepted)
         for key, statistics in painted.new_styles.items():
             if isinstance(key, bytes):  # a picture that came over the wire, and may come again
-                _say(self._connection, "style", job=self._job, digest=key, statistics=pack_statistics(statistics))
+                _say(self._connection, "style", job=self._job, digest=key, statistics=pack_style(statistics))
         return {
             "op": "finished",
             "digest": protocol.blob_digest(result, out.data),
@@ -278,7 +280,7 @@ def _style(style: dict[str, Any], memory: AttachedMemory) -> Style:
         key,
         weight,
         picture=memory.layer(style["picture"]) if style["picture"] is not None else None,
-        statistics=unpack_statistics(style["statistics"]) if style["statistics"] is not None else None,
+        statistics=unpack_style(style["statistics"]) if style["statistics"] is not None else None,
     )
 
 
@@ -312,3 +314,18 @@ def unpack_statistics(packed: bytes) -> StyleStatistics:
     """The reverse of pack_statistics()."""
     both = torch.tensor(np.frombuffer(packed, dtype=np.float32).reshape(2, 1, -1))
     return StyleStatistics(both[0], both[1])
+
+
+def pack_style(style: MeasuredStyle) -> bytes:
+    """A style's statistics as float32 bytes: 12 KB."""
+    return b"".join(pack_statistics(each) for each in (style.first, *style.layers))
+
+
+def unpack_style(packed: bytes) -> MeasuredStyle:
+    """The reverse of pack_style()."""
+    parts, start = [], 0
+    for layer in (RELU4_1, *LAYERS):
+        end = start + 2 * 4 * layer.channels
+        parts.append(unpack_statistics(packed[start:end]))
+        start = end
+    return MeasuredStyle(parts[0], tuple(parts[1:]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adain_net.tiling import Box
+from adain_net.boxes import Box
 from adain_server.colour import colour_statistics, recolouring, under_own_chroma
 from adain_server.layers import LUMA, Layer
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from adain_net.tiling import Box
+from adain_net.boxes import Box
 from adain_server.layers import DTYPES, Array, Layer, as_mask, union_share
 from adain_server.transfer import linear_light, srgb_coded
 

@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 
 from adain_client import protocol
-from adain_net.engine import TorchEngine
+from adain_net.encoder import EncoderFeatures
+from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
 from adain_net.tiling import TILE
 from adain_server import painting
 from adain_server.colour import colour_statistics
 from adain_server.errors import JobError
 from adain_server.layers import DTYPES, LUMA, Array, Layer
-from adain_server.painting import Painted, Painter, Plan, RegionPlan, Style
+from adain_server.measured_styles import Style, StyleEncoder
+from adain_server.painting import Painted, Painter, Plan, RegionPlan
 from adain_server.transfer import linear_light, srgb_coded
 from helpers import picture_pixels, pixels_array
 
@@ -41,11 +43,17 @@ class CountingEngine(TorchEngine):
         self.encoded += 1
         return super().encode(picture)
 
-    def decode(self, feat: Tensor) -> Tensor:
+    def features(self, picture: Tensor) -> EncoderFeatures:
+        """Counted as encoded."""
+        self._count()
+        self.encoded += 1
+        return super().features(picture)
+
+    def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
         """Counted."""
         self._count()
         self.decoded += 1
-        return super().decode(feat)
+        return super().decode(feat, guide)
 
     def _count(self) -> None:
         if self.broken:
@@ -61,7 +69,13 @@ def engine(network: AdainNetwork) -> CountingEngine:
 @pytest.fixture
 def painter(engine: CountingEngine) -> Painter:
     """With nothing kept yet."""
-    return Painter([engine], encoder_digest="none", memory_budget=GIB)
+    return _painter(engine)
+
+
+def _painter(*engines: Engine, memory_budget: int = GIB) -> Painter:
+    """Over a model whose encoder refines as well, with nothing kept yet."""
+    encoder = StyleEncoder(engines, "none")
+    return Painter(engines, encoder_digest="none", refinement=encoder, memory_budget=memory_budget)
 
 
 PHOTO = pixels_array(picture_pixels("chelsea.jpg", side=96))
@@ -193,7 +207,7 @@ def test_the_same_bytes_are_kept_for_light_and_for_coded_colours_apart(
     """One painter that has seen both gives what a fresh one gives, in either order."""
     for order in ((False, True), (True, False)):
         for is_linear in order:
-            fresh = Painter([CountingEngine(network)], encoder_digest="none", memory_budget=GIB)
+            fresh = _painter(CountingEngine(network))
             expected, _ = _paint(fresh, is_linear=is_linear, **settings)
             result, _ = _paint(painter, is_linear=is_linear, **settings)
             assert np.array_equal(result, expected)
@@ -439,8 +453,12 @@ def test_selection_that_vanishes_at_the_working_size_changes_nothing_visibly(pai
 
 
 def test_sliders_cost_one_decode(painter: Painter, engine: CountingEngine) -> None:
-    """Another alpha, weight, style or way to keep colours encodes nothing of the layer again; another mask does."""
-    _paint(painter)
+    """Another alpha, weight, style or way to keep colours encodes nothing of the layer again; another mask does.
+
+    The first alpha below 1 decodes the content as well, to see what is lost of it.
+    """
+    _paint(painter, PHOTO, _region(alpha=0.6))
+    assert engine.decoded == 2
     encoded, decoded = engine.encoded, engine.decoded
     for region in (_region(alpha=0.3), _region(preserve_color="luminance"), _region(styles=[STYLE, STYLE])):
         _paint(painter, PHOTO, region)
@@ -452,7 +470,7 @@ def test_sliders_cost_one_decode(painter: Painter, engine: CountingEngine) -> No
 def test_kept_features_do_not_change_the_picture(network: AdainNetwork, painter: Painter) -> None:
     """The second time, from what was kept, the pixels are the same as in a painter that keeps nothing."""
     _paint(painter, PHOTO, _region(alpha=0.2))
-    forgetful = Painter([TorchEngine(network, torch.device("cpu"))], encoder_digest="none", memory_budget=0)
+    forgetful = _painter(TorchEngine(network, torch.device("cpu")), memory_budget=0)
     assert np.abs(_paint(painter)[0].astype(int) - _paint(forgetful)[0]).max() <= 1
 
 
@@ -516,7 +534,7 @@ def test_smoothing_draws_a_frame_towards_the_one_before(painter: Painter) -> Non
 def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork, engine: CountingEngine) -> None:
     """A broken card: the processor's picture, and a sentence; no engine left: MemoryError, and the next one works."""
     processor = TorchEngine(network, torch.device("cpu"))
-    both = Painter([engine, processor], encoder_digest="none", memory_budget=GIB)
+    both = _painter(engine, processor)
     expected, painted = _paint(both)
     assert painted.notice == ""
     engine.broken = True
@@ -525,11 +543,11 @@ def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork,
     assert "processor" in painted.notice
     assert (
         np.abs(
-            result.astype(int) - _paint(Painter([processor], encoder_digest="", memory_budget=GIB), changed)[0]
+            result.astype(int) - _paint(_painter(processor), changed)[0]
         ).max()
         <= 1
     )
-    alone = Painter([engine], encoder_digest="none", memory_budget=GIB)
+    alone = _painter(engine)
     with pytest.raises(MemoryError):
         _paint(alone)
     engine.broken = False
@@ -541,10 +559,10 @@ def test_66_card_that_fails_is_left_at_once_and_the_processor_paints(
 ) -> None:
     """Before the first tile, or between encoding and decoding: the processor's picture, a sentence, one attempt."""
     processor = TorchEngine(network, torch.device("cpu"))
-    expected, _ = _paint(Painter([processor], encoder_digest="none", memory_budget=GIB))
+    expected, _ = _paint(_painter(processor))
     engine.error = RuntimeError("CUDA error: unspecified launch failure")
     for stage in ("style", "encode", "decode"):
-        both = Painter([engine, processor], encoder_digest="none", memory_budget=GIB)
+        both = _painter(engine, processor)
         engine.broken, attempts = False, engine.encoded + engine.decoded
 
         def fail(now: str, _step: int, _steps: int, stage: str = stage) -> None:
@@ -556,7 +574,7 @@ def test_66_card_that_fails_is_left_at_once_and_the_processor_paints(
         assert engine.encoded + engine.decoded - attempts == ("style", "encode", "decode").index(stage)
         again, painted = _paint(both)
         assert np.abs(again.astype(int) - expected).max() <= 1 and "card failed" in painted.notice
-    alone = Painter([engine], encoder_digest="none", memory_budget=GIB)
+    alone = _painter(engine)
     with pytest.raises(RuntimeError, match="launch failure"):
         _paint(alone)
 

@@ -13,12 +13,14 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from adain_net import tiling
+from adain_net.boxes import Box
 from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder
+from adain_net.encoder import Encoder, EncoderFeatures
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
+from adain_net.regions import continued_around, region_box, region_share
 from adain_net.statistics import StyleStatistics, channel_statistics
-from adain_net.tiling import Box, TiledContent, continued_around, region_box, region_share
+from adain_net.tiling import TiledContent
 from adain_net.transform import adain_transform
 
 
@@ -369,17 +371,22 @@ class _Small:
         self._engine = engine
         self._side = side
         self.refused: list[tuple[int, int]] = []
-        self.device, self.dtype = engine.device, engine.dtype
+        self.layer, self.device, self.dtype = engine.layer, engine.device, engine.dtype
 
     def encode(self, picture: Tensor) -> Tensor:
         """As the engine, or no memory."""
         self._check(*picture.shape[2:])
         return self._engine.encode(picture)
 
-    def decode(self, feat: Tensor) -> Tensor:
+    def features(self, picture: Tensor) -> EncoderFeatures:
+        """As the engine, or no memory."""
+        self._check(*picture.shape[2:])
+        return self._engine.features(picture)
+
+    def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
         """As the engine, or no memory."""
         self._check(8 * feat.shape[2], 8 * feat.shape[3])
-        return self._engine.decode(feat)
+        return self._engine.decode(feat, guide)
 
     def _check(self, height: int, width: int) -> None:
         if max(height, width) > self._side:

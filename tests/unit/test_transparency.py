@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from adain_net.tiling import Box
+from adain_net.boxes import Box
 from adain_server.layers import Array, Layer
 from adain_server.transparency import VisibleColours, fill_empty
 

@@ -95,6 +95,11 @@ def read_manifest() -> dict[str, ManifestModel]:
     }
 
 
+def read_refinement() -> ModelFile:
+    """The decoder that refines any model's pictures, from relu3_1 of the default model's encoder."""
+    return ModelFile(**_content()["refinement"])
+
+
 def read_downloads() -> dict[str, DownloadModel]:
     """The models that are known by their digests, by name."""
     return {

@@ -14,7 +14,7 @@ from adain_weights.catalog import DECODER, ENCODER, AboutModel, is_model_name, k
 from adain_weights.digest import sha256_of_bytes
 from adain_weights.errors import WeightsError
 from adain_weights.files import folder_or_put_aside, write_whole
-from adain_weights.manifest import DEFAULT_MODEL, EMBEDDED, ModelFile, read_downloads, read_manifest
+from adain_weights.manifest import DEFAULT_MODEL, EMBEDDED, ModelFile, read_downloads, read_manifest, read_refinement
 from adain_weights.model_files import manifest_bytes, read_bytes, read_model_files, write_model_files
 
 
@@ -60,6 +60,21 @@ def load_model(model: str, models_folder: Path | None = None) -> ModelWeights:
         raise WeightsError(f"The model '{model}' is not on this machine; fetch it with 'adain-weights pull {model}'.")
     names = ", ".join(known.name for known in known_models(models_folder))
     raise WeightsError(f"There is no model, folder or file '{model}'; known models: {names}.")
+
+
+@dataclass(frozen=True)
+class RefinementWeights:
+    """The refinement's tensors: the embedded encoder, and a decoder of its own."""
+
+    encoder: dict[str, Tensor]
+    encoder_digest: str
+    decoder: dict[str, Tensor]
+
+
+def load_refinement_weights() -> RefinementWeights:
+    """The refinement that comes with the project, checked. Raises WeightsError."""
+    encoder = read_manifest()[DEFAULT_MODEL].encoder
+    return RefinementWeights(load_manifest_file(encoder), encoder.sha256, load_manifest_file(read_refinement()))
 
 
 def load_embedded_encoder() -> dict[str, Tensor]:

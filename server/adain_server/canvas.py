@@ -1,0 +1,67 @@
+"""A picture between two passes: painted, and not yet the result."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adain_net.boxes import Box
+from adain_server.layers import Array, cut
+
+WHITE = 65535
+"""16 bit keep more than a picture of float32 needs, in half the memory."""
+BYTES_A_PIXEL = 3 * 2
+
+
+class Canvas:
+    """RGB, sRGB-coded, of a part of the working picture; in memory, or on disk when it is too large for that.
+
+    Attributes:
+        box: The part.
+    """
+
+    def __init__(self, box: Box, *, memory_bytes: int) -> None:
+        """Make room; the pixels are undefined.
+
+        Args:
+            memory_bytes: A canvas that needs more is a temporary file without a name.
+        Raises:
+            MemoryError: Neither the memory nor the disk has room.
+        """
+        self.box = box
+        shape = (*box.size, 3)
+        size = BYTES_A_PIXEL * box.size[0] * box.size[1]
+        if size <= memory_bytes:
+            self._pixels: Array = np.empty(shape, dtype=np.uint16)
+        else:
+            self._pixels = np.memmap(_reserved_file(size), dtype=np.uint16, shape=shape)
+
+    def write(self, part: Box, painted: Tensor) -> None:
+        """Put a painted part, (1, 3, h, w), float, RGB in 0..1, in its place, which is within the box."""
+        colours = painted[0].permute(1, 2, 0).float().cpu().numpy()
+        cut(self._pixels, part.within(self.box))[:] = np.rint(colours * WHITE)
+
+    def colours(self, part: Box) -> Tensor:
+        """A part that is within the box, (1, 3, h, w) float32, RGB in 0..1."""
+        values = cut(self._pixels, part.within(self.box)).astype(np.float32)
+        values /= WHITE
+        return torch.from_numpy(values).permute(2, 0, 1)[None]
+
+
+def _reserved_file(size: int) -> BinaryIO:
+    """A temporary file whose bytes the disk really has: writing into a mapped one that does not ends the process."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the array that maps it keeps it open
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
+    except OSError:
+        file.close()
+        raise MemoryError("the disk has no room for the picture between two passes") from None
+    return file
