@@ -148,7 +148,7 @@ def test_first_interrupt_keeps_the_picture_and_goes_on_with_the_next(server: Ser
     folder = small.parent
     _picture(folder / "large.png", LARGEST_WITH_FEW_STEPS + 1)
     with Command(server, "large.png", "small.png", "--quality", "best", "-o", "out", cwd=folder) as run:
-        run.wait_for("finish ")
+        run.wait_for(", finish ")
         run.interrupt()
         assert run.end() == 0, run.said
     quality, steps = _painted(folder / "out" / "large.png")
@@ -161,7 +161,7 @@ def test_second_interrupt_cancels(server: ServerInside, small: Path) -> None:
     folder = small.parent
     _picture(folder / "hangs.png", LEAST_THAT_HANGS)
     with Command(server, "hangs.png", "--quality", "best", "-o", "out.png", cwd=folder) as run:
-        run.wait_for("finish ")
+        run.wait_for(", finish ")
         run.interrupt()
         with pytest.raises(subprocess.TimeoutExpired):
             run.end(timeout_s=0.5)
