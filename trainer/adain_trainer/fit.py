@@ -89,6 +89,17 @@ def fit(
         WeightsError, LayoutError: What the run begins with is damaged or no AdaIN network.
         OSError: The folder or a table cannot be written.
     """
+    _check_sizes(config, group, memory_budget)
+    if group.first:
+        run.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run / "run.lock", timeout=0) if group.first else nullcontext():
+            return _Run(start, config, folders, run, group, memory_budget, tensorboard).train()
+    except Timeout:
+        raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
+
+
+def _check_sizes(config: FitConfig, group: Group, memory_budget: int) -> None:
     if config.pairs < group.size * config.accumulate:
         raise TrainerError(f"A batch of {config.batch} is too small for {group.size} processes; give each a picture.")
     if bank_bytes(config) > memory_budget:
@@ -97,13 +108,15 @@ def fit(
             f"A bank of {config.bank} crops of {config.crop} pixels needs {needed:.2f} GiB; take a smaller --bank, or "
             "allow more by --memory-budget."
         )
-    if group.first:
-        run.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(run / "run.lock", timeout=0) if group.first else nullcontext():
-            return _Run(start, config, folders, run, group, memory_budget, tensorboard).train()
-    except Timeout:
-        raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
+
+
+def _first_decoder(start: Start, *, seed: int) -> Decoder:
+    """What a run begins with: the decoder of a model, or one that knows nothing."""
+    if start.decoder is not None:
+        return load_decoder(start.decoder)
+    decoder = Decoder()
+    initialize_decoder(decoder, seed=seed)
+    return decoder
 
 
 class _StoppedError(Exception):
@@ -132,12 +145,7 @@ class _Run:
             load_pictures(each, smallest=smallest, cache=cache) for each in (folders.content, folders.style)
         )
         self._encoder = placed(load_encoder(start.encoder), group.device).requires_grad_(False)
-        decoder = Decoder()
-        if start.decoder is None:
-            initialize_decoder(decoder, seed=config.seed)
-        else:
-            decoder = load_decoder(start.decoder)
-        decoder = placed(decoder, group.device)
+        decoder = placed(_first_decoder(start, seed=config.seed), group.device)
         self._config = config = self._with_precision(config, decoder)
         self._training, self._held_out = self._divide(start, contents, styles)
         self._trainer = Trainer(self._encoder, decoder, config, group)
@@ -233,9 +241,8 @@ class _Run:
         """The configuration with a precision: the one given, or the run's, or else the faster one here."""
         if config.precision != AUTO:
             return config
-        return replace(
-            config, precision=self._group.from_first(self._precision(decoder, config) if self._group.first else "")
-        )
+        chosen = self._precision(decoder, config) if self._group.first else ""
+        return replace(config, precision=self._group.from_first(chosen))
 
     def _precision(self, decoder: Decoder, config: FitConfig) -> str:
         record = read_record(self._folder)
