@@ -23,12 +23,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from adain_net.boxes import Box
+from adain_net.encoder import RELU4_1
 from adain_net.engine import Engine, TorchEngine
 from adain_net.layout import PUBLIC_DECODER, PUBLIC_ENCODER, decoder_to_public, encoder_to_public
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics
-from adain_net.boxes import Box
-from adain_net.encoder import RELU4_1
 from adain_net.tiling import TILE, TiledContent
 from adain_net.transform import adain_transform
 from adain_server.ncnn_engine import NcnnEngine

@@ -62,8 +62,8 @@ def _overhead(client: Client, side: int, runs: int) -> None:
     """A picture through the server, from pixels to pixels, against the network in this process, in the same tiles."""
     import torch
 
-    from adain_net.statistics import StyleStatistics
     from adain_net.boxes import Box
+    from adain_net.statistics import StyleStatistics
     from adain_net.tiling import TiledContent
     from adain_net.transform import adain_transform
     from adain_server.layers import Layer
