@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import v2
 
-from adain_net.encoder import Encoder
+from adain_net.encoder import LAYERS, Encoder
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.config import FitConfig
 from adain_trainer.distributed import Group
@@ -20,7 +20,7 @@ from adain_trainer.precision import Convolutions
 
 ENCODE_BATCH = 8
 ZOOM = (0.8, 2.5)
-STYLE_LAYERS = (64, 128, 256, 512)
+STYLE_LAYERS = tuple(layer.channels for layer in LAYERS)
 """Channels of relu1_1 to relu4_1."""
 
 
