@@ -64,7 +64,7 @@ def test_precision_is_tried_once_and_kept(
         asked.append(sizes)
         return {"fp32": 2.0, "bf16": 1.0} if len(asked) == 1 else {"fp32": 1.0, "bf16": 2.0}
 
-    monkeypatch.setattr("adain_trainer.fit.trial_seconds", trial)
+    monkeypatch.setattr("adain_trainer.precision.trial_seconds", trial)
     fit(run, 1, *options)
     said = "The precision is bf16, by a trial of steps with a few crops: fp32 2.00 s, bf16 1.00 s."
     assert said in capsys.readouterr().out

@@ -16,6 +16,7 @@ from adain_net.encoder import LAYERS, Encoder
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.config import FitConfig
 from adain_trainer.distributed import Group
+from adain_trainer.errors import TrainerError
 from adain_trainer.precision import Convolutions
 
 ENCODE_BATCH = 8
@@ -100,10 +101,17 @@ class TrainingPictures:
     generic: Sequence[Image.Image] = ()
 
 
-def bank_bytes(config: FitConfig) -> int:
-    """Memory of a bank: crops of contents, and of styles where they are needed, features and statistics."""
+def room_for_pictures(config: FitConfig, memory_budget: int) -> int:
+    """Bytes that are left when a bank has its own. Raises TrainerError when it does not fit."""
     crops = 3 * config.crop**2 * (2 if config.identity_loss == "sanet" else 1)
-    return config.bank * (crops + 2 * STYLE_LAYERS[-1] * (config.crop // 8) ** 2 + 2 * 4 * sum(STYLE_LAYERS))
+    feats, statistics = 2 * STYLE_LAYERS[-1] * (config.crop // 8) ** 2, 2 * 4 * sum(STYLE_LAYERS)
+    needed = config.bank * (crops + feats + statistics)
+    if needed > memory_budget:
+        raise TrainerError(
+            f"A bank of {config.bank} crops of {config.crop} pixels needs {needed / 1024**3:.2f} GiB; take a smaller "
+            "--bank, or allow more by --memory-budget."
+        )
+    return memory_budget - needed
 
 
 class Banks:

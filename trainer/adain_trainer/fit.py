@@ -17,7 +17,7 @@ from adain_net.network import AdainNetwork
 from adain_trainer.board import MISSING, Board
 from adain_trainer.checkpoint import load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
-from adain_trainer.data import Banks, TrainingPictures, bank_bytes
+from adain_trainer.data import Banks, TrainingPictures, room_for_pictures
 from adain_trainer.distributed import Group
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures
@@ -25,7 +25,7 @@ from adain_trainer.heldout import HeldOut, choose_held_out, generic_pictures, re
 from adain_trainer.load import SMALLEST_SIDE, PictureCache, Pictures, load_pictures
 from adain_trainer.networks import placed
 from adain_trainer.objective import Losses
-from adain_trainer.precision import AUTO, faster_precision, trial_seconds
+from adain_trainer.precision import AUTO, try_precisions
 from adain_trainer.report import write_report
 from adain_trainer.run_folder import (
     FIGURES,
@@ -89,25 +89,16 @@ def fit(
         WeightsError, LayoutError: What the run begins with is damaged or no AdaIN network.
         OSError: The folder or a table cannot be written.
     """
-    _check_sizes(config, group, memory_budget)
+    if config.pairs < group.size * config.accumulate:
+        raise TrainerError(f"A batch of {config.batch} is too small for {group.size} processes; give each a picture.")
+    room = room_for_pictures(config, memory_budget)
     if group.first:
         run.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run / "run.lock", timeout=0) if group.first else nullcontext():
-            return _Run(start, config, folders, run, group, memory_budget, tensorboard).train()
+            return _Run(start, config, folders, run, group, room, tensorboard).train()
     except Timeout:
         raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
-
-
-def _check_sizes(config: FitConfig, group: Group, memory_budget: int) -> None:
-    if config.pairs < group.size * config.accumulate:
-        raise TrainerError(f"A batch of {config.batch} is too small for {group.size} processes; give each a picture.")
-    if bank_bytes(config) > memory_budget:
-        needed = bank_bytes(config) / 1024**3
-        raise TrainerError(
-            f"A bank of {config.bank} crops of {config.crop} pixels needs {needed:.2f} GiB; take a smaller --bank, or "
-            "allow more by --memory-budget."
-        )
 
 
 def _first_decoder(start: Start, *, seed: int) -> Decoder:
@@ -133,14 +124,14 @@ class _Run:
         folders: PictureFolders,
         run: Path,
         group: Group,
-        memory_budget: int,
+        room: int,
         tensorboard: bool,
     ) -> None:
         self._folder = run
         self._group = group
         if group.first:
             remove_temporaries(run)
-        smallest, cache = max(SMALLEST_SIDE, config.crop // 8), PictureCache(memory_budget - bank_bytes(config))
+        smallest, cache = max(SMALLEST_SIDE, config.crop // 8), PictureCache(room)
         contents, styles = (
             load_pictures(each, smallest=smallest, cache=cache) for each in (folders.content, folders.style)
         )
@@ -241,18 +232,14 @@ class _Run:
         """The configuration with a precision: the one given, or the run's, or else the faster one here."""
         if config.precision != AUTO:
             return config
-        chosen = self._precision(decoder, config) if self._group.first else ""
+        chosen = ""
+        if self._group.first:
+            record = read_record(self._folder)
+            chosen = record.config.precision if record else AUTO
+            if chosen == AUTO:
+                chosen, said = try_precisions(self._encoder, decoder, side=config.crop, crops=config.batch)
+                tqdm.write(said)
         return replace(config, precision=self._group.from_first(chosen))
-
-    def _precision(self, decoder: Decoder, config: FitConfig) -> str:
-        record = read_record(self._folder)
-        if record is not None and record.config.precision != AUTO:
-            return record.config.precision
-        seconds = trial_seconds(self._encoder, decoder, side=config.crop, crops=config.batch)
-        chosen = faster_precision(seconds)
-        measured = ", ".join(f"{each} {one:.2f} s" for each, one in seconds.items())
-        tqdm.write(f"The precision is {chosen}, by a trial of steps with a few crops: {measured}.")
-        return chosen
 
     def _divide(self, start: Start, contents: Pictures, styles: Pictures) -> tuple[TrainingPictures, HeldOut]:
         """What to train on and what to watch with, as in the run's record; a new run gets its record here."""

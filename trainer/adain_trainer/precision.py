@@ -56,6 +56,13 @@ class Convolutions:
         return picture.float()
 
 
+def try_precisions(encoder: Encoder, decoder: Decoder, *, side: int, crops: int) -> tuple[str, str]:
+    """What auto takes here, and a sentence that says so with what was measured. Arguments as for trial_seconds()."""
+    seconds = trial_seconds(encoder, decoder, side=side, crops=crops)
+    chosen, measured = faster_precision(seconds), ", ".join(f"{each} {one:.2f} s" for each, one in seconds.items())
+    return chosen, f"The precision is {chosen}, by a trial of steps with a few crops: {measured}."
+
+
 def faster_precision(seconds: dict[str, float]) -> str:
     """What auto takes, by what trial_seconds() has measured."""
     return "bf16" if seconds["bf16"] <= WORTHWHILE * seconds["fp32"] else "fp32"
