@@ -39,6 +39,6 @@ def network_of_model(model: str) -> AdainNetwork:
 
 def placed(module: Module, device: torch.device) -> Module:
     """The module on a device, with its convolutions' weights in the order that is fastest there."""
-    # With the channels last a processor computes two and a half times as fast in bf16, and somewhat faster in fp32.
+    # Processors and CUDA cards convolve faster with the channels last, above all in half precision.
     order = torch.preserve_format if device.type == "mps" else torch.channels_last
     return module.to(device=device, memory_format=order)  # type: ignore[call-overload, no-any-return]
