@@ -13,6 +13,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -62,7 +63,17 @@ class Encoded:
         return sum(each.numel() * each.element_size() for each in (self.feat, self.reconstruction) if each is not None)
 
 
-class _TiledWork:
+class OnDevice(Protocol):
+    """What computes somewhere: device and dtype are those of the tensors that it takes."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+AnyEngine = TypeVar("AnyEngine", bound=OnDevice)
+
+
+class TiledWork(Generic[AnyEngine]):
     """Work on a picture tile by tile, by engines of which the next one takes over where one cannot go on.
 
     Attributes:
@@ -73,7 +84,7 @@ class _TiledWork:
 
     def __init__(
         self,
-        engines: Sequence[Engine],
+        engines: Sequence[AnyEngine],
         content: ReadPart,
         *,
         height: int,
@@ -92,7 +103,7 @@ class _TiledWork:
         self._bounds = Box(0, max(height, MIN_SIDE), 0, max(width, MIN_SIDE))
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> AnyEngine:
         """What computes now."""
         return self._engines[0]
 
@@ -173,7 +184,7 @@ class _TiledWork:
         return self.engine.dtype if self.engine.dtype is torch.float64 else torch.float32
 
 
-class TiledContent(_TiledWork):
+class TiledContent(TiledWork[Engine]):
     """A content picture that is stylized in tiles, with one or more regions, at its engines' layer."""
 
     def __init__(
@@ -389,7 +400,7 @@ class TiledContent(_TiledWork):
         return self._encode(outer)
 
 
-class _TiledStyle(_TiledWork):
+class _TiledStyle(TiledWork[Engine]):
     """A style picture whose statistics are taken in tiles, at every layer."""
 
     def statistics(self, on_tile: OnTile) -> LayerStatistics:

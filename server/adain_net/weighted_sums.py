@@ -58,12 +58,23 @@ class WeightedSums:
                 total.guess, total.count + part.count, total.first + part.first, total.second + part.second
             )
 
+    @property
+    def count(self) -> float:
+        """Cells, each counted by its share."""
+        assert self._total is not None
+        return float(self._total.count)
+
+    @property
+    def variance_count(self) -> float:
+        """What the sum of squares is divided by: see channel_statistics()."""
+        return max(self.count - 1, self.count / 2)
+
     def statistics(self, dtype: torch.dtype) -> StyleStatistics:
         """As channel_statistics() over all that was added, (1, C), on the CPU."""
         total = self._total
         assert total is not None
         offset = total.first / total.count
         squares = (total.second - total.count * offset.square()).clamp_min(0)
-        variance = squares / torch.maximum(total.count - 1, total.count / 2)
+        variance = squares / self.variance_count
         mean = total.guess[:, 0] + offset
         return StyleStatistics(mean[None].to(dtype), (variance + EPS).sqrt()[None].to(dtype))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -15,31 +16,19 @@ from adain_server.layers import Array, cut
 
 WHITE = 65535
 """16 bit keep more than a picture of float32 needs, in half the memory."""
-BYTES_A_PIXEL = 3 * 2
 
 
 class Canvas:
-    """RGB, sRGB-coded, of a part of the working picture; in memory, or on disk when it is too large for that.
+    """RGB, sRGB-coded, of a part of the working picture.
 
     Attributes:
         box: The part.
     """
 
     def __init__(self, box: Box, *, memory_bytes: int) -> None:
-        """Make room; the pixels are undefined.
-
-        Args:
-            memory_bytes: A canvas that needs more is a temporary file without a name.
-        Raises:
-            MemoryError: Neither the memory nor the disk has room.
-        """
+        """Make room; the pixels are undefined. Arguments and errors are those of room_for()."""
         self.box = box
-        shape = (*box.size, 3)
-        size = BYTES_A_PIXEL * box.size[0] * box.size[1]
-        if size <= memory_bytes:
-            self._pixels: Array = np.empty(shape, dtype=np.uint16)
-        else:
-            self._pixels = np.memmap(_reserved_file(size), dtype=np.uint16, shape=shape)
+        self._pixels = room_for((*box.size, 3), np.dtype(np.uint16), memory_bytes=memory_bytes)
 
     def write(self, part: Box, painted: Tensor) -> None:
         """Put a painted part, (1, 3, h, w), float, RGB in 0..1, in its place, which is within the box."""
@@ -51,6 +40,20 @@ class Canvas:
         values = cut(self._pixels, part.within(self.box)).astype(np.float32)
         values /= WHITE
         return torch.from_numpy(values).permute(2, 0, 1)[None]
+
+
+def room_for(shape: tuple[int, ...], dtype: np.dtype[Any], *, memory_bytes: int) -> Array:
+    """An array whose values are undefined, in memory, or on disk when it is too large for that.
+
+    Args:
+        memory_bytes: An array that needs more is a temporary file without a name.
+    Raises:
+        MemoryError: Neither the memory nor the disk has room.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size <= memory_bytes:
+        return np.empty(shape, dtype)
+    return np.memmap(_reserved_file(size), dtype, shape=shape)
 
 
 def _reserved_file(size: int) -> BinaryIO:

@@ -7,6 +7,7 @@ content's statistics. So a change of alpha, weights or styles costs one transfor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,14 +19,16 @@ from torch import Tensor
 from adain_net.boxes import CELL, Box
 from adain_net.encoder import LAYERS, RELU3_1, RELU4_1
 from adain_net.engine import Engine
+from adain_net.finish import FinishRegion, GradientEngine, TiledFinish
 from adain_net.regions import mask_values
 from adain_net.statistics import StyleStatistics, mix_statistics
 from adain_net.tiling import SMALLEST_TILE, TILE, ReadPart, TiledContent, WritePart
 from adain_net.transform import AffineTransform, adain_transform
 from adain_server.cache import ByteCache
-from adain_server.canvas import Canvas
+from adain_server.canvas import Canvas, room_for
 from adain_server.colour import colour_statistics
 from adain_server.detail import Enlarged
+from adain_server.drafts import Drafts
 from adain_server.errors import JobError
 from adain_server.layers import Array, Layer, as_mask, union_share
 from adain_server.measured_styles import MeasuredStyle, OnStep, Style, StyleEncoder, StyleMeasurer
@@ -33,14 +36,15 @@ from adain_server.output import Output
 from adain_server.transparency import VisibleColours
 
 OnDraft = Callable[[Array], None]
-"""Given the picture as it forms, (h, w, 3) uint8 sRGB, at most DRAFT_SIDE pixels a side."""
-DRAFT_SIDE = 512
+"""Given the picture as it forms, (h, w, 3) uint8 sRGB, at most drafts.SIDE pixels a side."""
 TILE_BYTES_PER_PIXEL = 2560
 """What the ncnn engine needs for a tile at its widest, measured: activations, and Winograd's workspace."""
 SMALL_ENTRY = 256
 """Bytes of a key without a value worth mentioning."""
 OUTPUT_TILE = 1024
 """Side of the parts in which a picture that was painted smaller is brought to full size."""
+FINISHED_SURROUNDINGS = RELU4_1.margin
+"""Pixels around the regions that the finish's encoder sees."""
 REFINED_SURROUNDINGS = -(-2 * RELU3_1.margin // CELL) * CELL
 """Pixels around the regions on which the refinement depends, in its decoder and in the encoder before it."""
 
@@ -97,6 +101,15 @@ class Painted:
 
 
 @dataclass(frozen=True)
+class Hooks:
+    """How a request is accompanied; see Painter.paint()."""
+
+    on_step: OnStep
+    on_draft: OnDraft
+    is_accepted: Callable[[], bool]
+
+
+@dataclass(frozen=True)
 class _Work:
     """A request at the size at which it is painted.
 
@@ -132,6 +145,7 @@ class Painter:
         *,
         encoder_digest: str,
         refinement: StyleEncoder,
+        finishers: Sequence[GradientEngine],
         memory_budget: int,
         cache: ByteCache | None = None,
     ) -> None:
@@ -141,18 +155,20 @@ class Painter:
             engines: The best first; the others take over when its memory is too small.
             encoder_digest: SHA-256 of the encoder's file: saved statistics of another encoder are not used.
             refinement: The engines that refine a painted picture, and their encoder.
+            finishers: What optimises pixels, with the same encoder, the best first.
             memory_budget: Bytes for tiles, features and everything that is kept.
             cache: What painters of several models share; None for one of its own, of half the budget.
         """
         self._engines = engines
         self._encoder_digest = encoder_digest
         self._refinement = refinement
+        self._finishers = finishers
         self._cache = cache if cache is not None else ByteCache(memory_budget // 2)
         self._tile = tile_side(memory_budget // 3)
         encoder = StyleEncoder(engines, encoder_digest)
         self._styles = StyleMeasurer(encoder, refinement, self._cache, tile=self._tile)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def paint(
         self,
         plan: Plan,
@@ -167,7 +183,7 @@ class Painter:
             plan: The request.
             on_step: Told how far the work is.
             on_draft: Given the picture as it forms, after each step of the finish.
-            is_accepted: Asked after each step of the finish; True ends it with the picture as it is.
+            is_accepted: Asked before the finish and after each of its steps; True ends it with the picture as it is.
         Raises:
             JobError: BAD_PIXELS or BAD_STYLE; and whatever on_step raises.
             MemoryError: Not even the smallest tile fits, on any engine.
@@ -184,10 +200,11 @@ class Painter:
         if work is None:
             return done
         output = self._output(work, shown)
+        hooks = Hooks(on_step, on_draft, is_accepted)
         if layer is shown:
-            self._passes(work, output.write, done, on_step)
+            self._passes(work, output.write, done, hooks)
         else:
-            self._paint_smaller(work, output, done, on_step)
+            self._paint_smaller(work, output, done, hooks)
         return done
 
     def _work(self, plan: Plan, layer: Layer, done: Painted, on_step: OnStep) -> _Work | None:
@@ -218,15 +235,62 @@ class Painter:
             blends=work.plan.compose == "blend",
         )
 
-    def _passes(self, work: _Work, write: WritePart, done: Painted, on_step: OnStep) -> None:
+    def _passes(self, work: _Work, write: WritePart, done: Painted, hooks: Hooks) -> None:
         """Paint at the working size, in as many passes as the quality wants."""
-        if work.plan.quality == "fast":
+        on_step = hooks.on_step
+        quality = work.plan.quality
+        if quality == "fast":
             self._first_pass(work, self._first_tiles(work, surroundings=0), write, done, on_step)
             return
-        tiles = self._first_tiles(work, surroundings=REFINED_SURROUNDINGS)
+        beyond = FINISHED_SURROUNDINGS if quality == "best" else 0
+        tiles = self._first_tiles(work, surroundings=beyond + REFINED_SURROUNDINGS)
         canvas = Canvas(tiles.box, memory_bytes=self._cache.limit)
         self._first_pass(work, tiles, canvas.write, done, on_step)
-        self._refine(work, canvas, write, done, on_step)
+        refined = self._tiles(work, self._refinement.engines, canvas.colours, guide=work.content, surroundings=beyond)
+        if quality == "fine":
+            self._refine(work, refined, write, done, on_step)
+            return
+        second = Canvas(refined.box, memory_bytes=self._cache.limit)
+        self._refine(work, refined, second.write, done, on_step)
+        self._finish(work, second, write, hooks)
+
+    def _finish(self, work: _Work, painted: Canvas, write: WritePart, hooks: Hooks) -> None:
+        """Optimise the pixels of a refined picture, until all steps are made or the user takes it as it is."""
+        if hooks.is_accepted():
+            for part in painted.box.tiles(OUTPUT_TILE):
+                visible = part.grown(0, Box(0, work.layer.height, 0, work.layer.width))
+                write(visible, painted.colours(visible))
+            return
+        finisher = TiledFinish(
+            self._finishers,
+            work.content,
+            painted.colours,
+            [
+                FinishRegion(mask, style.layers, region.alpha)
+                for mask, style, region in zip(work.masks, work.styles, work.regions, strict=True)
+            ],
+            box=painted.box,
+            height=work.layer.height,
+            width=work.layer.width,
+            opacity=work.opacity,
+            tile=self._tile,
+            feature_bytes=self._cache.limit // 2,
+            allocate=self._room,
+        )
+        drafts = Drafts(work.layer, work.masks, finisher)
+
+        def goes_on(_step: int) -> bool:
+            hooks.on_draft(drafts.picture())
+            return not hooks.is_accepted()
+
+        finisher.optimise(hooks.on_step, goes_on)
+        finisher.write(write)
+
+    def _room(self, shape: tuple[int, ...]) -> Tensor:
+        """For one of the finish's four pictures."""
+        size = 4 * math.prod(shape)
+        self._cache.make_room(size)
+        return torch.from_numpy(room_for(shape, np.dtype(np.float32), memory_bytes=self._cache.limit // 8))
 
     def _first_tiles(self, work: _Work, *, surroundings: int) -> TiledContent:
         return self._tiles(
@@ -236,8 +300,9 @@ class Painter:
     def _key(self, work: _Work) -> Hashable:
         """Names the content's features."""
         mask_keys = tuple(region.mask_key for region in work.regions)
-        surroundings = work.plan.quality != "fast"
         size = (work.layer.height, work.layer.width)
+        # What the next passes look at around a selection is encoded, too.
+        surroundings = work.plan.quality if any(key is not None for key in mask_keys) else ""
         return (self._encoder_digest, work.plan.content_key, size, mask_keys, surroundings)
 
     def _tiles(self, work: _Work, engines: Sequence[Engine], picture: ReadPart, **more: Any) -> TiledContent:
@@ -263,13 +328,12 @@ class Painter:
         self._cache.put(self._key(work), encoded, encoded.size)
         done.notice = self._notice(tiles)
 
-    def _refine(self, work: _Work, painted: Canvas, write: WritePart, done: Painted, on_step: OnStep) -> None:
+    def _refine(self, work: _Work, tiles: TiledContent, write: WritePart, done: Painted, on_step: OnStep) -> None:
         """Another pass over a picture that has been painted."""
 
         def on_tile(stage: str, step: int, steps: int) -> None:
             on_step(f"refine-{stage}", step, steps)
 
-        tiles = self._tiles(work, self._refinement.engines, painted.colours, guide=work.content)
         self._cache.make_room(tiles.feature_size)
         statistics = tiles.encode(on_tile).statistics
         styles = [style.layers[LAYERS.index(RELU3_1)] for style in work.styles]
@@ -298,7 +362,7 @@ class Painter:
             for box in Box(0, shown.height, 0, shown.width).tiles(OUTPUT_TILE):
                 shown.cut_out(box, union_share(masks, box, torch.float64), plan.out)
 
-    def _paint_smaller(self, work: _Work, output: Output, done: Painted, on_step: OnStep) -> None:
+    def _paint_smaller(self, work: _Work, output: Output, done: Painted, hooks: Hooks) -> None:
         """Paint at a working size that is smaller than the result, and enlarge."""
         layer = work.layer
         # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
@@ -311,11 +375,11 @@ class Painter:
         # A selection so faint that it vanishes at the working size gets the content's own colours.
         for box in Box(0, layer.height, 0, layer.width).tiles(OUTPUT_TILE):
             keep(box, layer.colours(box))
-        self._passes(work, keep, done, on_step)
+        self._passes(work, keep, done, hooks)
         enlarged = Enlarged(small, layer, output.layer, work.plan.detail)
         boxes = output.box().tiles(OUTPUT_TILE)
         for index, box in enumerate(boxes):
-            on_step("enlarge", index, len(boxes))
+            hooks.on_step("enlarge", index, len(boxes))
             output.write(box, enlarged.colours(box))
 
     def _check_numbers(self, plan: Plan) -> None:

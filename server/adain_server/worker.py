@@ -115,7 +115,7 @@ def run_worker(connection: Connection, *, device: str, model: str, models: Path,
         devices=known_devices(),
         model=weights.name,
         notices=notices,
-        finish_s_per_megapixel=0.0,
+        finish_s_per_megapixel=loaded.finish_s_per_megapixel,
     )
     worker = Worker(connection, loaded)
     try:
@@ -147,7 +147,7 @@ class Worker:
     def _begin(self, message: dict[str, Any]) -> None:
         self._job = message["job"]
         self._accepted: bool = message["accepted"]
-        self._over = {"step": 0, "steps": 0}  # of the stage that runs
+        self._step = self._steps = 0  # the one that runs now, and how many there are in its stage
         self._drafted = -math.inf  # when the last draft was shown
 
     def _attempt(self, message: dict[str, Any], memory: AttachedMemory) -> dict[str, Any]:
@@ -210,8 +210,8 @@ class Worker:
     def _check(self, stage: str, step: int, steps: int) -> None:
         """Report a stage; raises Cancelled when the job is no longer wanted."""
         self._listen()
-        self._over = {"step": step, "steps": steps}
-        _say(self._connection, "progress", job=self._job, stage=stage, **self._over)
+        self._step, self._steps = step, steps
+        _say(self._connection, "progress", job=self._job, stage=stage, step=step, steps=steps)
 
     def _listen(self) -> None:
         """Take what the parent has said of the job; raises Cancelled when it is no longer wanted."""
@@ -229,14 +229,14 @@ class Worker:
         return self._accepted
 
     def _show(self, picture: Array) -> None:
-        """Send a draft, (h, w, 3) uint8, unless there was one a moment ago."""
+        """Send a draft, (h, w, 3) uint8, of the step that has just ended, unless there was one a moment ago."""
         now = time.monotonic()
         if now - self._drafted < DRAFT_EVERY_S:
             return
         self._drafted = now
         height, width, _channels = picture.shape
-        pixels = picture.tobytes()
-        _say(self._connection, "draft", job=self._job, height=height, width=width, pixels=pixels, **self._over)
+        about = {"height": height, "width": width, "step": self._step + 1, "steps": self._steps}
+        _say(self._connection, "draft", job=self._job, pixels=picture.tobytes(), **about)
 
 
 class AttachedMemory:

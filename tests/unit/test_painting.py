@@ -75,7 +75,7 @@ def painter(engine: CountingEngine) -> Painter:
 def _painter(*engines: Engine, memory_budget: int = GIB) -> Painter:
     """Over a model whose encoder refines as well, with nothing kept yet."""
     encoder = StyleEncoder(engines, "none")
-    return Painter(engines, encoder_digest="none", refinement=encoder, memory_budget=memory_budget)
+    return Painter(engines, encoder_digest="none", refinement=encoder, finishers=[], memory_budget=memory_budget)
 
 
 PHOTO = pixels_array(picture_pixels("chelsea.jpg", side=96))
