@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 if TYPE_CHECKING:
-    from adain_server.painting import OnDraft, OnStep, Plan
+    from adain_server.measured_styles import OnStep
+    from adain_server.painting import OnDraft, Plan
 
 READY: dict[str, Any] = {
     "op": "ready",
@@ -100,7 +101,7 @@ def finishes(connection: Connection, device: str, model: str, models: Path, budg
     """The real one, whose painter does nothing but finish, and says in the result what it has done.
 
     Red is the place of the quality in protocol.QUALITY, green how many steps of the finish were made, at most 255. A
-    draft is 4 x 6 pixels of the number of its step, and one comes after every step.
+    draft is 4 x 6 pixels of the number of steps that are over, and one comes after every step.
     """
     from adain_client import protocol
     from adain_server import worker
@@ -137,5 +138,5 @@ def _finish(plan: Plan, on_step: OnStep, on_draft: OnDraft, is_accepted: Callabl
         if side >= LEAST_THAT_HANGS:
             signal.pause()
         time.sleep(STEP_S)
-        on_draft(np.full((4, 6, 3), step % 256, dtype=np.uint8))
+        on_draft(np.full((4, 6, 3), (step + 1) % 256, dtype=np.uint8))
     return steps

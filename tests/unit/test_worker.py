@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from adain_client import protocol
-from adain_server import painting
+from adain_server import drafts
 from adain_server import worker as worker_module
 from adain_server.loaded_models import LoadedModels
 from adain_server.worker import DRAFT_EVERY_S, Cancelled, Worker
@@ -57,12 +57,12 @@ def _heard(parent: Connection) -> list[dict[str, Any]]:
 
 def test_drafts_fit_the_wire() -> None:
     """A painter's are not larger than the protocol's."""
-    assert painting.DRAFT_SIDE == protocol.MAX_DRAFT_SIDE
-    assert 3 * painting.DRAFT_SIDE**2 <= protocol.CHUNK_BYTES
+    assert drafts.SIDE == protocol.MAX_DRAFT_SIDE
+    assert 3 * drafts.SIDE**2 <= protocol.CHUNK_BYTES
 
 
 def test_draft_says_what_it_shows(parent: Connection, worker: Worker) -> None:
-    """Rows from the top, RGB, with the step that was reported last."""
+    """Rows from the top, RGB, and that the step that was begun last is over."""
     worker._check("finish", 7, 25)
     picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     worker._show(picture)
@@ -73,7 +73,7 @@ def test_draft_says_what_it_shows(parent: Connection, worker: Worker) -> None:
         "job": JOB,
         "height": 2,
         "width": 3,
-        "step": 7,
+        "step": 8,
         "steps": 25,
         "pixels": bytes(range(18)),
     }

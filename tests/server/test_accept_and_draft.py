@@ -328,7 +328,7 @@ def test_draft_that_is_asked_for_before_the_finish_comes_with_it(peer: RawPeer) 
     """Of its first step; one that is asked for when all steps are over never comes."""
     job = StylizeJob(_wanted(SHORT), wants_drafts=True)
     peer.upload(job)
-    assert _next(peer, "draft")["step"] == 0
+    assert _next(peer, "draft")["step"] == 1
     announced = _next(peer, "result")
     _say(peer, "draft", job)
     _hears_nothing(peer)
