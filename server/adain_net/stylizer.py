@@ -116,14 +116,14 @@ class Stylizer:
         """
         if quality not in QUALITIES:
             raise ValueError(f"quality must be one of {', '.join(QUALITIES)}, not {quality}.")
+        if quality != "fast" and self._second is None:
+            raise ValueError(f"the quality {quality} needs a refinement.")
         style = self._mixed(styles, style_weights)
         if alpha == 0:
             return content.clone()
         painted = _pass(self._first, content, style.first, alpha, on_step)
-        if quality == "fast":
+        if quality == "fast" or self._second is None:
             return painted
-        if self._second is None:
-            raise ValueError(f"the quality {quality} needs a refinement.")
         refined = _pass(
             self._second,
             painted,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainer.tiny import FINE_TUNE, fit
+from trainer.tiny import FINE_TUNE, REFINE, fit
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,4 +32,12 @@ def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of four steps from the embedded decoder, with a report; to be looked at, not changed."""
     run = tmp_path_factory.mktemp("finetuned") / "my-run"
     fit(run, 4, *FINE_TUNE)
+    return run
+
+
+@pytest.fixture(scope="session")
+def refined(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps from the embedded refinement, with a report; to be looked at, not changed."""
+    run = tmp_path_factory.mktemp("refined") / "my-refinement"
+    fit(run, 4, *REFINE)
     return run

@@ -88,7 +88,7 @@ def test_resume_keeps_the_recipe_and_the_start(
     other = tmp_path / "other"
     assert main(["export", "--run", str(finetuned), "-o", str(other), "--anyway"]) == 0
     assert main(["fit", *folders, "--run", str(finetuned), "--from", str(other)]) == 1
-    assert f"was begun with {DEFAULT_MODEL}" in capsys.readouterr().err
+    assert f"was begun with the decoder of {DEFAULT_MODEL}" in capsys.readouterr().err
 
 
 def test_interrupted_tables_have_each_step_once(tmp_path: Path) -> None:

@@ -14,17 +14,19 @@ from PIL import Image
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
 from adain_net.layout import load_encoder
+from adain_trainer.banks import Banks
 from adain_trainer.config import PRESETS, FitConfig
-from adain_trainer.data import Banks, TrainingPictures
+from adain_trainer.data import TrainingPictures
 from adain_trainer.distributed import Group
 from adain_trainer.errors import TrainerError
+from adain_trainer.first_weights import initialize_decoder
 from adain_trainer.heldout import choose_held_out, split
 from adain_trainer.load import Pictures, picture_digest
 from adain_trainer.losses import identity_feature_loss
 from adain_trainer.networks import placed
 from adain_trainer.objective import Losses
 from adain_trainer.precision import Convolutions, faster_precision, trial_seconds
-from adain_trainer.training import Trainer, initialize_decoder
+from adain_trainer.training import Trainer
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_embedded_encoder, load_model
 
@@ -116,11 +118,11 @@ def test_running_mean_follows_the_weights(encoder: Encoder) -> None:
     """Between the first weights and the last ones; without a decay it is the weights themselves."""
     for ema in (0.99, 0.0):
         trainer, banks = _trainer(encoder, replace(CONFIG, ema=ema))
-        first = trainer.averaged.conv4_1.weight.clone()
+        first = trainer.averaged.get_parameter("conv4_1.weight").clone()
         for step in range(3):
             trainer.train(banks.parts(step))
-        last = trainer.decoder.conv4_1.weight.detach()
-        moved = (trainer.averaged.conv4_1.weight - first).norm() / (last - first).norm()
+        last = trainer.decoder.get_parameter("conv4_1.weight").detach()
+        moved = (trainer.averaged.get_parameter("conv4_1.weight") - first).norm() / (last - first).norm()
         assert float(moved) == pytest.approx(1.0) if ema == 0 else 0.3 < float(moved) < 1.0
 
 
@@ -211,7 +213,7 @@ def test_sanet_identity_takes_styles_in_turn(encoder: Encoder) -> None:
         assert batch.identity.tolist() == [True, False, False, False]
         own = encoder(batch.pictures[:1])
         torch.testing.assert_close(batch.content_feat[:1], own, rtol=0.01, atol=0.01)
-    contents = {picture.numpy().tobytes() for picture in banks._pictures}
+    contents = {picture.numpy().tobytes() for picture in banks._bank.pictures}
     crops = [(next(banks.parts(step)).pictures[0] * 255).round().to(torch.uint8).numpy().tobytes() for step in (0, 1)]
     assert crops[0] in contents and crops[1] not in contents
 
@@ -230,8 +232,8 @@ def test_generic_pictures_are_mixed_in(encoder: Encoder) -> None:
         config = replace(CONFIG, generic_share=share, generic_content_share=share, style_augment_share=0)
         banks = Banks(encoder, TrainingPictures(white, white, black), config, ALONE, lambda _w, _d, _t: None)
         next(banks.parts(0))
-        assert set(banks._pictures[:, 0, 0, 0].tolist()) == kinds
-        assert len({row.numpy().tobytes() for row in banks._statistics[0].mean}) == len(kinds)
+        assert set(banks._bank.pictures[:, 0, 0, 0].tolist()) == kinds
+        assert len({row.numpy().tobytes() for row in banks._bank.styles[0].mean}) == len(kinds)
 
 
 def test_not_finite_loss_is_a_sentence_and_changes_nothing(encoder: Encoder) -> None:
@@ -304,6 +306,6 @@ def test_impossible_recipes_are_refused(values: dict[str, object]) -> None:
 
 def test_losses_add_up_by_their_factors() -> None:
     """The total is what the configuration says."""
-    losses = Losses(*(torch.tensor(float(value)) for value in range(1, 7)))
-    config = FitConfig(variation_loss_weight=3.0, identity_feature_loss_weight=2.0)
-    assert float(losses.total(config)) == 1 + 10 * 2 + 100 * 3 + 2 * 4 + 3 * 5 + 10 * 6
+    losses = Losses(*(torch.tensor(float(value)) for value in range(1, 8)))
+    config = FitConfig(variation_loss_weight=3.0, identity_feature_loss_weight=2.0, range_loss_weight=4.0)
+    assert float(losses.total(config)) == 1 + 10 * 2 + 100 * 3 + 2 * 4 + 3 * 5 + 10 * 6 + 4 * 7

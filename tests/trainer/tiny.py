@@ -16,14 +16,16 @@ from adain_trainer.run_folder import LOSSES, read_table
 from helpers import PICTURES
 
 PICTURE_FOLDERS = ["--content", str(PICTURES), "--style", str(PICTURES)]
-TINY = [
+_SMALL = [
     *PICTURE_FOLDERS,
     *("--batch", "2", "--crop", "16", "--style-crop", "32", "--bank", "4", "--warmup-steps", "1"),
-    *("--cooldown-steps", "1", "--checkpoint-every", "2", "--identity-share", "0.5"),
+    *("--cooldown-steps", "1", "--checkpoint-every", "2"),
     *("--watch-side", "64", "--watch-pairs", "1", "--device", "cpu", "--precision", "fp32"),
 ]
+TINY = [*_SMALL, "--identity-share", "0.5"]
 FROM_NOTHING = [*TINY, "--reconstruction-steps", "2"]
 FINE_TUNE = [*TINY, "--preset", "finetune", "--watch-every", "2", "--learning-rate", "1e-5"]
+REFINE = [*_SMALL, "--preset", "refinement", "--watch-every", "2", "--learning-rate", "1e-5"]
 COMMAND = [sys.executable, "-m", "adain_trainer.cli", "fit"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 

@@ -65,10 +65,9 @@ def _data(record: RunRecord) -> str:
 
 
 def _recipe(record: RunRecord, steps: int) -> str:
-    begun = f"the decoder of {record.model}" if record.model else "nothing"
     values = record.config.as_dict()
     rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in values.items())
-    return f"## Recipe\n\n{steps} steps, from {begun}; Adam.\n\n| option | value |\n|---|---|\n{rows}"
+    return f"## Recipe\n\n{steps} steps, from {record.begun}; Adam.\n\n| option | value |\n|---|---|\n{rows}"
 
 
 def _figures(figures: Mapping[int, tuple[Figures, Figures]], steps: int) -> str:

@@ -10,11 +10,11 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from adain_net.layout import LayoutError
+from adain_net.stylizer import QUALITIES
 from adain_trainer import commands
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.errors import TrainerError
 from adain_trainer.fit import MEMORY_BUDGET
-from adain_trainer.yardstick import QUALITIES
 from adain_weights.errors import WeightsError
 from adain_weights.manifest import DEFAULT_MODEL
 
@@ -60,13 +60,25 @@ def _add_fit(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     training.add_argument(
         "--preset",
         choices=PRESETS,
-        help="finetune: a released decoder to a few pictures; full: for every style (default: full, or as the run was)",
+        help="finetune: a released decoder to a few pictures; full: one for every style; gpu: likewise, from a "
+        "released one, on a card; refinement: the second pass's decoder (default: full, or as the run was)",
+    )
+    beginning = training.add_mutually_exclusive_group()
+    beginning.add_argument(
+        "--from",
+        dest="begin",
+        metavar="MODEL|FILE",
+        help="start from this model's decoder, or refinement's file (default: nothing for full, else the embedded one)",
+    )
+    beginning.add_argument(
+        "--from-scratch",
+        action="store_true",
+        help="start from nothing; a refinement from the end of the model's decoder",
     )
     training.add_argument(
-        "--from",
-        dest="model",
-        metavar="MODEL",
-        help="start from this model's decoder (default: the embedded one for finetune, nothing for full)",
+        "--model",
+        metavar="NAME|FOLDER",
+        help=f"the model whose pictures a refinement is trained on (default: {DEFAULT_MODEL})",
     )
     training.add_argument(
         "--sheet-content", type=Path, metavar="DIR", help="contents of the sample sheets (with --sheet-style)"
@@ -76,8 +88,15 @@ def _add_fit(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
         "--tensorboard", action="store_true", help="also write for TensorBoard, into the run's folder"
     )
     training.add_argument(
+        "--minutes",
+        type=_above_zero,
+        default=math.inf,
+        metavar="N",
+        help="stop after so long as Ctrl-C would; the same command goes on (default: at the last step)",
+    )
+    training.add_argument(
         "--memory-budget",
-        type=_gibibytes,
+        type=_above_zero,
         default=MEMORY_BUDGET / 1024**3,
         metavar="GIB",
         help="memory for pictures and encoded crops, in each process (default: %(default)g); pictures that do not fit "
@@ -141,7 +160,9 @@ def _add_evaluate(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
         help="compare with a model, or with a folder that holds vgg_normalised.safetensors and decoder.safetensors",
     )
     measuring.add_argument(
-        "--quality", choices=QUALITIES, default="fast", help="of our pictures beside theirs (default: %(default)s)"
+        "--quality",
+        choices=QUALITIES,
+        help="of our pictures beside theirs (default: fast; fine for a refinement's run)",
     )
     measuring.add_argument(
         "--sheet",
@@ -170,7 +191,12 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _add_export(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
-    exporting = subparsers.add_parser("export", help="make a model of a run's decoder, for the server and the hosts")
+    exporting = subparsers.add_parser(
+        "export",
+        help="make a model of a run's decoder, for the server and the hosts",
+        description="Makes a model of a run's decoder; of a refinement's run, the file refinement.safetensors, in the "
+        "run's folder unless -o names another one.",
+    )
     exporting.add_argument("--run", type=Path, required=True, dest="folder")
     place = exporting.add_mutually_exclusive_group()
     place.add_argument("--name", help="the model's name, under which servers find it (default: the run folder's)")
@@ -181,6 +207,11 @@ def _add_export(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
         "--public",
         action="store_true",
         help="write vgg_normalised.pth and decoder.pth for the public PyTorch code instead (with -o)",
+    )
+    exporting.add_argument(
+        "--embed",
+        action="store_true",
+        help="for this project's developers: make a refinement the embedded one, if its figures are not worse",
     )
     exporting.set_defaults(run=commands.export)
 
@@ -223,7 +254,7 @@ def _add_description(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _gibibytes(text: str) -> float:
+def _above_zero(text: str) -> float:
     if not 0 < (value := float(text)) < math.inf:
         raise argparse.ArgumentTypeError("must be above 0 and finite")
     return value

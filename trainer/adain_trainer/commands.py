@@ -10,25 +10,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from PIL import Image
 from tqdm import tqdm
 
 from adain_net.network import AdainNetwork
 from adain_trainer.checkpoint import write_whole
-from adain_trainer.config import PRESETS, FitConfig
+from adain_trainer.config import PRESETS, REFINEMENT, FitConfig
 from adain_trainer.distributed import choose_device, joined_group
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import evaluate
 from adain_trainer.export import export_model, export_public, model_folder
+from adain_trainer.export_refinement import embed_refinement, export_refinement
 from adain_trainer.fit import PictureFolders, fit
 from adain_trainer.heldout import read_held_out
 from adain_trainer.load import load_pictures, open_rgb
-from adain_trainer.networks import network_of_model, placed
+from adain_trainer.networks import RefinedNetwork, network_of_model, placed
 from adain_trainer.pictures import collect
 from adain_trainer.report import write_report
-from adain_trainer.run_folder import Start, read_record, trained_decoder
+from adain_trainer.run_folder import RunRecord, read_record, trained_decoder
 from adain_trainer.sheets import comparison_sheet, numbered_pages, sample_sheet
+from adain_trainer.start import Start
 from adain_trainer.styles import build_styles
 from adain_trainer.yardstick import Comparison, compare, mean_distances, painter
 from adain_weights.hub import push
@@ -51,30 +55,56 @@ def fit_run(options: argparse.Namespace) -> None:
             group,
             memory_budget=int(options.memory_budget * 1024**3),
             tensorboard=options.tensorboard,
+            minutes=options.minutes,
         )
         if group.first:
-            print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' makes a model of them.")
+            what = "a refinement" if config.refines else "a model"
+            print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' makes {what} of them.")
 
 
 def _recipe(options: argparse.Namespace) -> tuple[FitConfig, Start]:
     """What is given, over the preset's values or, in an old run, over the run's own; and what the run begins with."""
     given = {each.name: value for each in fields(FitConfig) if (value := getattr(options, each.name)) is not None}
     record = read_record(options.folder)
-    if record is not None:
-        base = PRESETS[options.preset] if options.preset else record.config
-        start = Start.of_run(options.folder)
-        if options.model and Start.from_model(options.model).model != record.model:
-            raise TrainerError(
-                f"The run in {options.folder} was begun with {record.model or 'nothing'}; choose another folder for "
-                f"{options.model}."
-            )
-    else:
-        base = PRESETS[options.preset or "full"]
-        model = options.model or (DEFAULT_MODEL if options.preset == "finetune" else None)
-        start = Start.from_model(model) if model else Start.from_nothing()
+    preset = PRESETS[options.preset] if options.preset else None
+    base = preset or (record.config if record is not None else PRESETS["full"])
+    trains = given.get("trains", base.trains)
+    start = _begun(options, record, trains) if record is not None else _new_start(options, trains, given)
     if start.decoder is not None:
         given.setdefault("reconstruction_steps", 0)  # a trained decoder inverts the encoder already
     return replace(base, **given), start
+
+
+def _begun(options: argparse.Namespace, record: RunRecord, trains: str) -> Start:
+    """What an old run began with. Raises TrainerError when the options want something else."""
+    if trains != record.config.trains:
+        raise TrainerError(
+            f"The run in {options.folder} trains the {record.config.trains} of a model; choose another folder for the "
+            f"{trains}."
+        )
+    start = Start.of_run(options.folder)
+    if options.model or options.begin or options.from_scratch:
+        wanted = _new_start(options, trains, {"seed": record.config.seed})
+        if (wanted.model, wanted.begun) != (record.model, record.begun):
+            raise TrainerError(
+                f"The run in {options.folder} was begun with {record.begun}; choose another folder for {wanted.begun}."
+            )
+    return start
+
+
+def _new_start(options: argparse.Namespace, trains: str, given: Mapping[str, Any]) -> Start:
+    """What a new run begins with."""
+    if trains == REFINEMENT:
+        return Start.of_refinement(
+            options.model or DEFAULT_MODEL,
+            options.begin,
+            from_scratch=options.from_scratch,
+            seed=given.get("seed", FitConfig.seed),
+        )
+    if options.model:
+        raise TrainerError("--model says whose pictures a refinement refines; a decoder begins with --from MODEL.")
+    begin = options.begin or (DEFAULT_MODEL if options.preset in ("finetune", "gpu") else None)
+    return Start.from_model(begin) if begin and not options.from_scratch else Start.from_nothing()
 
 
 def paint_sheet(options: argparse.Namespace) -> None:
@@ -102,7 +132,7 @@ def measure(options: argparse.Namespace) -> None:
     if options.beside is not None:
         _compare(options)
         return
-    if options.quality != "fast" or options.sheet is not None:
+    if options.quality is not None or options.sheet is not None:
         raise TrainerError("Qualities and sheets are for a comparison; add --beside MODEL.")
     contents, styles = _measured_pictures(options)
     network = _network(options)
@@ -119,19 +149,22 @@ def measure(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     """`evaluate --beside`: a table, and a sheet of all pairs."""
     ours, other = _network(options), placed(network_of_model(options.beside), choose_device(options.device))
-    paint, theirs = painter(ours, options.quality), painter(other, "fast")
+    quality = options.quality or ("fine" if isinstance(ours, RefinedNetwork) else "fast")
+    paint, theirs = painter(ours, quality), painter(other, "fast")
     contents, styles = _measured_pictures(options)
     with _pair_bar() as show:
         found, rows = compare(
             paint, theirs, other.encoder, contents, styles, side=options.side, pairs=options.pairs, progress=show
         )
-    name = Path(options.beside).resolve().name
-    print(f"Pairs: {len(rows)} at {options.side}; ours: {options.quality}; theirs: {name}, whose encoder measures.")
+    name, seconds = Path(options.beside).resolve().name, [median(each.seconds) for each in (paint, theirs)]
+    print(f"Pairs: {len(rows)} at {options.side}; ours: {quality}; theirs: {name}, whose encoder measures.")
     print(found.table())
+    print(f"Seconds a picture: ours {seconds[0]:.2f}, theirs {seconds[1]:.2f}.")
     sheet = options.sheet or (options.folder or Path()) / f"beside-{name}.jpg"
     for path in _save_pages(numbered_pages(rows), sheet):
         print(f"{path}: content, style, ours, theirs")
-    _write_json(options.json, {"pairs": len(rows), "side": options.side, **_comparison_values(found)})
+    measured = {"pairs": len(rows), "side": options.side, "quality": quality, "seconds": seconds}
+    _write_json(options.json, {**measured, **_comparison_values(found)})
 
 
 def _comparison_values(found: Comparison) -> dict[str, object]:
@@ -178,6 +211,12 @@ def report(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """`export`."""
+    record = read_record(options.folder)
+    if record is not None and record.config.refines:
+        _export_refinement(options)
+        return
+    if options.embed:
+        raise TrainerError("Only a refinement can be embedded; this run has a model's decoder.")
     if options.public:
         if options.output is None:
             raise TrainerError("The public files need a folder; add -o FOLDER.")
@@ -191,6 +230,18 @@ def export(options: argparse.Namespace) -> None:
     print(f"{folder}  {steps} steps{where}")
 
 
+def _export_refinement(options: argparse.Namespace) -> None:
+    """`export` of a refinement: a file, or with --embed the project's own."""
+    if options.public or options.name or options.title or options.licence:
+        raise TrainerError("A refinement is no model: it has no public form, name, title or licence of its own.")
+    settings = {"newest": options.newest, "anyway": options.anyway, "device": choose_device(options.device)}
+    if options.embed:
+        path, steps, digest = embed_refinement(options.folder, **settings)
+    else:
+        path, steps, digest = export_refinement(options.folder, options.output or options.folder, **settings)
+    print(f"{path}  {steps} steps, SHA-256 {digest}")
+
+
 def push_model(options: argparse.Namespace) -> None:
     """`push`."""
     settings = {"private": options.private, "revision": options.revision}
@@ -198,6 +249,9 @@ def push_model(options: argparse.Namespace) -> None:
         folder = Path(options.model)
         print(push(folder if folder.is_dir() else model_folder(options.model), options.repository, **settings))
         return
+    record = read_record(options.folder)
+    if record is not None and record.config.refines:
+        raise TrainerError("A refinement is no model and cannot be pushed; its file can be given to others.")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "model"
         _export(options, folder, options.title or options.repository.rpartition("/")[2])
@@ -228,16 +282,15 @@ def _export(options: argparse.Namespace, folder: Path, title: str) -> int:
     )
 
 
-def _network(options: argparse.Namespace) -> AdainNetwork:
+def _network(options: argparse.Namespace) -> AdainNetwork | RefinedNetwork:
     """The network of --run or --model, on --device."""
     if options.folder is not None:
         decoder, _, note = trained_decoder(options.folder)
         if note:
             print(note, file=sys.stderr)
         network = Start.of_run(options.folder).network_with(decoder)
-    else:
-        network = network_of_model(options.model)
-    return placed(network, choose_device(options.device))
+        return placed(network, choose_device(options.device))
+    return placed(network_of_model(options.model), choose_device(options.device))
 
 
 def _opened(path: Path) -> Image.Image:

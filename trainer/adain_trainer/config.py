@@ -11,6 +11,9 @@ from adain_trainer.errors import TrainerError
 from adain_trainer.losses import CONTENT_LOSSES, STYLE_LOSSES
 from adain_trainer.precision import AUTO, PRECISIONS
 
+DECODER, REFINEMENT = "decoder", "refinement"
+FALLS = ("linear", "cosine")
+
 
 def _option(default: Any, meaning: str, choices: tuple[str, ...] = (), *, form: str = "N") -> Any:
     """A field of FitConfig; what it means is shown by adain-trainer fit --help, with its choices or its form."""
@@ -21,11 +24,19 @@ def _option(default: Any, meaning: str, choices: tuple[str, ...] = (), *, form: 
 class FitConfig:
     """A training run; the defaults are the preset "full", made for two CPU cores. Each field says what it means."""
 
+    trains: str = _option(
+        DECODER,
+        "a model's decoder; or the decoder of the second pass, which refines what a model has painted",
+        (DECODER, REFINEMENT),
+    )
     steps: int = _option(8000, "steps in all; a resumed run goes on to this number")
     reconstruction_steps: int = _option(300, "first steps, in which the decoder only learns to invert the encoder")
     warmup_steps: int = _option(100, "steps over which the rate rises, linearly")
-    cooldown_steps: int = _option(1500, "last steps, over which the rate falls to zero, linearly")
+    cooldown_steps: int = _option(1500, "last steps, over which the rate falls to zero; all steps when there are fewer")
+    cooldown: str = _option("linear", "how it falls: evenly, or as half a wave of the cosine", FALLS)
     learning_rate: float = _option(4e-4, "Adam's rate between warm-up and cool-down")
+    adam_beta2: float = _option(0.999, "decay of Adam's mean of squared gradients; less forgets old gradients sooner")
+    gradient_limit: float = _option(0.0, "longer gradients are shortened to this norm; 0 for no limit")
     batch: int = _option(8, "pictures at a time, of all processes together")
     accumulate: int = _option(1, "batches whose gradients make one step: as one batch so many times as large")
     crop: int = _option(64, "side of the content crops, pixels, a multiple of 8")
@@ -56,6 +67,7 @@ class FitConfig:
     identity_feature_loss_weight: float = _option(1.0, "factor of the features' part of the identity loss sanet")
     variation_loss_weight: float = _option(0.0, "factor of the total variation, which the paper does not have")
     grid_loss_weight: float = _option(10.0, "factor of the grid loss against texture on the lattice; not in the paper")
+    range_loss_weight: float = _option(0.0, "factor of the squared excess of colours beyond 0..1; not in the paper")
     mixture_share: float = _option(0.25, "share of the pictures whose style is a random mixture of two")
     generic_share: float = _option(
         0.0, "share of the styles that come from the built-in ones, to keep a decoder general"
@@ -91,12 +103,14 @@ class FitConfig:
         shares = (self.mixture_share, *generic, self.style_augment_share, self.content_augment_share)
         if not 0 <= self.identity_share <= 0.5 or not all(0 <= share <= 1 for share in shares):
             raise TrainerError("The identity share is in 0..0.5 and the other shares in 0..1.")
-        if not 0 <= self.ema < 1:
-            raise TrainerError("The running mean's decay is in 0..1, below 1.")
+        if not 0 <= self.ema < 1 or not 0 <= self.adam_beta2 < 1:
+            raise TrainerError("The decays, of the running mean and of Adam, are in 0..1, below 1.")
         if self.watch_side < 16:
             raise TrainerError("Held-out pictures have at least 16 pixels a side.")
         if self.identity_loss == "sanet" and self.style_crop < self.crop:
             raise TrainerError("With the identity loss sanet, style crops are at least as large as content crops.")
+        if self.refines and (self.reconstruction_steps or self.identity_share or self.mixture_share):
+            raise TrainerError("A refinement has no reconstruction steps, identity pairs or mixtures; set them to 0.")
         self._check_texts()
 
     def _check_texts(self) -> None:
@@ -106,6 +120,11 @@ class FitConfig:
         weights = self.style_layer_weights
         if len(weights) != 4 or not all(0 <= weight < math.inf for weight in weights) or not any(weights):
             raise TrainerError("Style layers are four factors, at least 0 and not all 0, like 1,1,1,1.5.")
+
+    @property
+    def refines(self) -> bool:
+        """Whether a refinement is trained."""
+        return self.trains == REFINEMENT
 
     @property
     def pairs(self) -> int:
@@ -121,10 +140,12 @@ class FitConfig:
             return ()
 
     def learning_rate_at(self, step: int) -> float:
-        """The rate of a step, counted from 0: a trapezium, so that a run can be prolonged and cooled down later."""
+        """The rate of a step, counted from 0: a rise, a plateau and a fall, so that a run can be prolonged later."""
         rise = (step + 1) / max(self.warmup_steps, 1)
-        fall = (self.steps - step) / max(self.cooldown_steps, 1)
-        return self.learning_rate * max(0.0, min(1.0, rise, fall))
+        fall = max(0.0, min(1.0, (self.steps - step) / max(min(self.cooldown_steps, self.steps), 1)))
+        if self.cooldown == "cosine":
+            fall = (1 - math.cos(math.pi * fall)) / 2
+        return self.learning_rate * min(1.0, rise, fall)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -159,6 +180,64 @@ PRESETS = {
         checkpoint_every=100,
         watch_every=100,
         sheet_every=200,
+    ),
+    # From the embedded refinement, of which it makes a better one in an hour of two cores.
+    "refinement": FitConfig(
+        trains=REFINEMENT,
+        steps=1600,
+        reconstruction_steps=0,
+        warmup_steps=50,
+        cooldown_steps=1600,
+        cooldown="cosine",
+        learning_rate=6e-4,
+        adam_beta2=0.99,
+        gradient_limit=3.0,
+        batch=4,
+        crop=192,
+        style_crop=256,
+        work_side=400,  # a crop shows a good part of its picture, as its statistics are those of a picture later
+        content_target="content",
+        content_loss="log",
+        content_loss_weight=3.0,
+        style_loss="log",
+        style_layers="1,1,1,1.5",
+        style_loss_weight=1.0,
+        grid_loss_weight=0.3,
+        range_loss_weight=10.0,
+        identity_share=0.0,
+        mixture_share=0.0,
+        style_augment_share=0.0,
+        bank=128,
+        bank_passes=3,  # what the first pass has painted is refined three times
+        ema=0.98,
+        checkpoint_every=100,
+        sheet_every=400,
+        watch_every=200,
+    ),
+    # From a released decoder, on a card; benchmarks/gpu.py finds the batch and the steps that a time has room for.
+    "gpu": FitConfig(
+        steps=8000,
+        reconstruction_steps=0,
+        warmup_steps=100,
+        cooldown_steps=8000,
+        cooldown="cosine",
+        adam_beta2=0.99,
+        gradient_limit=3.0,
+        batch=32,
+        crop=256,
+        style_crop=256,
+        content_target="content",
+        content_loss="log",
+        content_loss_weight=2.0,
+        style_loss="log",
+        style_layers="1,1,1,1.5",
+        style_loss_weight=1.0,
+        grid_loss_weight=0.3,
+        range_loss_weight=10.0,
+        identity_share=0.0,
+        precision="bf16",
+        ema=0.995,
+        sheet_every=1000,
     ),
 }
 """Recipes by name; a value given on the command line comes before the preset's."""

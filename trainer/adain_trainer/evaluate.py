@@ -9,13 +9,14 @@ from itertools import groupby
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from adain_net.encoder import Encoder
-from adain_net.network import AdainNetwork
-from adain_net.statistics import channel_statistics
+from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_net.transform import adain_transform
 from adain_trainer.data import to_tensor
 from adain_trainer.losses import content_loss, style_loss
+from adain_trainer.networks import PaintingNetwork
 from adain_trainer.sheets import square
 
 
@@ -58,7 +59,7 @@ class Figures:
 
 @torch.no_grad()
 def evaluate(
-    network: AdainNetwork,
+    network: PaintingNetwork,
     contents: Sequence[Image.Image],
     styles: Sequence[Image.Image],
     *,
@@ -76,7 +77,7 @@ def evaluate(
             network's own.
         progress: Called with pairs done and pairs in all.
     """
-    device = next(network.parameters()).device
+    device = next(network.encoder.parameters()).device
     judge = judge or network.encoder
     chosen = sorted(pair_indices(len(contents), len(styles), pairs))
     statistics, wanted = {}, {}
@@ -84,34 +85,31 @@ def evaluate(
         picture = to_tensor(square(styles[index], side))[None].to(device)
         statistics[index] = network.style_statistics(picture)
         wanted[index] = [channel_statistics(feat) for feat in judge.features(picture)]
-    sums = torch.zeros(4, dtype=torch.float64)
-    done = 0
+    rows: list[list[float]] = []
     for content_index, group in groupby(chosen, key=lambda pair: pair[0]):
         content = to_tensor(square(contents[content_index], side))[None].to(device)
-        content_feat = network.encode(content)
-        judged_feat = judge(content)
-        own = channel_statistics(content_feat)
-        identity = network.decoder(content_feat)[:, :, :side, :side].clamp(0, 1)
+        known, judged_feat, size = network.encode(content), judge(content), {"height": side, "width": side}
+        # With alpha 0 any style will do.
+        identity = network.stylize_features(known, next(iter(statistics.values())), alpha=0.0, **size)
         error = (identity - content).square().mean().item()
-        for _, style_index in group:
-            style = wanted[style_index]
-            target_feat = adain_transform(own, statistics[style_index]).apply(content_feat)
-            result = network.decoder(target_feat)[:, :, :side, :side].clamp(0, 1)
-            feats = judge.features(result)
-            wanted_feat = adain_transform(channel_statistics(judged_feat), style[-1]).apply(judged_feat)
-            sums += torch.tensor(
-                [
-                    style_loss([channel_statistics(f) for f in feats], style).item(),
-                    content_loss(feats.relu4_1, judged_feat).item(),
-                    content_loss(feats.relu4_1, wanted_feat).item(),
-                    error,
-                ],
-                dtype=torch.float64,
-            )
-            done += 1
-            progress(done, len(chosen))
-    return Figures(
-        len(chosen), *(value if math.isfinite(value) else math.inf for value in (sums / len(chosen)).tolist())
+        for _, index in group:
+            result = network.stylize_features(known, statistics[index], alpha=1.0, **size)
+            rows.append([*_distances(judge, result, judged_feat, wanted[index]), error])
+            progress(len(rows), len(chosen))
+    means = torch.tensor(rows, dtype=torch.float64).mean(dim=0).tolist()
+    return Figures(len(chosen), *(value if math.isfinite(value) else math.inf for value in means))
+
+
+def _distances(
+    judge: Encoder, result: Tensor, content_feat: Tensor, style: Sequence[StyleStatistics]
+) -> tuple[float, float, float]:
+    """Style loss, content distance and target distance of a painted picture."""
+    feats = judge.features(result)
+    target_feat = adain_transform(channel_statistics(content_feat), style[-1]).apply(content_feat)
+    return (
+        style_loss([channel_statistics(feat) for feat in feats], style).item(),
+        content_loss(feats.relu4_1, content_feat).item(),
+        content_loss(feats.relu4_1, target_feat).item(),
     )
 
 

@@ -18,13 +18,13 @@ from adain_trainer.run_folder import (
     GROUPS,
     Best,
     RunRecord,
-    Start,
     joint_score,
     read_best,
     read_figures,
     read_record,
     trained_decoder,
 )
+from adain_trainer.start import Start
 from adain_weights.catalog import DECODER, LONGEST_TEXT, AboutModel, is_model_name, user_models_folder
 from adain_weights.manifest import read_manifest
 from adain_weights.models import write_model
@@ -64,8 +64,8 @@ def export_model(
     record, start = read_record(run), Start.of_run(run)
     best = None if newest else read_best(run)
     if record is not None and not anyway:
-        best = best or _measured(run, record, start, decoder, steps, device)
-        _refuse_collapse(run, record, best)
+        best = best or measured(run, record, start, decoder, steps, device)
+        refuse_collapse(run, record, best)
         _refuse_replacing_better(run, record, start, best, folder, device)
     about = AboutModel(
         title=title[:LONGEST_TEXT],
@@ -77,7 +77,7 @@ def export_model(
     )
     card = model_card(about, record, read_figures(run), steps)
     write_model(
-        folder, _half_precision(decoder), about=about, card=card, encoder=start.encoder if start.own_encoder else None
+        folder, half_precision(decoder), about=about, card=card, encoder=start.encoder if start.own_encoder else None
     )
     return steps
 
@@ -97,7 +97,7 @@ def export_public(run: Path, folder: Path, *, newest: bool) -> int:
     return steps
 
 
-def _half_precision(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def half_precision(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Half the size; the rounding changes no pixel by more than about one level.
 
     Raises:
@@ -109,16 +109,18 @@ def _half_precision(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _measured(
+def measured(
     run: Path, record: RunRecord, start: Start, decoder: Mapping[str, Tensor], steps: int, device: torch.device
 ) -> Best:
+    """A decoder with its figures on the run's held-out pairs."""
     network = placed(start.network_with(decoder), device)
     config = record.config
     mine, generic = read_held_out(run).measure(network, side=config.watch_side, pairs=config.watch_pairs)
     return Best(steps, decoder, mine, generic)
 
 
-def _refuse_collapse(run: Path, record: RunRecord, best: Best) -> None:
+def refuse_collapse(run: Path, record: RunRecord, best: Best) -> None:
+    """Raises TrainerError for a decoder that has lost what it could do."""
     at_start = read_figures(run).get(0)
     if not record.model or at_start is None:
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,18 +14,19 @@ from PIL import Image
 from tqdm import tqdm
 
 from adain_net.decoder import Decoder
-from adain_net.layout import load_decoder, load_encoder
-from adain_net.network import AdainNetwork
+from adain_net.layout import load_decoder, load_encoder, load_refinement
+from adain_trainer.banks import Banks, room_for_pictures
 from adain_trainer.board import MISSING, Board
 from adain_trainer.checkpoint import load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
-from adain_trainer.data import Banks, TrainingPictures, room_for_pictures
+from adain_trainer.data import TrainingPictures
 from adain_trainer.distributed import Group
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures
+from adain_trainer.first_weights import initialize_decoder
 from adain_trainer.heldout import HeldOut, choose_held_out, generic_pictures, read_held_out, split, write_held_out
 from adain_trainer.load import SMALLEST_SIDE, PictureCache, Pictures, load_pictures
-from adain_trainer.networks import placed
+from adain_trainer.networks import AnyDecoder, placed, whole_network
 from adain_trainer.objective import Losses
 from adain_trainer.precision import AUTO, try_precisions
 from adain_trainer.report import write_report
@@ -34,7 +37,6 @@ from adain_trainer.run_folder import (
     Best,
     CsvLog,
     RunRecord,
-    Start,
     read_best,
     read_figures,
     read_record,
@@ -42,7 +44,8 @@ from adain_trainer.run_folder import (
 )
 from adain_trainer.sheets import sample_sheet
 from adain_trainer.signals import StopOnSignal
-from adain_trainer.training import Trainer, initialize_decoder
+from adain_trainer.start import Start
+from adain_trainer.training import Trainer
 
 SHEET_SIDE = 256
 MEMORY_BUDGET = 2 * 1024**3
@@ -72,6 +75,8 @@ def fit(
     *,
     memory_budget: int = MEMORY_BUDGET,
     tensorboard: bool = False,
+    minutes: float = math.inf,
+    on_measured: Callable[[int], None] = lambda _step: None,
 ) -> int:
     """Train a decoder, going on from the run's newest checkpoint when it has one.
 
@@ -81,8 +86,11 @@ def fit(
         group: The processes that share the work, each of which calls this; all see the same files.
         memory_budget: Bytes for pictures and banks in each process; what a step computes with comes on top.
         tensorboard: Also write for TensorBoard.
+        minutes: When they are over, the run stops as by Ctrl-C.
+        on_measured: Told in the first process how many steps there were, after each measurement on held-out pairs.
     Returns:
-        The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save.
+        The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save, or
+        when there was no more time.
     Raises:
         TrainerError: No pictures, a damaged or foreign checkpoint, another trainer in the folder, or a checkpoint that
             cannot be written.
@@ -91,18 +99,21 @@ def fit(
     """
     if config.pairs < group.size * config.accumulate:
         raise TrainerError(f"A batch of {config.batch} is too small for {group.size} processes; give each a picture.")
+    end = time.monotonic() + 60 * minutes
     room = room_for_pictures(config, memory_budget)
     if group.first:
         run.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run / "run.lock", timeout=0) if group.first else nullcontext():
-            return _Run(start, config, folders, run, group, room, tensorboard).train()
+            return _Run(start, config, folders, run, group, room, tensorboard, on_measured).train(end)
     except Timeout:
         raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
 
 
-def _first_decoder(start: Start, *, seed: int) -> Decoder:
-    """What a run begins with: the decoder of a model, or one that knows nothing."""
+def _first_decoder(start: Start, *, seed: int) -> AnyDecoder:
+    """What a run begins with: the decoder of a model or of a refinement, or one that knows nothing."""
+    if start.decoder is not None and start.painter is not None:
+        return load_refinement(start.encoder, start.decoder).decoder
     if start.decoder is not None:
         return load_decoder(start.decoder)
     decoder = Decoder()
@@ -126,7 +137,9 @@ class _Run:
         group: Group,
         room: int,
         tensorboard: bool,
+        on_measured: Callable[[int], None],
     ) -> None:
+        self._on_measured = on_measured
         self._folder = run
         self._group = group
         if group.first:
@@ -137,6 +150,7 @@ class _Run:
         )
         self._encoder = placed(load_encoder(start.encoder), group.device).requires_grad_(False)
         decoder = placed(_first_decoder(start, seed=config.seed), group.device)
+        self._painter = None if start.painter is None else placed(load_decoder(start.painter), group.device)
         self._config = config = self._with_precision(config, decoder)
         self._training, self._held_out = self._divide(start, contents, styles)
         self._trainer = Trainer(self._encoder, decoder, config, group)
@@ -146,8 +160,8 @@ class _Run:
         self._samples = self._load_samples(folders.samples) if group.first else None
         self._board = self._open_board() if tensorboard and group.first else Board()
 
-    def train(self) -> int:
-        """Go on to the last step, or until the user stops the run. Raises as fit()."""
+    def train(self, end: float) -> int:
+        """Go on to the last step, until the user stops the run, or to a moment of time.monotonic(). As fit()."""
         config, trainer, group = self._config, self._trainer, self._group
         if group.first:
             self._losses.cut(trainer.step - 1)  # a row has the number of steps before it
@@ -157,33 +171,38 @@ class _Run:
             StopOnSignal(alone=group.size == 1) as stop,
             tqdm(total=config.steps, initial=trainer.step, unit="step", disable=not group.first) as bar,
         ):
-
-            def show_encoding(what: str, done: int, total: int) -> None:
-                bar.set_postfix_str(f"{what} {done}/{total}")
-                if group.any(stop.requested):
-                    raise _StoppedError
-
-            banks = Banks(self._encoder, self._training, config, group, show_encoding)
-            if group.first and 0 not in read_figures(self._folder) and trainer.step == 0:
-                bar.set_postfix_str("measuring held-out pairs")
-                self._measure()
-            while trainer.step < config.steps and not group.any(stop.requested):
-                try:
-                    losses = trainer.train(banks.parts(trainer.step))
-                except _StoppedError:
-                    break
-                bar.set_postfix_str(
-                    f"content {losses.content:.3f} style {losses.style:.3f} pixel {losses.pixel:.4f}", refresh=False
-                )
-                bar.update()
-                if group.first:
-                    self._after_step(losses)
+            self._go_on(bar, lambda: group.any(stop.requested or time.monotonic() > end))
         if group.first:
             self._save()
             self._board.close()
             if trainer.step >= config.steps and not done:
                 tqdm.write(f"The report is {write_report(self._folder, device=group.device)}.")
         return trainer.step
+
+    def _go_on(self, bar: tqdm, is_over: Callable[[], bool]) -> None:
+        """Make all steps that there is time for."""
+        config, trainer, group = self._config, self._trainer, self._group
+
+        def show_encoding(what: str, done: int, total: int) -> None:
+            bar.set_postfix_str(f"{what} {done}/{total}")
+            if is_over():
+                raise _StoppedError
+
+        banks = Banks(self._encoder, self._training, config, group, show_encoding, self._painter)
+        if group.first and 0 not in read_figures(self._folder) and trainer.step == 0:
+            bar.set_postfix_str("measuring held-out pairs")
+            self._measure()
+        while trainer.step < config.steps and not is_over():
+            try:
+                losses = trainer.train(banks.parts(trainer.step))
+            except _StoppedError:
+                return
+            bar.set_postfix_str(
+                f"content {losses.content:.3f} style {losses.style:.3f} pixel {losses.pixel:.4f}", refresh=False
+            )
+            bar.update()
+            if group.first:
+                self._after_step(losses)
 
     def _after_step(self, losses: Losses) -> None:
         config, step = self._config, self._trainer.step
@@ -201,7 +220,7 @@ class _Run:
     def _measure(self) -> None:
         """Figures on held-out pairs; the running mean is kept when it is the best one so far."""
         trainer, config = self._trainer, self._config
-        network = AdainNetwork(self._encoder, trainer.averaged)
+        network = whole_network(self._encoder, trainer.averaged, self._painter)
         both = self._held_out.measure(network, side=config.watch_side, pairs=config.watch_pairs)
         for name, figures in zip(GROUPS, both, strict=True):
             numbers = {field.name: getattr(figures, field.name) for field in fields(Figures) if field.name != "pairs"}
@@ -217,10 +236,11 @@ class _Run:
             before = read_best(self._folder)
             if before is None or now.score < before.score:
                 now.write(self._folder)
+        self._on_measured(trainer.step)
 
     def _paint_sheet(self) -> None:
         contents, styles = self._samples or (self._held_out.content[:3], self._held_out.style[:4])
-        network = AdainNetwork(self._encoder, self._trainer.averaged)
+        network = whole_network(self._encoder, self._trainer.averaged, self._painter)
         sheet = sample_sheet(network, contents, styles, side=SHEET_SIDE)
         sheet.save(self._folder / f"sheet-{self._trainer.step:06d}.jpg", quality=90)
         self._board.sheet(self._trainer.step, sheet)
@@ -228,7 +248,7 @@ class _Run:
     def _save(self) -> None:
         save_checkpoint(self._folder, self._trainer.checkpoint())
 
-    def _with_precision(self, config: FitConfig, decoder: Decoder) -> FitConfig:
+    def _with_precision(self, config: FitConfig, decoder: AnyDecoder) -> FitConfig:
         """The configuration with a precision: the one given, or the run's, or else the faster one here."""
         if config.precision != AUTO:
             return config
@@ -265,7 +285,8 @@ class _Run:
                 start.write(self._folder)
                 write_held_out(self._folder, watched)
             # Comes last: what it tells of is there then.
-            record = RunRecord(config, start.model, start.encoder_digest, counts, left_out, sorted(held_out))
+            known = (start.model, start.encoder_digest, counts, left_out, sorted(held_out), start.begun)
+            record = RunRecord(config, *known)
             record.write(self._folder)
             watched = read_held_out(self._folder)
         return training, watched

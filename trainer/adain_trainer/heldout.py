@@ -9,11 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from adain_net.encoder import Encoder
-from adain_net.network import AdainNetwork
 from adain_trainer.data import TrainingPictures
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures, evaluate
 from adain_trainer.load import ChosenPictures, Pictures
+from adain_trainer.networks import PaintingNetwork
 from adain_trainer.sheets import square
 from adain_weights.style_pictures import open_style_picture
 from adain_weights.styles import built_in_styles, read_style
@@ -46,7 +46,7 @@ class HeldOut:
     generic: Sequence[Image.Image]
 
     def measure(
-        self, network: AdainNetwork, *, side: int, pairs: int, judge: Encoder | None = None
+        self, network: PaintingNetwork, *, side: int, pairs: int, judge: Encoder | None = None
     ) -> tuple[Figures, Figures]:
         """Figures in the user's styles and in the built-in ones, `pairs` pairs of each at most. As evaluate()."""
         mine, generic = (

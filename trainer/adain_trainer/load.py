@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ STORED_SIDE = 768
 """Pictures are used no larger than this; crops are taken at work_side and below."""
 SMALLEST_SIDE = 8
 """Pixels of the shorter side below which a picture is left out: as much as one feature cell."""
+_WARNINGS = threading.Lock()
+"""Held while a picture is read: what is done with warnings is decided for all threads alike."""
 
 
 class PictureCache:
@@ -222,7 +225,7 @@ def open_rgb(path: Path) -> Image.Image:
         Image.DecompressionBombError, Image.DecompressionBombWarning: More pixels than Pillow thinks safe.
         Exception: Whatever Pillow makes of a damaged file.
     """
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about metadata that nobody here reads
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path) as opened:

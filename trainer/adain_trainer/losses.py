@@ -117,6 +117,19 @@ def total_variation(picture: Tensor) -> Tensor:
     return down + across
 
 
+def range_loss(picture: Tensor) -> Tensor:
+    """Mean square of what lies beyond 0..1, where a picture is cut off.
+
+    Args:
+        picture: (N, 3, h, w), float.
+    Returns:
+        (N,).
+    Source:
+        This project.
+    """
+    return (picture - picture.clamp(0, 1)).square().flatten(1).mean(dim=1)
+
+
 def grid_loss(picture: Tensor, *, cell: int = 8) -> Tensor:
     """How far the differences of neighbouring pixels depend on where in a feature cell the pixels lie.
 

@@ -1,22 +1,95 @@
-"""Where a network comes from, and how it lies in memory."""
+"""Where a network comes from, how it lies in memory, and what is trained of it."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from adain_net.layout import load_network
+from adain_net.decoder import Decoder
+from adain_net.encoder import Encoder, FeatureLayer
+from adain_net.layout import load_network, load_refinement
 from adain_net.network import AdainNetwork
+from adain_net.refinement import RefinementDecoder, RefinementNetwork
+from adain_net.stylizer import KnownStyle, Stylizer
 from adain_weights.catalog import DECODER
-from adain_weights.models import load_model, read_safetensors
+from adain_weights.models import load_model, load_refinement_weights, read_safetensors
 
 PUBLIC_ENCODER = "vgg_normalised.safetensors"
 """Beside DECODER in a folder that holds the public pair as it is."""
 
 Module = TypeVar("Module", bound=nn.Module)
+AnyDecoder = Decoder | RefinementDecoder
+"""What can be trained: a model's, or a refinement's."""
+
+
+class PaintingNetwork(Protocol):
+    """What figures and sheets want of a network; encode() and style_statistics() give what stylize_features() takes."""
+
+    encoder: Encoder
+
+    def encode(self, picture: Tensor, /) -> Any:
+        """What is known of a content, (1, 3, h, w), float, RGB in 0..1."""
+
+    def style_statistics(self, picture: Tensor, /) -> Any:
+        """What is known of a style, as of a content."""
+
+    def stylize_features(self, content: Any, style: Any, /, *, alpha: float, height: int, width: int) -> Tensor:
+        """The painted picture; with alpha 0 what the decoder makes of the content, without what comes back of it."""
+
+
+class RefinedNetwork(nn.Module):
+    """A model, and a refinement of what it paints: pictures of the quality fine, of one content at a time."""
+
+    def __init__(self, network: AdainNetwork, refinement: RefinementNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.refinement = refinement
+        self.encoder = refinement.encoder
+
+    def encode(self, picture: Tensor) -> Tensor:
+        """The picture itself: both passes look at it."""
+        return picture
+
+    def style_statistics(self, picture: Tensor) -> KnownStyle:
+        """The statistics of a style picture."""
+        return self._stylizer.measure(picture)
+
+    @torch.no_grad()
+    def stylize_features(self, content: Tensor, style: KnownStyle, *, alpha: float, height: int, width: int) -> Tensor:
+        """As PaintingNetwork's."""
+        if alpha:
+            return self._stylizer.paint(content, [style], alpha=alpha, quality="fine")
+        feat = self.encoder(content, self.refinement.layer)
+        cell = self.refinement.layer.cell
+        guide = nn.functional.pad(content, (0, -width % cell, 0, -height % cell), mode="replicate")
+        picture: Tensor = self.refinement.decoder(feat, guide)
+        return picture[:, :, :height, :width].clamp(0, 1)
+
+    @cached_property
+    def _stylizer(self) -> Stylizer:
+        # Made when it is needed: until then the networks may move to another device.
+        return Stylizer(self.network, self.refinement, precision=torch.float32)
+
+
+def layer_of(decoder: AnyDecoder) -> FeatureLayer:
+    """What a decoder decodes."""
+    return RefinementNetwork.layer if isinstance(decoder, RefinementDecoder) else AdainNetwork.layer
+
+
+def whole_network(encoder: Encoder, decoder: AnyDecoder, painter: Decoder | None) -> AdainNetwork | RefinedNetwork:
+    """A decoder in its place: with its encoder; a refinement's also after the model's decoder, whose paint it refines.
+
+    Args:
+        painter: The decoder of the model whose pictures are refined; None for a model's decoder.
+    """
+    if not isinstance(decoder, RefinementDecoder):
+        return AdainNetwork(encoder, decoder)
+    assert painter is not None
+    return RefinedNetwork(AdainNetwork(encoder, painter), RefinementNetwork(encoder, decoder))
 
 
 def network_of_model(model: str) -> AdainNetwork:
@@ -35,6 +108,12 @@ def network_of_model(model: str) -> AdainNetwork:
         weights = load_model(model)
         network = load_network(weights.encoder, weights.decoder)
     return network.requires_grad_(False)
+
+
+def embedded_refinement() -> RefinementNetwork:
+    """The refinement that comes with the project; its weights want no gradient. Raises WeightsError."""
+    weights = load_refinement_weights()
+    return load_refinement(weights.encoder, weights.decoder).requires_grad_(False)
 
 
 def placed(module: Module, device: torch.device) -> Module:

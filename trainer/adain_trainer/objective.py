@@ -7,13 +7,20 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder
+from adain_net.encoder import LAYERS, RELU4_1, Encoder, FeatureLayer
 from adain_net.statistics import channel_statistics
 from adain_net.transform import adain_transform
+from adain_trainer.banks import Batch
 from adain_trainer.config import FitConfig
-from adain_trainer.data import Batch
-from adain_trainer.losses import content_loss, grid_loss, identity_feature_loss, style_loss, total_variation
+from adain_trainer.losses import (
+    content_loss,
+    grid_loss,
+    identity_feature_loss,
+    range_loss,
+    style_loss,
+    total_variation,
+)
+from adain_trainer.networks import AnyDecoder, layer_of
 from adain_trainer.precision import Convolutions
 
 
@@ -27,6 +34,7 @@ class Losses:
     feature: Tensor
     variation: Tensor
     grid: Tensor
+    range: Tensor
 
     def total(self, config: FitConfig) -> Tensor:
         """The sum that is minimised."""
@@ -37,6 +45,7 @@ class Losses:
             + config.identity_feature_loss_weight * self.feature
             + config.variation_loss_weight * self.variation
             + config.grid_loss_weight * self.grid
+            + config.range_loss_weight * self.range
         )
 
     def detached(self) -> Tensor:
@@ -51,7 +60,7 @@ class Objective:
     large batch, several smaller ones and several processes have the same gradient.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, config: FitConfig) -> None:
+    def __init__(self, encoder: Encoder, decoder: AnyDecoder, config: FitConfig) -> None:
         """Take the networks, on one device; the encoder's weights want no gradient, and the precision is not auto."""
         self._convolutions = Convolutions(encoder, config.precision)
         self._decoder = decoder
@@ -65,21 +74,22 @@ class Objective:
 
     def _reconstruction(self, batch: Batch) -> Losses:
         zero = batch.pictures.new_zeros(())
-        pixel = (self._convolutions.decode(self._decoder, batch.content_feat) - batch.pictures).square().flatten(
-            1
-        ).mean(dim=1).sum() / batch.total
-        return Losses(zero, zero, pixel, zero, zero, zero)
+        error = self._convolutions.decode(self._decoder, batch.content_feat) - batch.pictures
+        pixel = error.square().flatten(1).mean(dim=1).sum() / batch.total
+        return Losses(zero, zero, pixel, zero, zero, zero, zero)
 
     def _stylization(self, batch: Batch) -> Losses:
         """The paper's losses; identity pairs keep their own statistics and have the identity loss instead of style."""
-        config, content_feat, own = self._config, batch.content_feat, batch.identity
+        config, own = self._config, batch.identity
         painted = (~own).float() / max(batch.total - batch.total_identity, 1)
         kept = own.float() / max(batch.total_identity, 1)
-        transform = adain_transform(channel_statistics(content_feat), batch.styles[-1])
-        target_feat = torch.where(own[:, None, None, None], content_feat, transform.apply(content_feat))
-        result = self._convolutions.decode(self._decoder, target_feat)
+        feat = batch.content_feat if batch.painted_feat is None else batch.painted_feat
+        target_feat = _adain(batch, feat, layer_of(self._decoder))
+        result = self._convolutions.decode(self._decoder, target_feat, batch.pictures)
         feats = self._convolutions.features(result)
-        goal = target_feat if config.content_target == "adain" else content_feat
+        goal = batch.content_feat
+        if config.content_target == "adain":
+            goal = _adain(batch, batch.content_feat, RELU4_1)
         statistics = [channel_statistics(feat) for feat in feats]
         style = style_loss(statistics, batch.styles, kind=config.style_loss, layers=config.style_layer_weights)
         feature = result.new_zeros(())
@@ -94,4 +104,11 @@ class Objective:
             feature=feature,
             variation=(total_variation(result) * painted).sum(),
             grid=grid_loss(result).sum() / batch.total,
+            range=range_loss(result).sum() / batch.total,
         )
+
+
+def _adain(batch: Batch, feat: Tensor, layer: FeatureLayer) -> Tensor:
+    """Features of a layer with the statistics of each pair's style; an identity pair's as they are."""
+    transform = adain_transform(channel_statistics(feat), batch.styles[LAYERS.index(layer)])
+    return torch.where(batch.identity[:, None, None, None], feat, transform.apply(feat))

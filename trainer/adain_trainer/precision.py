@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from adain_net.decoder import Decoder
-from adain_net.encoder import Encoder, EncoderFeatures
+from adain_net.encoder import RELU4_1, Encoder, EncoderFeatures, FeatureLayer
+from adain_net.refinement import RefinementDecoder
 from adain_net.statistics import channel_statistics
+from adain_trainer.networks import AnyDecoder, layer_of
 
 AUTO = "auto"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -44,19 +45,28 @@ class Convolutions:
         """As Encoder.features()."""
         return EncoderFeatures(*(feat.float() for feat in self._encoder.features(picture.to(self._dtype))))
 
-    def encode(self, picture: Tensor) -> Tensor:
-        """relu4_1, as Encoder's."""
-        feat: Tensor = self._encoder(picture.to(self._dtype))
+    def encode(self, picture: Tensor, layer: FeatureLayer = RELU4_1) -> Tensor:
+        """One layer, as Encoder's."""
+        feat: Tensor = self._encoder(picture.to(self._dtype), layer)
         return feat.float()
 
-    def decode(self, decoder: Decoder, feat: Tensor) -> Tensor:
-        """As the decoder would; gradients reach its own weights, which stay in float32."""
+    def decode(self, decoder: AnyDecoder, feat: Tensor, content: Tensor | None = None) -> Tensor:
+        """As the decoder would; gradients reach its own weights, which stay in float32.
+
+        Args:
+            feat: Of the decoder's layer.
+            content: The picture, (N, 3, h, w), that a refinement's decoder sees as well; others do not need it.
+        """
         weights = {name: weight.to(self._dtype) for name, weight in decoder.named_parameters()}
-        picture: Tensor = functional_call(decoder, weights, (feat.to(self._dtype),))
+        inputs = [feat.to(self._dtype)]
+        if isinstance(decoder, RefinementDecoder):
+            assert content is not None
+            inputs.append(content.to(self._dtype))
+        picture: Tensor = functional_call(decoder, weights, tuple(inputs))
         return picture.float()
 
 
-def try_precisions(encoder: Encoder, decoder: Decoder, *, side: int, crops: int) -> tuple[str, str]:
+def try_precisions(encoder: Encoder, decoder: AnyDecoder, *, side: int, crops: int) -> tuple[str, str]:
     """What auto takes here, and a sentence that says so with what was measured. Arguments as for trial_seconds()."""
     seconds = trial_seconds(encoder, decoder, side=side, crops=crops)
     chosen, measured = faster_precision(seconds), ", ".join(f"{each} {one:.2f} s" for each, one in seconds.items())
@@ -68,7 +78,7 @@ def faster_precision(seconds: dict[str, float]) -> str:
     return "bf16" if seconds["bf16"] <= WORTHWHILE * seconds["fp32"] else "fp32"
 
 
-def trial_seconds(encoder: Encoder, decoder: Decoder, *, side: int, crops: int) -> dict[str, float]:
+def trial_seconds(encoder: Encoder, decoder: AnyDecoder, *, side: int, crops: int) -> dict[str, float]:
     """Try each of TRIED on the networks as they are, in turn, for a second or a few.
 
     Args:
@@ -90,12 +100,13 @@ def trial_seconds(encoder: Encoder, decoder: Decoder, *, side: int, crops: int) 
     return seconds
 
 
-def _step_seconds(encoder: Encoder, decoder: Decoder, pictures: Tensor, precision: str) -> float:
+def _step_seconds(encoder: Encoder, decoder: AnyDecoder, pictures: Tensor, precision: str) -> float:
     clock = time.process_time if pictures.device.type == "cpu" else time.perf_counter
     convolutions = Convolutions(encoder, precision)
     start = clock()
     try:
-        feats = convolutions.features(convolutions.decode(decoder, convolutions.encode(pictures)))
+        feat = convolutions.encode(pictures, layer_of(decoder))
+        feats = convolutions.features(convolutions.decode(decoder, feat, pictures))
         torch.stack([channel_statistics(feat).std.sum() for feat in feats]).sum().backward()  # type: ignore[no-untyped-call]
     except RuntimeError:
         return math.inf  # a device without bf16

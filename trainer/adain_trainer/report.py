@@ -22,7 +22,6 @@ from adain_trainer.networks import placed
 from adain_trainer.run_folder import (
     LOSSES,
     RunRecord,
-    Start,
     joint_score,
     read_figures,
     read_record,
@@ -30,6 +29,7 @@ from adain_trainer.run_folder import (
     trained_decoder,
 )
 from adain_trainer.sheets import comparison_sheet
+from adain_trainer.start import Start
 
 REPORT = "report.html"
 SHEET_SIDE = 192
@@ -82,8 +82,7 @@ def write_report(run: Path, *, device: torch.device) -> Path:
 
 
 def _summary(record: RunRecord, steps: int, figures: Mapping[int, tuple[Figures, Figures]]) -> str:
-    begun = f"the decoder of {record.model}" if record.model else "nothing"
-    text = f"Begun with {begun}; the decoder that is exported has {steps} steps"
+    text = f"Begun with {record.begun}; the decoder that is exported has {steps} steps"
     if 0 in figures and steps in figures:
         before, after = (joint_score(*figures[step]) for step in (0, steps))
         text += f", and style and content together went from {before:.2f} to {after:.2f}"

@@ -1,7 +1,8 @@
-"""A run's folder: what it began with, its recipe and data, its logs, and the best decoder so far.
+"""A run's folder: its recipe and data, its logs, and the best decoder so far; start.py says what it began with.
 
 run.json                                  recipe, model it began with, counts of pictures
 start.safetensors, encoder.safetensors    the decoder it began with, and an encoder of its own, where there are such
+painter.safetensors                       where a refinement is trained, the decoder of the model whose paint it refines
 checkpoint.pt, checkpoint.previous.pt     to go on from
 best.pt                                   the running mean with the best figures on held-out pairs
 losses.csv, figures.csv                   every step; every measurement
@@ -14,91 +15,24 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from adain_net.layout import load_decoder, load_encoder
-from adain_net.network import AdainNetwork
 from adain_trainer.checkpoint import TEMPORARY, load_checkpoint, read_tensors, tensors_as_bytes, write_whole
 from adain_trainer.config import FitConfig
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures
-from adain_weights.manifest import DEFAULT_MODEL, read_manifest
-from adain_weights.models import load_model, read_safetensors, write_safetensors
 
 RECORD = "run.json"
-START = "start.safetensors"
-ENCODER = "encoder.safetensors"
 BEST = "best.pt"
 LOSSES = "losses.csv"
 FIGURES = "figures.csv"
+NOTHING = "nothing"
 GROUPS = ("mine", "generic")
 """The held-out pairs in the user's styles, and those in built-in ones."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a run begins with.
-
-    Attributes:
-        model: The model's name; empty for a decoder from nothing.
-        encoder, decoder: Weights in either of adain_net's layouts; decoder is None for one from nothing.
-        encoder_digest: SHA-256 of the encoder's file.
-        own_encoder: Whether the encoder is another than the embedded one.
-    """
-
-    model: str
-    encoder: Mapping[str, Tensor]
-    decoder: Mapping[str, Tensor] | None
-    encoder_digest: str
-    own_encoder: bool
-
-    @classmethod
-    def from_model(cls, model: str) -> Start:
-        """A released model's decoder and encoder. Raises WeightsError."""
-        weights = load_model(model)
-        own = weights.encoder_digest != read_manifest()[DEFAULT_MODEL].encoder.sha256
-        return cls(weights.name, weights.encoder, weights.decoder, weights.encoder_digest, own)
-
-    @classmethod
-    def from_nothing(cls) -> Start:
-        """The embedded encoder, and a decoder that knows nothing yet. Raises WeightsError."""
-        return replace(cls.from_model(DEFAULT_MODEL), model="", decoder=None)
-
-    @classmethod
-    def of_run(cls, run: Path) -> Start:
-        """What a run's folder says it began with; one of before such folders did began with nothing.
-
-        Raises:
-            TrainerError, WeightsError: A file is missing or damaged.
-        """
-        record = read_record(run)
-        start = cls.from_nothing()
-        if record is None:
-            return start
-        if (run / ENCODER).exists():
-            start = replace(start, encoder=read_safetensors(run / ENCODER), own_encoder=True)
-        if record.model:
-            start = replace(start, model=record.model, decoder=read_safetensors(run / START))
-        return replace(start, encoder_digest=record.encoder)
-
-    def write(self, run: Path) -> None:
-        """Keep what of_run() needs. Raises WeightsError."""
-        if self.own_encoder:
-            write_safetensors(run / ENCODER, self.encoder, metadata={"origin": self.model})
-        if self.decoder is not None:
-            write_safetensors(run / START, self.decoder, metadata={"origin": self.model})
-
-    def network(self) -> AdainNetwork | None:
-        """The network that the run began with; None when the decoder came from nothing. Raises LayoutError."""
-        return None if self.decoder is None else self.network_with(self.decoder)
-
-    def network_with(self, decoder: Mapping[str, Tensor]) -> AdainNetwork:
-        """The encoder with a decoder of the run. Raises LayoutError."""
-        return AdainNetwork(load_encoder(self.encoder), load_decoder(decoder)).requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -107,11 +41,12 @@ class RunRecord:
 
     Attributes:
         config: Of its newest part.
-        model: The model that it began with; empty for none.
+        model: The model that it began with, or whose pictures it refines; empty for none.
         encoder: SHA-256 of the encoder's file.
         counts: Pictures by kind: content, style, generic, and those that are held out.
         left_out: By kind, how many files are not used, by reason.
         held_out: Digests of the user's pictures that are not trained on.
+        begun: As in start.Start.
     """
 
     config: FitConfig
@@ -120,6 +55,7 @@ class RunRecord:
     counts: Mapping[str, int]
     left_out: Mapping[str, Mapping[str, int]]
     held_out: Sequence[str]
+    begun: str
 
     def write(self, run: Path) -> None:
         """Replace the run's record. Raises OSError."""
@@ -130,6 +66,8 @@ def read_record(run: Path) -> RunRecord | None:
     """A run's record; None for a folder without one. Raises TrainerError when it is damaged."""
     try:
         values: dict[str, Any] = json.loads((run / RECORD).read_text(encoding="utf-8"))
+        # Before refinements were trained, a run began with a model's decoder or with nothing.
+        values.setdefault("begun", f"the decoder of {values['model']}" if values["model"] else NOTHING)
         return RunRecord(**{**values, "config": FitConfig.from_dict(values["config"])})
     except FileNotFoundError:
         return None

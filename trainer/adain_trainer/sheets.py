@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageDraw, ImageOps
 from torch import Tensor
 
-from adain_net.network import AdainNetwork
 from adain_trainer.data import to_tensor
+from adain_trainer.networks import PaintingNetwork
 
 LARGEST_PAGE = 8000
 """Pixels of a page's height at most; some programs open nothing that is much larger."""
@@ -27,7 +27,7 @@ def square(picture: Image.Image, side: int) -> Image.Image:
 
 @torch.no_grad()
 def sample_sheet(
-    network: AdainNetwork,
+    network: PaintingNetwork,
     contents: Sequence[Image.Image],
     styles: Sequence[Image.Image],
     *,
@@ -40,7 +40,7 @@ def sample_sheet(
         side: Of each picture, pixels.
         progress: Called with pictures done and pictures in all.
     """
-    device = next(network.parameters()).device
+    device = next(network.encoder.parameters()).device
     sheet = Image.new("RGB", ((len(styles) + 2) * side, (len(contents) + 1) * side), "white")
     statistics = []
     for column, picture in enumerate(styles):
@@ -50,9 +50,9 @@ def sample_sheet(
     for row, picture in enumerate(contents):
         cropped = square(picture, side)
         sheet.paste(cropped, (0, (row + 1) * side))
-        feat = network.encode(to_tensor(cropped)[None].to(device))
+        known = network.encode(to_tensor(cropped)[None].to(device))
         for column, (style, alpha) in enumerate([(statistics[0], 0.0), *((style, 1.0) for style in statistics)]):
-            result = network.stylize_features(feat, style, alpha=alpha, height=side, width=side)
+            result = network.stylize_features(known, style, alpha=alpha, height=side, width=side)
             sheet.paste(to_picture(result[0]), ((column + 1) * side, (row + 1) * side))
         progress(row + 1, len(contents))
     return sheet
@@ -60,8 +60,8 @@ def sample_sheet(
 
 @torch.no_grad()
 def comparison_sheet(
-    before: AdainNetwork | None,
-    after: AdainNetwork,
+    before: PaintingNetwork | None,
+    after: PaintingNetwork,
     contents: Sequence[Image.Image],
     styles: Sequence[Image.Image],
     *,
@@ -81,15 +81,15 @@ def comparison_sheet(
     for column, picture in enumerate(cropped_styles):
         sheet.paste(picture, ((column + 1) * side, 0))
     for index, network in enumerate(networks):
-        device = next(network.parameters()).device
+        device = next(network.encoder.parameters()).device
         statistics = [network.style_statistics(to_tensor(each)[None].to(device)) for each in cropped_styles]
         for number, content in enumerate(contents):
             row = number * len(networks) + index + 1
             cropped = square(content, side)
             sheet.paste(cropped, (0, row * side))
-            feat = network.encode(to_tensor(cropped)[None].to(device))
+            known = network.encode(to_tensor(cropped)[None].to(device))
             for column, style in enumerate(statistics):
-                result = network.stylize_features(feat, style, alpha=1.0, height=side, width=side)
+                result = network.stylize_features(known, style, alpha=1.0, height=side, width=side)
                 sheet.paste(to_picture(result[0]), ((column + 1) * side, row * side))
     return sheet
 

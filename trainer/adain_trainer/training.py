@@ -6,39 +6,20 @@ import copy
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
+from adain_trainer.banks import Batch
 from adain_trainer.checkpoint import Checkpoint
 from adain_trainer.config import FitConfig
-from adain_trainer.data import Batch
 from adain_trainer.distributed import Group
 from adain_trainer.errors import TrainerError
+from adain_trainer.networks import AnyDecoder
 from adain_trainer.objective import Losses, Objective
 
+ADAM_BETA1 = 0.9
 FIRST_SCALE = 256.0
 """Of losses in half precision; the scaler doubles it as long as the gradients' numbers last, and halves it when not."""
-
-
-def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
-    """Random weights that keep activations' size from layer to layer, and a mid-grey picture at first.
-
-    Source:
-        He et al., ICCV 2015, eq. 10.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for layer in decoder.children():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-            nn.init.zeros_(_bias(layer))
-    nn.init.normal_(decoder.conv1_1.weight, std=0.01, generator=generator)
-    nn.init.constant_(_bias(decoder.conv1_1), 0.5)
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias
 
 
 class Trainer:
@@ -50,7 +31,7 @@ class Trainer:
         step: Steps that are done.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, config: FitConfig, group: Group) -> None:
+    def __init__(self, encoder: Encoder, decoder: AnyDecoder, config: FitConfig, group: Group) -> None:
         """Take the networks, on the group's device; the encoder stays as it is."""
         encoder.requires_grad_(False)
         self.decoder = decoder
@@ -84,8 +65,10 @@ class Trainer:
                 f"The loss of step {self.step} is not finite; go on from the last checkpoint with a smaller rate."
             )
         self._add_up_gradients()
+        self._shorten_gradients()
         for group in self._optimizer.param_groups:
             group["lr"] = self._config.learning_rate_at(self.step)
+            group["betas"] = (ADAM_BETA1, self._config.adam_beta2)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._average()
@@ -128,6 +111,16 @@ class Trainer:
         sizes = [gradient.numel() for gradient in gradients]
         for gradient, summed in zip(gradients, torch.split(flat, sizes), strict=True):
             gradient.copy_(summed.view_as(gradient))
+
+    def _shorten_gradients(self) -> None:
+        """Those that are too long, all parameters' together.
+
+        Source:
+            Pascanu, Mikolov and Bengio, ICML 2013, algorithm 1.
+        """
+        if self._config.gradient_limit:
+            self._scaler.unscale_(self._optimizer)
+            nn.utils.clip_grad_norm_(self.decoder.parameters(), self._config.gradient_limit)
 
     @torch.no_grad()
     def _average(self) -> None:

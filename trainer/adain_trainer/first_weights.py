@@ -1,0 +1,62 @@
+"""The weights that a decoder has before its first step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from adain_net.decoder import Decoder
+from adain_net.refinement import RefinementDecoder
+
+NEW_INPUTS = 0.3
+"""How large, beside torch's own first weights, those are by which a new refinement sees the content."""
+
+
+def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
+    """Random weights that keep activations' size from layer to layer, and a mid-grey picture at first.
+
+    Source:
+        He et al., ICCV 2015, eq. 10.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for layer in decoder.children():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            nn.init.zeros_(_bias(layer))
+    nn.init.normal_(decoder.conv1_1.weight, std=0.01, generator=generator)
+    nn.init.constant_(_bias(decoder.conv1_1), 0.5)
+
+
+def refinement_from(decoder: Decoder, *, seed: int) -> RefinementDecoder:
+    """A refinement's first decoder: the end of a model's, from relu3_1 on, with what carries most where it is narrower.
+
+    By what it sees of the content it is random, and small, so that it begins as what the model's decoder can do.
+    """
+    refinement = RefinementDecoder()
+    generator = torch.Generator().manual_seed(seed)
+    last = refinement.conv1_2.out_channels
+    with torch.no_grad():
+        reach = decoder.conv1_1.weight.square().sum(dim=(0, 2, 3)) * decoder.conv1_2.weight.square().sum(dim=(1, 2, 3))
+        strongest = reach.argsort(descending=True)[:last]
+        for own, other in ((refinement.conv3_1, decoder.conv3_1), (refinement.conv2_1, decoder.conv2_1)):
+            own.load_state_dict(other.state_dict())
+        _widen(refinement.conv2_2, decoder.conv2_2.weight, _bias(decoder.conv2_2), generator)
+        _widen(refinement.conv1_2, decoder.conv1_2.weight[strongest], _bias(decoder.conv1_2)[strongest], generator)
+        refinement.conv1_1.weight.copy_(decoder.conv1_1.weight[:, strongest])
+        _bias(refinement.conv1_1).copy_(_bias(decoder.conv1_1))
+    return refinement
+
+
+def _widen(layer: nn.Conv2d, weight: Tensor, bias: Tensor, generator: torch.Generator) -> None:
+    """Take weights of fewer inputs; those of the inputs that come after them are random."""
+    bound = NEW_INPUTS / math.sqrt(layer.weight[0].numel())
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    layer.weight[:, : weight.shape[1]] = weight
+    _bias(layer).copy_(bias)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
