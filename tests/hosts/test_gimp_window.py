@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -271,6 +272,24 @@ def test_finish_is_announced_shown_as_it_forms_and_kept(gimp: WindowedGimp) -> N
     assert server.asked[-1] == (0, "best") and server.heard.count("accept") == 1
     assert result == "success" and _same_pixels(before, after)
     assert set(samples(after["layers"][0]).flat) == {77} and _chosen_quality(gimp) == "best"
+
+
+def test_real_finish_is_kept_before_its_end(gimp: WindowedGimp) -> None:
+    """The layer is there, painted, after some of the steps; one that was not ended would take all of them."""
+    window = _open(gimp, side=704)
+    gimp.screen.keys(QUALITY, "Down")
+    _choose_style(gimp, "great wave")
+    gimp.logged("forecast: The finish takes about")
+    gimp.logged("previewed 512")
+    gimp.screen.keys(STYLIZE)
+    gimp.logged("drafted", timeout_s=60.0)
+    _keep(gimp, "14-real-finish", window)
+    gimp.screen.keys(KEEP)
+    result, before, after = gimp.result()
+    assert result == "success" and _same_pixels(before, after) and len(after["layers"]) == 2
+    assert after["layers"][0]["size"] == (704, 704)
+    steps = re.findall(r"painting finish (\d+)/(\d+)", gimp.log.read_text())
+    assert 0 < int(steps[-1][0]) < int(steps[-1][1]) - 1
 
 
 def test_96_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) -> None:

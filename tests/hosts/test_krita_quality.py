@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helpers import RunningServer
@@ -116,6 +118,41 @@ def test_finish_is_announced_shown_as_it_forms_and_kept(krita: Krita, finishing:
     begun = finishing.asked.index((0, "best"))
     assert [asked for asked in finishing.asked[:begun] if asked[0]][-2:] == [(256, "fast"), (512, "fine")]
     assert [set(samples(layer).flat) for layer in layers[1:]] == [{78}, {77}]  # each directly above its source
+
+
+def test_real_finish_is_kept_before_its_end(krita: Krita) -> None:
+    """The layer is there, painted, after some of the steps; its drafts have its proportions."""
+    krita.log.write_text("")
+    said, draft, layers = krita.run(
+        """
+        document, layer = picture(704, 352)
+        shown = yield from open_panel()
+        shown._use_preset(type(shown._chooser.choices)(quality="best"))
+        yield from click_style(0)
+        yield from previewed(512)
+        said = shown._controls._forecast.text()
+        yield from click(shown._stylize)
+        (job,) = shown._queue.jobs
+        yield from until(lambda: shown._preview._forming)
+        draft = shown._preview._forming.width(), shown._preview._forming.height()
+        yield SEEN_S
+        screenshot(path)
+        yield from click(shown._queue_view._rows[id(job)]._accept)
+        yield from until(lambda: not shown._queue.jobs)
+        yield from settle(document)
+        return said, draft, state(document)["layers"]
+        """,
+        path=str(krita.folder / "krita-real-finish.png"),
+        timeout_s=120.0,
+    )
+    shutil.move(krita.folder / "krita-real-finish.png", SCREENSHOTS / "krita-real-finish.png")
+    assert said.startswith("The finish takes about") and draft == (512, 256)
+    steps = re.findall(r"painting finish (\d+)/(\d+)", krita.log.read_text())
+    assert 0 < int(steps[-1][0]) < int(steps[-1][1]) - 1
+    source, painted = map(samples, layers)
+    seen = source[..., 3] > 0
+    assert np.abs(painted.astype(int) - source)[seen][:, :3].mean() > 5
+    assert (painted[..., 3] == source[..., 3]).all()
 
 
 def test_finish_goes_on_while_the_user_looks_at_another_layer(krita: Krita, finishing: FinishingServer) -> None:
