@@ -113,6 +113,16 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     assert sum(errors[-4:]) < 0.6 * sum(errors[:4])
 
 
+def test_run_stops_when_its_time_is_over(tmp_path: Path) -> None:
+    """As by Ctrl-C: what there is is saved, and the same command without a time goes on."""
+    run = tmp_path / "run"
+    fit(run, 3, *FROM_NOTHING, "--minutes", "0.00001")
+    checkpoint, _ = load_checkpoint(run)
+    assert checkpoint is not None and checkpoint.step == 0
+    fit(run, 3, *FROM_NOTHING)
+    assert len(loss_rows(run)) == 3
+
+
 def test_log_losses_train_and_their_curves_go_below_zero(tmp_path: Path) -> None:
     """From the released decoder: the losses are logarithms, all weights stay finite, and the report shows its curve."""
     run = tmp_path / "run"

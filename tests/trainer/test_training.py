@@ -126,6 +126,32 @@ def test_running_mean_follows_the_weights(encoder: Encoder) -> None:
         assert float(moved) == pytest.approx(1.0) if ema == 0 else 0.3 < float(moved) < 1.0
 
 
+def test_long_gradients_are_shortened(encoder: Encoder) -> None:
+    """To the limit, in their own direction; shorter ones are as they are."""
+    gradients = {}
+    for limit in (0.0, 0.5, 1e6):
+        trainer, banks = _trainer(encoder, replace(CONFIG, gradient_limit=limit))
+        trainer.train(banks.parts(0))
+        gradients[limit] = _gradient(trainer)
+    assert float(gradients[0.5].norm()) == pytest.approx(0.5, rel=1e-4) and float(gradients[0.0].norm()) > 1
+    assert _relative_difference(gradients[0.5] / 0.5, gradients[0.0] / gradients[0.0].norm()) < GRADIENT
+    assert torch.equal(gradients[1e6], gradients[0.0])
+
+
+def test_optimiser_forgets_as_it_is_told(encoder: Encoder) -> None:
+    """Also in a run that goes on with another decay than it had."""
+    trainer, banks = _trainer(encoder, CONFIG)
+    trainer.train(banks.parts(0))
+    again, banks = _trainer(encoder, replace(CONFIG, adam_beta2=0.5))
+    again.load(trainer.checkpoint())
+    before = trainer.checkpoint().optimizer["state"][0]["exp_avg_sq"].clone()
+    again.train(banks.parts(1))
+    gradient = next(again.decoder.parameters()).grad
+    assert gradient is not None
+    after = again.checkpoint().optimizer["state"][0]["exp_avg_sq"]
+    torch.testing.assert_close(after, 0.5 * before + 0.5 * gradient.square())
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_trains_about_the_same(encoder: Encoder, precision: str) -> None:
     """The first losses agree within a few percent, and the weights, which stay in float32, move."""
@@ -287,6 +313,8 @@ IMPOSSIBLE: list[dict[str, object]] = [
     {"accumulate": 0},
     {"generic_share": 1.5},
     {"ema": 1.0},
+    {"adam_beta2": 1.0},
+    {"cooldown": "sudden"},
     {"precision": "fp8"},
     {"style_loss": "squared"},
     {"style_layers": "1,1,1"},

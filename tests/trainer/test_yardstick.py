@@ -13,6 +13,7 @@ from PIL import Image
 from adain_net.encoder import Encoder
 from adain_net.layout import decoder_to_public, encoder_to_public
 from adain_net.network import AdainNetwork
+from adain_net.stylizer import QUALITIES
 from adain_trainer import sheets
 from adain_trainer.cli import main
 from adain_trainer.yardstick import Comparison, Distances, compare, distances
@@ -120,6 +121,19 @@ def test_worse_model_has_a_larger_ratio(public_pair: Path, tmp_path: Path, netwo
     assert _evaluate(*PICTURE_FOLDERS, *SMALL, *options, "--model", str(tmp_path / "spoiled.safetensors")) == 0
     ratios = json.loads(figures.read_text())["ratios"]
     assert min(ratios["relu1_1"], ratios["relu4_1"], ratios["target"]) > 1.05
+
+
+def test_qualities_are_measured(public_pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each of them is another picture of ours, and a finished one is nearest to the style; theirs are the same."""
+    figures, found = tmp_path / "figures.json", {}
+    options = ["--beside", str(public_pair), "--sheet", str(tmp_path / "s.jpg"), "--json", str(figures)]
+    for quality in QUALITIES:
+        assert _evaluate(*PICTURE_FOLDERS, *SMALL, *options, "--quality", quality) == 0
+        assert f"ours: {quality};" in capsys.readouterr().out
+        found[quality] = json.loads(figures.read_text())
+    assert found["fast"]["theirs"] == found["best"]["theirs"] and found["fast"]["ours"] != found["fine"]["ours"]
+    assert all(found["best"]["ours"][layer] < 0.7 * found["fine"]["ours"][layer] for layer in ("relu1_1", "relu3_1"))
+    assert found["best"]["seconds"][0] > found["fast"]["seconds"][0] > 0
 
 
 def test_run_is_measured_on_its_held_out_pairs(

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 import struct
+import time
 import zlib
 from dataclasses import fields
 from pathlib import Path
@@ -18,10 +19,18 @@ from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.checkpoint import LATEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
-from adain_trainer.data import augment_colours, random_crop, to_tensor
+from adain_trainer.data import augment_colours, made_ahead, random_crop, to_tensor
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures, evaluate, pair_indices
-from adain_trainer.losses import CONTENT_FLOOR, STYLE_FLOORS, content_loss, grid_loss, style_loss, total_variation
+from adain_trainer.losses import (
+    CONTENT_FLOOR,
+    STYLE_FLOORS,
+    content_loss,
+    grid_loss,
+    range_loss,
+    style_loss,
+    total_variation,
+)
 from adain_trainer.pictures import fetch_packages, read_rcc
 from helpers import PICTURES
 
@@ -80,6 +89,29 @@ def test_total_variation_by_hand() -> None:
     torch.testing.assert_close(total_variation(picture), torch.tensor([1.0, 0.0]))
 
 
+def test_range_loss_sees_what_is_cut_off() -> None:
+    """By hand: 0.5 above white in one of 12 values, 0.2 below black in all; inside there is nothing."""
+    pictures = torch.rand(3, 3, 2, 2)
+    pictures[0, 0, 0, 0] = 1.5
+    pictures[1] = -0.2
+    torch.testing.assert_close(range_loss(pictures), torch.tensor([0.25 / 12, 0.04, 0.0]))
+
+
+def test_made_ahead_keeps_the_order() -> None:
+    """Threads that take differently long give what the function makes, in the items' order; its errors come through."""
+
+    def make(item: int) -> int:
+        time.sleep(0.002 * (item % 3))
+        if item == 30:
+            raise TrainerError("thirty")
+        return item * item
+
+    for threads in (0, 3):
+        assert list(made_ahead(make, range(20), threads=threads)) == [item * item for item in range(20)]
+        with pytest.raises(TrainerError, match="thirty"):
+            list(made_ahead(make, range(40), threads=threads))
+
+
 def test_grid_loss_sees_the_lattice_only() -> None:
     """Noise and a photograph have next to none, a dot in every cell much; brightness and contrast change nothing."""
     noise = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
@@ -99,6 +131,13 @@ def test_rate_rises_and_falls() -> None:
     assert config.learning_rate_at(50) == 1.0
     assert config.learning_rate_at(90) == pytest.approx(0.5)
     assert config.learning_rate_at(100) == 0.0
+
+
+def test_rate_falls_as_a_cosine() -> None:
+    """Half of it in the middle, a seventh after three quarters; a fall is as long as the run at most."""
+    config = FitConfig(steps=100, warmup_steps=0, cooldown_steps=1000, cooldown="cosine", learning_rate=1.0)
+    rates = [config.learning_rate_at(step) for step in (0, 50, 75, 100)]
+    assert rates == pytest.approx([1.0, 0.5, 0.1464, 0.0], abs=1e-4)
 
 
 def test_crops_stay_inside_and_have_their_size() -> None:
