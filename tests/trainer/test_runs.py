@@ -114,13 +114,16 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 
 
 def test_run_stops_when_its_time_is_over(tmp_path: Path) -> None:
-    """As by Ctrl-C: what there is is saved, and the same command without a time goes on."""
-    run = tmp_path / "run"
-    fit(run, 3, *FROM_NOTHING, "--minutes", "0.00001")
+    """What there is is measured and saved, and the same command goes on; without time for a step there is nothing."""
+    run, options = tmp_path / "run", [*FINE_TUNE, "--watch-every", "100000"]
+    fit(run, 100000, *options, "--minutes", "0.00001")
     checkpoint, _ = load_checkpoint(run)
-    assert checkpoint is not None and checkpoint.step == 0
-    fit(run, 3, *FROM_NOTHING)
-    assert len(loss_rows(run)) == 3
+    assert checkpoint is not None and checkpoint.step == 0 and read_best(run) is None
+    fit(run, 100000, *options, "--minutes", "0.1")
+    checkpoint, best = load_checkpoint(run)[0], read_best(run)
+    assert checkpoint is not None and best is not None and best.step == checkpoint.step > 0
+    fit(run, best.step + 1, *options)
+    assert len(loss_rows(run)) == best.step + 1
 
 
 def test_log_losses_train_and_their_curves_go_below_zero(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def _add_fit(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
         type=_above_zero,
         default=math.inf,
         metavar="N",
-        help="stop after so long as Ctrl-C would; the same command goes on (default: at the last step)",
+        help="stop after so long, measure, and save; the same command goes on (default: at the last step)",
     )
     training.add_argument(
         "--memory-budget",

@@ -86,7 +86,7 @@ def fit(
         group: The processes that share the work, each of which calls this; all see the same files.
         memory_budget: Bytes for pictures and banks in each process; what a step computes with comes on top.
         tensorboard: Also write for TensorBoard.
-        minutes: When they are over, the run stops as by Ctrl-C.
+        minutes: When they are over, the run stops as by Ctrl-C; its decoder is measured before.
         on_measured: Told in the first process how many steps there were, after each measurement on held-out pairs.
     Returns:
         The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save, or
@@ -173,6 +173,8 @@ class _Run:
         ):
             self._go_on(bar, lambda: group.any(stop.requested or time.monotonic() > end))
         if group.first:
+            if time.monotonic() > end and trainer.step not in (0, *read_figures(self._folder)):
+                self._measure()
             self._save()
             self._board.close()
             if trainer.step >= config.steps and not done:

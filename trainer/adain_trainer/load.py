@@ -125,11 +125,13 @@ class Pictures:
         pictures: RGB, no larger than STORED_SIDE.
         digests: picture_digest() of each one: what tells them apart, wherever they lie.
         left_out: Files that are not used, by reason.
+        paths: The file of each one, where they come from files.
     """
 
     pictures: Sequence[Image.Image]
     digests: Sequence[str]
     left_out: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    paths: Sequence[Path] = ()
 
     def summary(self, what: str) -> str:
         """One line: how many pictures there are, and how many were left out, why, and the first of each kind."""
@@ -191,7 +193,8 @@ def load_pictures(
         files.append(PictureFile(path, digest))
     if not files:
         raise TrainerError(f"None of the pictures in {', '.join(map(str, folders))} can be used{_left_out(left_out)}.")
-    return Pictures(PictureFiles(files, cache), [file.digest for file in files], left_out)
+    digests, paths = zip(*((file.digest, file.path) for file in files), strict=True)
+    return Pictures(PictureFiles(files, cache), digests, left_out, paths)
 
 
 class _LeftOutError(Exception):
