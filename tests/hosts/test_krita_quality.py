@@ -120,6 +120,49 @@ def test_finish_is_announced_shown_as_it_forms_and_kept(krita: Krita, finishing:
     assert [set(samples(layer).flat) for layer in layers[1:]] == [{78}, {77}]  # each directly above its source
 
 
+def test_every_key_frame_has_a_finish_of_its_own(krita: Krita, finishing: FinishingServer) -> None:
+    """The time is that of all of them; to keep one is to go on with the next."""
+    said, frames, keys = krita.run(
+        """
+        document, layer = picture(300, 200)
+        document.setActiveNode(layer)
+        yield from settle(document)
+        layer.enableAnimation()
+        yield from settle(document)
+        document.setCurrentTime(4)
+        yield from settle(document)
+        action("add_duplicate_frame")
+        yield from settle(document)
+        shown = yield from open_panel()
+        shown._use_preset(type(shown._chooser.choices)(quality="best"))
+        yield from click_style(0)
+        yield from until(lambda: shown._frames.isVisible())
+        shown._frames.setChecked(False)
+        said = [shown._controls._forecast.text()]
+        shown._frames.setChecked(True)
+        said.append(shown._controls._forecast.text())
+        shown.stylize()
+        (job,) = shown._queue.jobs
+        frames = []
+        for _frame in range(2):
+            yield from until(lambda: job.can_be_accepted)
+            frames.append(job.text.partition(":")[0])
+            shown._queue_view._rows[id(job)]._accept.click()
+        yield from until(lambda: not shown._queue.jobs)
+        yield from settle(document)
+        shown._frames.setChecked(False)
+        new = document.topLevelNodes()[1]
+        return said, frames, [at for at in range(8) if new.hasKeyframeAtTime(at)]
+        """
+    )
+    assert said == [
+        "The finish takes about 20 seconds on this machine.",
+        "The finish takes about 35 seconds on this machine.",
+    ]
+    assert frames == ["Key frame 1 of 2", "Key frame 2 of 2"] and keys == [0, 4]
+    assert finishing.heard.count("accept") == 2
+
+
 def test_real_finish_is_kept_before_its_end(krita: Krita) -> None:
     """The layer is there, painted, after some of the steps; its drafts have its proportions."""
     krita.log.write_text("")
