@@ -31,7 +31,9 @@ STEPS = 24
 LEARNING_RATE = 0.02
 """Of Adam, in units of the pixels; it falls to 0 linearly."""
 BETAS = (0.9, 0.99)
-ADAM_EPS = 1e-8
+EPS_SHARE = 0.1
+"""Adam's epsilon, as a share of the gradient's root mean square: where there is hardly a gradient nothing has to move,
+and rounding errors must not decide which way it does."""
 LAYER_WEIGHTS = (1.0, 1.0, 0.7, 1.0)
 """Of the style loss at each of LAYERS."""
 STYLE_FLOOR = 0.02
@@ -124,6 +126,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         self._kept: Tensor | None = None
         self._goals: list[LayerStatistics] = []
         self._scales: list[float] = []
+        self._pixel_count = 0.0
 
     def optimise(
         self,
@@ -136,6 +139,8 @@ class TiledFinish(TiledWork[GradientEngine]):
         """Make all steps, or fewer.
 
         Args:
+            steps: So many at most.
+            learning_rate: Of the first step, where alpha is 1; in proportion where it is less, as the way is shorter.
             on_tile: Told the stage "finish", the steps that are over and the steps in all, before each tile.
             on_step: Called after each step with the number of steps made; False ends the work.
         """
@@ -183,6 +188,7 @@ class TiledFinish(TiledWork[GradientEngine]):
             weights = [1 - region.alpha, region.alpha]
             goals = [mix_statistics(pair, weights) for pair in zip(own, region.style, strict=True)]
             self._goals.append(tuple(goals))
+            self._pixel_count += known[0].count
             self._scales.append(float(own[-1].std.square().mean()))
 
     def _compute_gradient(self, on_tile: OnTile) -> None:
@@ -273,13 +279,17 @@ class TiledFinish(TiledWork[GradientEngine]):
             Kingma and Ba, ICLR 2015, algorithm 1.
         """
         first_decay, second_decay = BETAS
+        numbers = 3 * self._pixel_count  # not the box's: around the regions there is hardly a gradient
+        eps = EPS_SHARE * math.sqrt(float(self._gradient.square().sum(dtype=torch.float64)) / numbers)
+        masks, alphas = [region.mask for region in self._regions], [region.alpha for region in self._regions]
         for rows in self._box.tiles(self.tile):
             part = rows.within(self._box)
             gradient, first, second = (part.of(each) for each in (self._gradient, self._first, self._second))
             first.lerp_(gradient, 1 - first_decay)
             second.lerp_(gradient.square(), 1 - second_decay)
-            root = (second / (1 - second_decay ** (step + 1))).sqrt_().add_(ADAM_EPS)
+            root = (second / (1 - second_decay ** (step + 1))).sqrt_().add_(eps)
             change = (first / root).mul_(learning_rate / (1 - first_decay ** (step + 1)))
+            change *= self._by_region(masks, alphas, rows)
             part.of(self._pixels).sub_(change).clamp_(0.0, 1.0)
 
     def _read(self, tile: Box) -> Tensor:

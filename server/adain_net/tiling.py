@@ -179,6 +179,18 @@ class TiledWork(Generic[AnyEngine]):
             product = values if product is None else product * values
         return None if product is None else self._on_device(region_share(continued(product, *tile.size), cell))
 
+    def _by_region(self, masks: Sequence[Tensor | None], numbers: Sequence[float], tile: Box) -> Tensor | float:
+        """A number for each pixel of a tile, by the regions that it is in, (1, 1, h, w); their mean elsewhere."""
+        if len(set(numbers)) == 1:
+            return numbers[0]
+        ones = torch.ones(1, 1, *tile.size, dtype=self.engine.dtype, device=self.engine.device)
+        shares = [self._share([mask], tile, 1) for mask in masks]
+        known = [ones if share is None else share for share in shares]
+        total = torch.stack(known).sum(dim=0)
+        weighted = torch.stack([number * share for number, share in zip(numbers, known, strict=True)]).sum(dim=0)
+        mean = sum(numbers) / len(numbers)
+        return torch.where(total > 0, weighted / total.clamp_min(torch.finfo(total.dtype).tiny), mean)
+
     @property
     def _sums_dtype(self) -> torch.dtype:
         return self.engine.dtype if self.engine.dtype is torch.float64 else torch.float32
@@ -296,7 +308,7 @@ class TiledContent(TiledWork[Engine]):
                 if kept is not None:
                     tile.within(self._box).of(kept).copy_(reconstruction)
                 lost = self._part(self._content, tile) - reconstruction
-                painted = painted + self._weight(restored, tile) * lost
+                painted = painted + self._by_region(self._regions, restored, tile) * lost
             visible = tile.grown(0, self._picture)
             write(visible, visible.within(tile).of(painted).clamp(0.0, 1.0))
 
@@ -345,26 +357,17 @@ class TiledContent(TiledWork[Engine]):
         return outer.within(wide, cell).of(filled)
 
     def _decode(self, feat: Tensor, outer: Box) -> Tensor:
-        guide = None if self._guide is None else self._part(self._guide, outer)
-        return self.engine.decode(feat, guide)
+        if self._guide is None:
+            return self.engine.decode(feat)
+        # The features of a ragged end are a whole cell.
+        height, width = (self._layer.cell * cells for cells in feat.shape[2:])
+        return self.engine.decode(feat, continued(self._part(self._guide, outer), height, width))
 
     def _reconstruction(self, tile: Box, outer: Box) -> Tensor:
         """What the decoder makes of the content's own features."""
         if self._encoded is not None and self._encoded.reconstruction is not None:
             return self._on_device(tile.within(self._box).of(self._encoded.reconstruction))
         return tile.within(outer).of(self._decode(self._features(outer), outer))
-
-    def _weight(self, restored: Sequence[float], tile: Box) -> Tensor | float:
-        """The regions' numbers, each pixel's by its masks, (1, 1, h, w); their mean where no mask is."""
-        if len(set(restored)) == 1:
-            return restored[0]
-        masks = [self._share([region], tile, 1) for region in self._regions]
-        ones = torch.ones(1, 1, *tile.size, dtype=self.engine.dtype, device=self.engine.device)
-        known = [ones if mask is None else mask for mask in masks]
-        total = torch.stack(known).sum(dim=0)
-        weighted = torch.stack([number * mask for number, mask in zip(restored, known, strict=True)]).sum(dim=0)
-        mean = sum(restored) / len(restored)
-        return torch.where(total > 0, weighted / total.clamp_min(torch.finfo(total.dtype).tiny), mean)
 
     def _encode(self, tile: Box) -> Tensor:
         """Features of a tile's cells, exactly as in the whole picture."""

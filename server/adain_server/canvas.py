@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -53,18 +53,21 @@ def room_for(shape: tuple[int, ...], dtype: np.dtype[Any], *, memory_bytes: int)
     size = math.prod(shape) * dtype.itemsize
     if size <= memory_bytes:
         return np.empty(shape, dtype)
-    return np.memmap(_reserved_file(size), dtype, shape=shape)
+    with tempfile.TemporaryFile() as file:
+        reserve(file, size)
+        return np.memmap(file, dtype, shape=shape)  # which keeps the file that it maps
 
 
-def _reserved_file(size: int) -> BinaryIO:
-    """A temporary file whose bytes the disk really has: writing into a mapped one that does not ends the process."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # the array that maps it keeps it open
+def reserve(file: IO[bytes], size: int) -> None:
+    """Make sure that the disk has a file's bytes: writing into a mapped one that does not ends the process.
+
+    Raises:
+        MemoryError: It has no room.
+    """
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         else:
             file.truncate(size)
     except OSError:
-        file.close()
-        raise MemoryError("the disk has no room for the picture between two passes") from None
-    return file
+        raise MemoryError("the disk has no room for a picture between two passes") from None

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adain_net import finish
 from adain_net.boxes import CELL, Box
 from adain_net.encoder import LAYERS, RELU3_1, RELU4_1
 from adain_net.engine import Engine
@@ -283,7 +284,7 @@ class Painter:
             hooks.on_draft(drafts.picture())
             return not hooks.is_accepted()
 
-        finisher.optimise(hooks.on_step, goes_on)
+        finisher.optimise(hooks.on_step, goes_on, steps=finish.STEPS)
         finisher.write(write)
 
     def _room(self, shape: tuple[int, ...]) -> Tensor:

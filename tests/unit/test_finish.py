@@ -84,14 +84,18 @@ def _by_autograd(
 ) -> Tensor:
     """The losses written down as they are, their gradient by torch, and torch's own Adam."""
     pixels = painted.clone().requires_grad_()
-    adam = torch.optim.Adam([pixels], betas=finish.BETAS, eps=finish.ADAM_EPS)
+    adam = torch.optim.Adam([pixels], betas=finish.BETAS)
     own = encoder.features(content)
     ones = torch.ones_like(content[:, :1])
+    masks = [ones if region.mask is None else region.mask for region in regions]
+    total = torch.stack(masks).sum(dim=0)
+    reached = torch.stack([region.alpha * mask for region, mask in zip(regions, masks, strict=True)]).sum(dim=0)
+    mean = sum(region.alpha for region in regions) / len(regions)
+    rates = torch.where(total > 0, reached / total.clamp_min(1e-300), mean)
     for step in range(steps):
         feats = encoder.features(pixels)
         gradient = torch.zeros_like(pixels)
-        for region in regions:
-            mask = ones if region.mask is None else region.mask
+        for region, mask in zip(regions, masks, strict=True):
             shares = [region_share(mask, layer.cell) for layer in LAYERS]
             loss = torch.zeros((), dtype=torch.float64)
             rows = zip(feats, own, shares, region.style, finish.LAYER_WEIGHTS, strict=True)
@@ -106,10 +110,12 @@ def _by_autograd(
             (part,) = torch.autograd.grad(loss, pixels, retain_graph=True)
             gradient += part * mask.sum()
         adam.param_groups[0]["lr"] = finish.LEARNING_RATE * (1 - step / steps)
+        adam.param_groups[0]["eps"] = finish.EPS_SHARE * float((gradient.square().sum() / (3 * total.sum())).sqrt())
         pixels.grad = gradient
+        before_step = pixels.detach().clone()
         adam.step()
         with torch.no_grad():
-            pixels.clamp_(0, 1)
+            pixels.copy_(before_step + rates * (pixels - before_step)).clamp_(0, 1)
     return pixels.detach()
 
 
@@ -158,5 +164,6 @@ def test_it_ends_when_it_is_told(encoder: Encoder) -> None:
     seen: list[tuple[str, int, int]] = []
     finisher = _finish(encoder, content, painted, [FinishRegion(None, _style(encoder), 1.0)])
     finisher.optimise(lambda *stage: seen.append(stage), lambda step: step < 2, steps=5)
-    assert seen == [("finish", 0, 5), ("finish", 0, 5), ("finish", 1, 5)]
+    # The content is measured first, with a word before and after its tile; each step has a word before.
+    assert seen == [("finish", 0, 5)] * 3 + [("finish", 1, 5)]
     assert not torch.equal(finisher.reduced(40, 40), painted)
