@@ -13,24 +13,29 @@ from filelock import FileLock
 
 from adain_trainer.checkpoint import LATEST, load_checkpoint
 from adain_trainer.run_folder import joint_score, read_figures
-from trainer.tiny import FINE_TUNE, FROM_NOTHING, ONE_THREAD, fit, loss_rows, wait_for
+from trainer.tiny import FINE_TUNE, FROM_NOTHING, ONE_THREAD, REFINE, fit, loss_rows, wait_for
 
 # The -- keeps torchrun from taking our options for its own.
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TORCHRUN += ["-m", "adain_trainer.cli", "--"]
 
 
-def test_two_processes_have_the_curve_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "recipe",
+    [[*FINE_TUNE, "--identity-share", "0.34", "--identity-loss", "sanet"], REFINE],
+    ids=["decoder", "refinement"],
+)
+def test_two_processes_have_the_curve_of_one(tmp_path: Path, recipe: list[str]) -> None:
     """The same global batch of three pairs, accumulated twice, in one process and in two under torchrun."""
-    options = [*FINE_TUNE, "--bank", "12", "--bank-passes", "1", "--learning-rate", "2e-4"]
-    options += ["--batch", "3", "--accumulate", "2", "--identity-share", "0.34", "--identity-loss", "sanet"]
+    options = [*recipe, "--bank", "12", "--bank-passes", "1", "--learning-rate", "2e-4"]
+    options += ["--batch", "3", "--accumulate", "2"]
     one, two = tmp_path / "one", tmp_path / "two"
     fit(one, 6, *options)
     command = [*TORCHRUN, "fit", *options, "--run", str(two), "--steps", "6"]
     done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD, check=False)
     assert done.returncode == 0, done.stderr
     curves = [torch.tensor(loss_rows(run)) for run in (one, two)]
-    assert curves[0].shape == curves[1].shape == (6, 6)
+    assert curves[0].shape == curves[1].shape == (6, 7)
     differences = (curves[0] - curves[1]).abs() / (curves[0].abs() + 0.01)
     print(f"largest relative difference: {differences[0].max():.1e} at the first step, {differences.max():.1e} in all")
     assert float(differences[0].max()) < 1e-5 and float(differences.max()) < 2e-2
