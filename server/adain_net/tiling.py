@@ -34,6 +34,9 @@ TILE = 512
 SMALLEST_TILE = 128
 """A device that cannot hold this gives its work to the next engine."""
 
+NEARBY_CELLS = 8
+"""As many cells of relu4_1 around a region take its settings: more than any later pass looks at."""
+
 OnTile = Callable[[str, int, int], None]
 """Told the stage ("encode" or "decode"), the tiles that are over and the tiles in all; may raise to stop."""
 ReadPart = Callable[[Box], Tensor]
@@ -180,16 +183,26 @@ class TiledWork(Generic[AnyEngine]):
         return None if product is None else self._on_device(region_share(continued(product, *tile.size), cell))
 
     def _by_region(self, masks: Sequence[Tensor | None], numbers: Sequence[float], tile: Box) -> Tensor | float:
-        """A number for each pixel of a tile, by the regions that it is in, (1, 1, h, w); their mean elsewhere."""
+        """A number for each pixel of a tile, (1, 1, h, w): that of the regions that it is in, or of those nearby."""
         if len(set(numbers)) == 1:
             return numbers[0]
-        ones = torch.ones(1, 1, *tile.size, dtype=self.engine.dtype, device=self.engine.device)
-        shares = [self._share([mask], tile, 1) for mask in masks]
-        known = [ones if share is None else share for share in shares]
-        total = torch.stack(known).sum(dim=0)
-        weighted = torch.stack([number * share for number, share in zip(numbers, known, strict=True)]).sum(dim=0)
-        mean = sum(numbers) / len(numbers)
-        return torch.where(total > 0, weighted / total.clamp_min(torch.finfo(total.dtype).tiny), mean)
+        wide = tile.grown(NEARBY_CELLS * CELL, self._bounds)
+        total, weighted = self._summed(masks, numbers, wide, CELL)
+        around = continued_around(weighted / total.clamp_min(1), total.clamp(max=1), reach=NEARBY_CELLS)
+        around = around.repeat_interleave(CELL, dim=2).repeat_interleave(CELL, dim=3)
+        total, weighted = self._summed(masks, numbers, tile, 1)
+        inside = weighted / total.clamp_min(torch.finfo(total.dtype).tiny)
+        return torch.where(total > 0, inside, tile.within(wide).of(around))
+
+    def _summed(
+        self, masks: Sequence[Tensor | None], numbers: Sequence[float], tile: Box, cell: int
+    ) -> tuple[Tensor, Tensor]:
+        """The masks' sum over a tile's cells, and the sum with each mask times its number."""
+        rows, columns = (-(-side // cell) for side in tile.size)
+        ones = torch.ones(1, 1, rows, columns, dtype=self.engine.dtype, device=self.engine.device)
+        shares = [self._share([mask], tile, cell) for mask in masks]
+        known = torch.stack([ones if share is None else share for share in shares])
+        return known.sum(dim=0), (known * known.new_tensor(numbers)[:, None, None, None, None]).sum(dim=0)
 
     @property
     def _sums_dtype(self) -> torch.dtype:

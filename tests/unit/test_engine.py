@@ -129,8 +129,8 @@ def test_wrong_engine_is_not_used(
             assert threads > 0
             super().__init__(network, CPU)
 
-        def decode(self, feat: Tensor) -> Tensor:
-            return super().decode(feat) + fault
+        def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
+            return super().decode(feat, guide) + fault
 
     monkeypatch.setattr(ncnn_engine, "NcnnEngine", WrongEngine)
     assert type(best_engine(network)) is TorchEngine

@@ -7,8 +7,8 @@ import torch
 
 from adain_net.encoder import Encoder
 from adain_net.network import AdainNetwork
-from adain_net.statistics import StyleStatistics, channel_statistics, mix_statistics
 from adain_net.regions import region_share
+from adain_net.statistics import StyleStatistics, channel_statistics, mix_statistics
 from adain_net.transform import adain_transform
 from helpers import picture_tensor
 

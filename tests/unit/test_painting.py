@@ -541,12 +541,7 @@ def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork,
     changed = PHOTO[::-1].copy()
     result, painted = _paint(both, changed)
     assert "processor" in painted.notice
-    assert (
-        np.abs(
-            result.astype(int) - _paint(_painter(processor), changed)[0]
-        ).max()
-        <= 1
-    )
+    assert np.abs(result.astype(int) - _paint(_painter(processor), changed)[0]).max() <= 1
     alone = _painter(engine)
     with pytest.raises(MemoryError):
         _paint(alone)

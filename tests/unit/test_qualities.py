@@ -146,8 +146,8 @@ def test_tiles_and_disk_change_nothing(
 ) -> None:
     """Tiles of 48 pixels, nothing kept, and pictures between passes on disk: as the whole picture at once, to 1e-3.
 
-    The finish is exact in float64 (test_finish.py). In float32 the largest of four neighbours that are all but equal may
-    be another one, which then gets the gradient: a few pixels differ by a part of their steps.
+    The finish is exact in float64 (test_finish.py). In float32 the largest of four neighbours that are all but equal
+    may be another one, which then gets the gradient: a few pixels differ by a part of their steps.
     """
     whole, _ = _paint(make_painter(), quality, regions)
     monkeypatch.setattr(painting, "tile_side", lambda _budget: 48)
