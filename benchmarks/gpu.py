@@ -31,9 +31,7 @@ import torch
 from torch import Tensor
 
 from adain_net import finish
-from adain_net.layout import load_decoder, load_encoder
 from adain_net.stylizer import QUALITIES, KnownStyle, Stylizer
-from adain_trainer.banks import Banks
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.data import TrainingPictures, to_tensor
 from adain_trainer.distributed import Group
@@ -46,18 +44,15 @@ from adain_trainer.networks import embedded_refinement, network_of_model, placed
 from adain_trainer.run_folder import FIGURES, GROUPS, LOSSES, read_figures, trained_decoder
 from adain_trainer.sheets import comparison_sheet, square
 from adain_trainer.start import Start
-from adain_trainer.training import Trainer
 from adain_weights.errors import WeightsError
 from adain_weights.files import write_whole
 from adain_weights.manifest import DEFAULT_MODEL
 from packed_pictures import KINDS, pack_pictures, unpack_pictures
+from training_pace import paces_of
 
 CHECKED_PAIRS = 4
 RUNS = 3
 """Of each time that is taken, after one that is not."""
-WARM_STEPS, TIMED_STEPS = 4, 8
-SMALL_BANK = 64
-"""Rows of the bank with which a batch is tried."""
 BUSY = 0.9
 """The smallest batch with this share of the most pairs a second is taken: more steps do more than larger ones."""
 SLACK = 0.9
@@ -191,7 +186,7 @@ def _planned(
         precision="bf16" if device.type == "cuda" else "fp32",
     )
     torch.backends.cudnn.benchmark = True
-    paces = _paces(base, pictures, device, options.batches)
+    paces = paces_of(base, pictures, device, options.batches)
     report.add("Batches", [pace.row() for pace in paces])
     most = max(pace.pairs_per_s for pace in paces)
     chosen = next(pace for pace in paces if pace.pairs_per_s >= BUSY * most)
@@ -208,54 +203,6 @@ def _planned(
         watch_every=per_minute,
         sheet_every=steps,
     )
-
-
-@dataclass(frozen=True)
-class _Pace:
-    """How fast a batch is: seconds of a step, and of what a bank needs for a row."""
-
-    batch: int
-    step_s: float
-    row_s: float
-
-    @property
-    def pairs_per_s(self) -> float:
-        return self.batch / self.step_s
-
-    def row(self) -> Row:
-        """For the report."""
-        pairs_per_s = self.pairs_per_s
-        return {"batch": self.batch, "seconds a step": self.step_s, "pairs a second": pairs_per_s, "row s": self.row_s}
-
-
-def _paces(base: FitConfig, pictures: TrainingPictures, device: torch.device, batches: Sequence[int]) -> list[_Pace]:
-    """Those of the batches that fit the card."""
-    paces: list[_Pace] = []
-    for batch in sorted(batches):
-        try:
-            paces.append(_pace(replace(base, batch=batch, bank=max(batch, SMALL_BANK)), pictures, device))
-        except torch.OutOfMemoryError:
-            break
-    if not paces:
-        raise TrainerError("Not even the smallest batch fits the card; take a smaller one by --batches.")
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    return paces
-
-
-def _pace(config: FitConfig, pictures: TrainingPictures, device: torch.device) -> _Pace:
-    start, group = Start.from_model(DEFAULT_MODEL), Group(0, 1, device)
-    assert start.decoder is not None
-    encoder = placed(load_encoder(start.encoder), device).requires_grad_(False)
-    trainer = Trainer(encoder, placed(load_decoder(start.decoder), device), config, group)
-    banks = Banks(encoder, pictures, replace(config, bank_passes=1000), group, lambda _what, _done, _total: None)
-    moments = [time.perf_counter()]
-    for step in range(WARM_STEPS + TIMED_STEPS):
-        parts = list(banks.parts(step))  # the first time, the bank is made
-        moments.append(time.perf_counter())
-        trainer.train(parts)  # it reads the losses, so it waits for the card
-    row_s = (moments[1] - moments[0]) / config.bank
-    return _Pace(config.batch, (time.perf_counter() - moments[WARM_STEPS + 1]) / TIMED_STEPS, row_s)
 
 
 def _train(report: Report, config: FitConfig, work: Path, device: torch.device, end: float) -> None:
