@@ -27,7 +27,7 @@ from adain_net.statistics import StyleStatistics, mix_statistics
 from adain_net.tiling import LayerStatistics, OnTile, ReadPart, TiledWork, WritePart
 from adain_net.weighted_sums import WeightedSums
 
-STEPS = 24
+STEPS = 21
 LEARNING_RATE = 0.02
 """Of Adam, in units of the pixels; it falls to 0 linearly."""
 BETAS = (0.9, 0.99)

@@ -9,6 +9,7 @@ import ctypes
 import itertools
 import logging
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ class NcnnEngine:
         self.layer = network.layer
         self.device = torch.device("cpu")
         self.dtype = torch.float32
-        pools = _Pools()
+        pools = _pools()
         self._encoder_blobs: dict[FeatureLayer, int] = {}
         self._encoder = _encoder_layers(network.encoder, self._encoder_blobs).load(threads, pools)
         if isinstance(network, RefinementNetwork):
@@ -152,7 +153,7 @@ class NcnnEngine:
 
 
 class _Pools:
-    """Buffers that both nets use in turn. With pools of its own each keeps as much again: 0.6 GiB with tiles of 576."""
+    """Buffers that all nets use in turn. With pools of its own each keeps as much again: 0.6 GiB with tiles of 576."""
 
     def __init__(self) -> None:
         import ncnn
@@ -166,6 +167,12 @@ class _Pools:
             self.blobs.clear()
             self.workspace.clear()
             self._pixels = pixels
+
+
+@cache
+def _pools() -> _Pools:
+    """Those of this process, in which one thread computes. Raises ImportError: there is no ncnn."""
+    return _Pools()
 
 
 class _Layers:

@@ -23,7 +23,7 @@ from adain_net.engine import Engine
 from adain_net.finish import FinishRegion, GradientEngine, TiledFinish
 from adain_net.regions import mask_values
 from adain_net.statistics import StyleStatistics, mix_statistics
-from adain_net.tiling import SMALLEST_TILE, TILE, ReadPart, TiledContent, WritePart
+from adain_net.tiling import SMALLEST_TILE, TILE, ReadPart, TiledContent, TiledWork, WritePart
 from adain_net.transform import AffineTransform, adain_transform
 from adain_server.cache import ByteCache
 from adain_server.canvas import Canvas, room_for
@@ -253,9 +253,9 @@ class Painter:
             return
         second = Canvas(refined.box, memory_bytes=self._cache.limit)
         self._refine(work, refined, second.write, done, on_step)
-        self._finish(work, second, write, hooks)
+        self._finish(work, second, write, done, hooks)
 
-    def _finish(self, work: _Work, painted: Canvas, write: WritePart, hooks: Hooks) -> None:
+    def _finish(self, work: _Work, painted: Canvas, write: WritePart, done: Painted, hooks: Hooks) -> None:
         """Optimise the pixels of a refined picture, until all steps are made or the user takes it as it is."""
         if hooks.is_accepted():
             for part in painted.box.tiles(OUTPUT_TILE):
@@ -286,6 +286,7 @@ class Painter:
 
         finisher.optimise(hooks.on_step, goes_on, steps=finish.STEPS)
         finisher.write(write)
+        done.notice = done.notice or self._notice(finisher)
 
     def _room(self, shape: tuple[int, ...]) -> Tensor:
         """For one of the finish's four pictures."""
@@ -432,7 +433,7 @@ class Painter:
             target = colour_statistics(working, mask)
         return self._styles.mixed(region.styles, target, done.new_styles, on_step)
 
-    def _notice(self, tiled: TiledContent) -> str:
+    def _notice(self, tiled: TiledWork[Any]) -> str:
         if tiled.has_failed:
             return "The graphics card failed, so the processor painted this, more slowly; the server's log says more."
         if tiled.has_moved:
