@@ -31,7 +31,8 @@ import torch
 from torch import Tensor
 
 from adain_net import finish
-from adain_net.stylizer import QUALITIES, KnownStyle, Stylizer
+from adain_net.measured_style import MeasuredStyle
+from adain_net.stylizer import QUALITIES, Stylizer
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.data import TrainingPictures, to_tensor
 from adain_trainer.distributed import Group
@@ -155,7 +156,7 @@ def _pairs(pictures: TrainingPictures, side: int) -> list[tuple[Tensor, Tensor]]
     return [(to_tensor(square(a, side))[None], to_tensor(square(b, side))[None]) for a, b in chosen]
 
 
-def _painted(stylizer: Stylizer, content: Tensor, style: Tensor | KnownStyle, *, quality: str, steps: int) -> Tensor:
+def _painted(stylizer: Stylizer, content: Tensor, style: Tensor | MeasuredStyle, *, quality: str, steps: int) -> Tensor:
     return stylizer.paint(content, [style], quality=quality, goes_on=lambda step: step < steps)
 
 

@@ -6,7 +6,6 @@ What computes is what the server uses, in tiles; the picture between two passes 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -16,9 +15,10 @@ from adain_net.boxes import Box
 from adain_net.encoder import LAYERS, RELU3_1
 from adain_net.engine import Engine, TorchEngine
 from adain_net.finish import FinishRegion, GradientEngine, TiledFinish
+from adain_net.measured_style import MeasuredStyle, mix_measured
 from adain_net.network import AdainNetwork
 from adain_net.refinement import RefinementNetwork
-from adain_net.statistics import StyleStatistics, mix_statistics
+from adain_net.statistics import StyleStatistics
 from adain_net.tiling import (
     TILE,
     LayerStatistics,
@@ -34,19 +34,6 @@ QUALITIES = ("fast", "fine", "best")
 """One pass; refined by a second one; and then finished by optimising the pixels."""
 FEATURE_BYTES = 2**30
 """Features are kept between two looks at a picture while they need no more than this."""
-
-
-@dataclass(frozen=True)
-class KnownStyle:
-    """The statistics of a style picture, or of a mixture.
-
-    Attributes:
-        first: relu4_1 of the model's encoder, for the first pass.
-        layers: All layers of the encoder that refines and finishes; none where there is no refinement.
-    """
-
-    first: StyleStatistics
-    layers: LayerStatistics
 
 
 class Stylizer:
@@ -78,18 +65,18 @@ class Stylizer:
         self._has_one_encoder = refinement is not None and _are_equal(network.encoder, refinement.encoder)
 
     @torch.no_grad()
-    def measure(self, picture: Tensor) -> KnownStyle:
+    def measure(self, picture: Tensor) -> MeasuredStyle:
         """The statistics of a style picture, (1, 3, h, w), float, RGB in 0..1, of any size."""
         first = _statistics(self._first, picture)
         if self._second is None:
-            return KnownStyle(first[-1], ())
-        return KnownStyle(first[-1], first if self._has_one_encoder else _statistics(self._second, picture))
+            return MeasuredStyle(first[-1], ())
+        return MeasuredStyle(first[-1], first if self._has_one_encoder else _statistics(self._second, picture))
 
     @torch.no_grad()
     def paint(
         self,
         content: Tensor,
-        styles: Sequence[Tensor | KnownStyle],
+        styles: Sequence[Tensor | MeasuredStyle],
         *,
         style_weights: Sequence[float] | None = None,
         alpha: float = 1.0,
@@ -134,14 +121,10 @@ class Stylizer:
         )
         return refined if quality == "fine" else self._finished(content, refined, style.layers, alpha, on_step, goes_on)
 
-    def _mixed(self, styles: Sequence[Tensor | KnownStyle], style_weights: Sequence[float] | None) -> KnownStyle:
+    def _mixed(self, styles: Sequence[Tensor | MeasuredStyle], style_weights: Sequence[float] | None) -> MeasuredStyle:
         weights = [1.0] * len(styles) if style_weights is None else style_weights
         known = [self.measure(each) if isinstance(each, Tensor) else each for each in styles]
-        layers = zip(*(each.layers for each in known), strict=True)
-        return KnownStyle(
-            mix_statistics([each.first for each in known], weights),
-            tuple(mix_statistics(layer, weights) for layer in layers),
-        )
+        return mix_measured(known, weights)
 
     def _finished(
         self,

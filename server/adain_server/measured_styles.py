@@ -12,8 +12,9 @@ from torch import Tensor
 from adain_net.boxes import Box
 from adain_net.encoder import LAYERS
 from adain_net.engine import Engine
+from adain_net.measured_style import MeasuredStyle, mix_measured
 from adain_net.regions import mask_values
-from adain_net.statistics import StyleStatistics, mix_statistics
+from adain_net.statistics import StyleStatistics
 from adain_net.tiling import LayerStatistics, tiled_style_statistics
 from adain_server.cache import ByteCache
 from adain_server.colour import ColourStatistics, colour_statistics, recolouring
@@ -27,19 +28,6 @@ from adain_weights.styles import SavedStyle
 OnStep = Callable[[str, int, int], None]
 """Told the stage, the steps that are over and the steps in all; may raise to stop."""
 STATISTICS_BYTES = 2 * 4 * (512 + sum(layer.channels for layer in LAYERS))
-
-
-@dataclass(frozen=True)
-class MeasuredStyle:
-    """The statistics of a style, or of a mixture.
-
-    Attributes:
-        first: relu4_1 of the model's encoder, for the first pass.
-        layers: All layers of the encoder that refines and finishes.
-    """
-
-    first: StyleStatistics
-    layers: LayerStatistics
 
 
 @dataclass(frozen=True)
@@ -104,12 +92,7 @@ class StyleMeasurer:
             JobError: BAD_PIXELS or BAD_STYLE.
         """
         parts = [self._style(style, target, new, on_step) for style in styles]
-        weights = [style.weight for style in styles]
-        layers = zip(*(part.layers for part in parts), strict=True)
-        return MeasuredStyle(
-            mix_statistics([part.first for part in parts], weights),
-            tuple(mix_statistics(layer, weights) for layer in layers),
-        )
+        return mix_measured(parts, [style.weight for style in styles])
 
     def _style(
         self,

@@ -21,6 +21,7 @@ from adain_net.boxes import CELL, Box
 from adain_net.encoder import LAYERS, RELU3_1, RELU4_1
 from adain_net.engine import Engine
 from adain_net.finish import FinishRegion, GradientEngine, TiledFinish
+from adain_net.measured_style import MeasuredStyle
 from adain_net.regions import mask_values
 from adain_net.statistics import StyleStatistics, mix_statistics
 from adain_net.tiling import SMALLEST_TILE, TILE, ReadPart, TiledContent, TiledWork, WritePart
@@ -32,7 +33,7 @@ from adain_server.detail import Enlarged
 from adain_server.drafts import Drafts
 from adain_server.errors import JobError
 from adain_server.layers import Array, Layer, as_mask, union_share
-from adain_server.measured_styles import MeasuredStyle, OnStep, Style, StyleEncoder, StyleMeasurer
+from adain_server.measured_styles import OnStep, Style, StyleEncoder, StyleMeasurer
 from adain_server.output import Output
 from adain_server.transparency import VisibleColours
 

@@ -23,12 +23,13 @@ import torch
 from adain_client import protocol
 from adain_net.encoder import LAYERS, RELU4_1
 from adain_net.layout import LayoutError
+from adain_net.measured_style import MeasuredStyle
 from adain_net.statistics import StyleStatistics
 from adain_server.config import LEAST_MEMORY_BUDGET
 from adain_server.errors import JobError
 from adain_server.layers import DTYPES, Array, Layer
 from adain_server.loaded_models import LoadedModels
-from adain_server.measured_styles import MeasuredStyle, Style
+from adain_server.measured_styles import Style
 from adain_server.painting import Plan, RegionPlan
 from adain_server.picture_files import PictureError, style_picture
 from adain_weights.errors import WeightsError

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder, FeatureLayer
 from adain_net.layout import load_network, load_refinement
+from adain_net.measured_style import MeasuredStyle
 from adain_net.network import AdainNetwork
 from adain_net.refinement import RefinementDecoder, RefinementNetwork
-from adain_net.stylizer import KnownStyle, Stylizer
+from adain_net.stylizer import Stylizer
 from adain_weights.catalog import DECODER
 from adain_weights.models import load_model, load_refinement_weights, read_safetensors
 
@@ -54,12 +55,14 @@ class RefinedNetwork(nn.Module):
         """The picture itself: both passes look at it."""
         return picture
 
-    def style_statistics(self, picture: Tensor) -> KnownStyle:
+    def style_statistics(self, picture: Tensor) -> MeasuredStyle:
         """The statistics of a style picture."""
         return self._stylizer.measure(picture)
 
     @torch.no_grad()
-    def stylize_features(self, content: Tensor, style: KnownStyle, *, alpha: float, height: int, width: int) -> Tensor:
+    def stylize_features(
+        self, content: Tensor, style: MeasuredStyle, *, alpha: float, height: int, width: int
+    ) -> Tensor:
         """As PaintingNetwork's."""
         if alpha:
             return self._stylizer.paint(content, [style], alpha=alpha, quality="fine")
