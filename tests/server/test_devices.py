@@ -63,5 +63,5 @@ def test_66_card_that_is_lost_in_a_job_ends_the_worker(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(worker, "_paint", lose)
     with pytest.raises(torch.AcceleratorError):
-        worker.do({"job": b"j" * 16})
+        worker.do({"job": b"j" * 16, "accepted": False})
     assert b"taken" in ours.recv_bytes() and not ours.poll()
