@@ -97,7 +97,7 @@ class Encoder(nn.Module):
         return relu1_1, relu2_1, relu3_1
 
     def forward(self, picture: Tensor, layer: FeatureLayer = RELU4_1) -> Tensor:
-        """One layer of the picture: (N, channels, ceil(h/cell), ceil(w/cell)); the convolutions behind it are left out.
+        """One layer of the picture, (N, channels, ceil(h/cell), ceil(w/cell)); up to relu3_1 at half the cost.
 
         Args:
             picture: As for features().

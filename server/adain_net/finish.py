@@ -22,7 +22,7 @@ from torch import Tensor
 
 from adain_net.boxes import Box
 from adain_net.encoder import LAYERS, RELU4_1, Encoder, EncoderFeatures
-from adain_net.network import MIN_SIDE, continued
+from adain_net.network import continued_to_least
 from adain_net.statistics import StyleStatistics, mix_statistics
 from adain_net.tiling import LayerStatistics, OnTile, ReadPart, TiledWork, WritePart
 from adain_net.weighted_sums import WeightedSums
@@ -307,8 +307,7 @@ class TiledFinish(TiledWork[GradientEngine]):
 
     def _features(self, pixels: Tensor, tile: Box) -> list[Tensor]:
         """All layers of a tile's cells; a picture that is too small for the encoder is continued."""
-        height, width = (max(side, MIN_SIDE) for side in pixels.shape[2:])
-        return self._core(self.engine.features(continued(pixels, height, width)), tile)
+        return self._core(self.engine.features(continued_to_least(pixels)), tile)
 
     def _content_feat(self, tile: Box) -> Tensor:
         """relu4_1 of the content, kept where that fits, or computed again."""

@@ -39,7 +39,7 @@ class AdainNetwork(nn.Module):
         Returns:
             (N, 512, ceil(h/8), ceil(w/8)), at least 2 cells a side.
         """
-        features: Tensor = self.encoder(_continued(picture))
+        features: Tensor = self.encoder(continued_to_least(picture))
         return features
 
     def style_statistics(self, picture: Tensor) -> StyleStatistics:
@@ -96,7 +96,13 @@ class AdainNetwork(nn.Module):
         return self.stylize_features(self.encode(content), style, alpha=alpha, height=height, width=width)
 
 
-def _continued(picture: Tensor) -> Tensor:
+def layer_statistics(encoder: Encoder, picture: Tensor) -> list[StyleStatistics]:
+    """Statistics of all layers of a whole picture, (N, channels) each. The picture is as for AdainNetwork.encode()."""
+    return [channel_statistics(feat) for feat in encoder.features(continued_to_least(picture))]
+
+
+def continued_to_least(picture: Tensor) -> Tensor:
+    """A picture with at least MIN_SIDE pixels a side, (N, 3, h, w); as it is when it has them."""
     height, width = picture.shape[2:]
     return continued(picture, max(height, MIN_SIDE), max(width, MIN_SIDE))
 

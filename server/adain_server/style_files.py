@@ -12,8 +12,8 @@ from PIL import Image
 from adain_client.choices import style_name
 from adain_client.protocol import MAX_TEXT
 from adain_net.layout import load_encoder
-from adain_net.network import MIN_SIDE, continued
-from adain_net.statistics import StyleStatistics, channel_statistics
+from adain_net.network import layer_statistics
+from adain_net.statistics import StyleStatistics
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model
 from adain_weights.style_pictures import make_style
@@ -33,9 +33,7 @@ def save_style(target: Path, picture: Image.Image, *, title: str, artist: str, o
 
     @torch.inference_mode()
     def measure(picture: NDArray[np.float32]) -> list[StyleStatistics]:
-        height, width = (max(side, MIN_SIDE) for side in picture.shape[2:])
-        feats = encoder.features(continued(torch.from_numpy(picture), height, width))
-        return [channel_statistics(feat) for feat in feats]
+        return layer_statistics(encoder, torch.from_numpy(picture))
 
     style = make_style(
         picture,

@@ -17,8 +17,8 @@ from PIL import Image
 
 from adain_net.encoder import Encoder
 from adain_net.layout import load_encoder
-from adain_net.network import MIN_SIDE, continued
-from adain_net.statistics import StyleStatistics, channel_statistics
+from adain_net.network import layer_statistics
+from adain_net.statistics import StyleStatistics
 from adain_trainer.errors import TrainerError
 from adain_trainer.pictures import fetch_packages, package_pictures
 from adain_weights.manifest import DEFAULT_MODEL
@@ -203,9 +203,7 @@ def measure_with(encoder: Encoder) -> MeasureStatistics:
 
     @torch.inference_mode()
     def measure(picture: NDArray[np.float32]) -> list[StyleStatistics]:
-        height, width = (max(side, MIN_SIDE) for side in picture.shape[2:])
-        feats = encoder.features(continued(torch.from_numpy(picture), height, width))
-        return [channel_statistics(feat) for feat in feats]
+        return layer_statistics(encoder, torch.from_numpy(picture))
 
     return measure
 
