@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from unittest import mock
 
+import fake_workers
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_server import server as server_module
+from adain_server import worker_process
 from adain_server.config import LEAST_MEMORY_BUDGET, ServerConfig
 from adain_server.errors import ServerError
 from adain_server.place import Place
@@ -87,3 +91,10 @@ class ServerInside:
                     self.server.run()
             except ServerError as error:
                 self.error = error
+
+
+@contextmanager
+def finishing_server_inside() -> Iterator[ServerInside]:
+    """A ready one whose painter only finishes; see fake_workers.finishes()."""
+    with mock.patch.object(worker_process, "_run", fake_workers.finishes), ServerInside() as running:
+        yield running.wait_until_ready()

@@ -25,7 +25,7 @@ from attacks.outcome import wait_until
 from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS, READY
 from helpers import pixels_array, random_pixels, request
 from raw_peer import RawPeer
-from server_inside import ServerInside
+from server_inside import ServerInside, finishing_server_inside
 
 SOON_S = 30.0
 SHORT, ENDLESS = LARGEST_WITH_FEW_STEPS, LARGEST_WITH_FEW_STEPS + 1
@@ -36,10 +36,8 @@ STYLES = [("space-sun", 1.0)]
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerInside]:
     """One whose painter only finishes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_process, "_run", fake_workers.finishes)
-        with ServerInside() as running:
-            yield running.wait_until_ready()
+    with finishing_server_inside() as running:
+        yield running
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import fake_workers
 from adain_client import launcher
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
@@ -23,7 +22,6 @@ from adain_host import session as session_module
 from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE
 from adain_host.session import Session
 from adain_host.settings import ServerChoice
-from adain_server import worker_process
 from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS
 from helpers import (
     PICTURES,
@@ -35,7 +33,7 @@ from helpers import (
     server_pid,
     write_other_model,
 )
-from server_inside import ServerInside
+from server_inside import ServerInside, finishing_server_inside
 
 WAIT_S = 60.0
 SOON_S = 0.5
@@ -535,10 +533,8 @@ SHORT, ENDLESS = LARGEST_WITH_FEW_STEPS, LARGEST_WITH_FEW_STEPS + 1
 @pytest.fixture(scope="module")
 def finishing_server() -> Iterator[ServerInside]:
     """One whose painter only finishes, and says in the result how many steps it has made."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_process, "_run", fake_workers.finishes)
-        with ServerInside() as running:
-            yield running.wait_until_ready()
+    with finishing_server_inside() as running:
+        yield running
 
 
 @pytest.fixture

@@ -19,14 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import fake_workers
 from adain_client import protocol
 from adain_client.client import Client, ServerInfo
 from adain_client.jobs import Progress
-from adain_server import worker_process
 from adain_server.terminal import Forecast, KeepOnInterrupt, _rounded
 from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS
-from server_inside import ServerInside
+from server_inside import ServerInside, finishing_server_inside
 
 SOON_S = 30.0
 STYLE = "space-sun"
@@ -36,10 +34,8 @@ FOREWORD = "Ctrl-C once keeps the picture as it is then."
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerInside]:
     """One whose painter only finishes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_process, "_run", fake_workers.finishes)
-        with ServerInside() as running:
-            yield running.wait_until_ready()
+    with finishing_server_inside() as running:
+        yield running
 
 
 def _picture(path: Path, side: int) -> Path:
