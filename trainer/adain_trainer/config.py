@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from adain_trainer.errors import TrainerError
@@ -158,6 +158,23 @@ class FitConfig:
         return cls(**{name: value for name, value in values.items() if name in known})
 
 
+_TOWARDS_RATIOS = FitConfig(
+    reconstruction_steps=0,
+    cooldown="cosine",
+    adam_beta2=0.99,
+    gradient_limit=3.0,
+    style_crop=256,
+    content_target="content",
+    content_loss="log",
+    style_loss="log",
+    style_layers="1,1,1,1.5",
+    style_loss_weight=1.0,
+    grid_loss_weight=0.3,
+    range_loss_weight=10.0,
+    identity_share=0.0,
+)
+"""What is measured as ratios is trained by logarithms: what the recipes that go on from a trained decoder share."""
+
 PRESETS = {
     "full": FitConfig(),
     # Little and slowly, among generic styles and identity pairs: what the decoder can do already has to stay.
@@ -182,29 +199,17 @@ PRESETS = {
         sheet_every=200,
     ),
     # From the embedded refinement, of which it makes a better one in an hour of two cores.
-    "refinement": FitConfig(
+    "refinement": replace(
+        _TOWARDS_RATIOS,
         trains=REFINEMENT,
         steps=1600,
-        reconstruction_steps=0,
         warmup_steps=50,
         cooldown_steps=1600,
-        cooldown="cosine",
         learning_rate=6e-4,
-        adam_beta2=0.99,
-        gradient_limit=3.0,
         batch=4,
         crop=192,
-        style_crop=256,
         work_side=400,  # a crop shows a good part of its picture, as its statistics are those of a picture later
-        content_target="content",
-        content_loss="log",
         content_loss_weight=3.0,
-        style_loss="log",
-        style_layers="1,1,1,1.5",
-        style_loss_weight=1.0,
-        grid_loss_weight=0.3,
-        range_loss_weight=10.0,
-        identity_share=0.0,
         mixture_share=0.0,
         style_augment_share=0.0,
         bank=128,
@@ -215,26 +220,14 @@ PRESETS = {
         watch_every=200,
     ),
     # From a released decoder, on a card; benchmarks/gpu.py finds the batch and the steps that a time has room for.
-    "gpu": FitConfig(
+    "gpu": replace(
+        _TOWARDS_RATIOS,
         steps=8000,
-        reconstruction_steps=0,
         warmup_steps=100,
         cooldown_steps=8000,
-        cooldown="cosine",
-        adam_beta2=0.99,
-        gradient_limit=3.0,
         batch=32,
         crop=256,
-        style_crop=256,
-        content_target="content",
-        content_loss="log",
         content_loss_weight=2.0,
-        style_loss="log",
-        style_layers="1,1,1,1.5",
-        style_loss_weight=1.0,
-        grid_loss_weight=0.3,
-        range_loss_weight=10.0,
-        identity_share=0.0,
         precision="bf16",
         ema=0.995,
         sheet_every=1000,
