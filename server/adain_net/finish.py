@@ -24,8 +24,8 @@ from adain_net.boxes import Box
 from adain_net.encoder import LAYERS, RELU4_1, Encoder, EncoderFeatures
 from adain_net.network import continued_to_least
 from adain_net.statistics import StyleStatistics, mix_statistics
-from adain_net.tiling import LayerStatistics, OnTile, ReadPart, TiledWork, WritePart
-from adain_net.weighted_sums import WeightedSums
+from adain_net.tiling import LayerStatistics, OnTile, ReadPart, TiledWork, WritePart, room
+from adain_net.weighted_sums import WeightedSums, add_tile
 
 STEPS = 21
 LEARNING_RATE = 0.02
@@ -233,10 +233,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         precision = self.engine.precision
         if math.prod(shape) * precision.itemsize > self._feature_bytes:
             return None
-        try:
-            return torch.empty(shape, dtype=precision)
-        except (RuntimeError, MemoryError):
-            return None
+        return room(shape, precision)
 
     def _surrogate(self, feats: Sequence[Tensor], slopes: Sequence[_Slopes], tile: Box) -> Tensor:
         """A sum over the tile's cells whose gradient is its part of the losses' gradient."""
@@ -326,14 +323,12 @@ class TiledFinish(TiledWork[GradientEngine]):
         return [[WeightedSums() for _ in LAYERS] for _ in self._regions]
 
     def _add(self, sums: Sequence[Sequence[WeightedSums]], feats: Sequence[Tensor], tile: Box) -> None:
-        """Add a tile's features to each region's sums; nothing is added before everything has been computed."""
-        parts = [
-            [known.of_tile(feat, share) for known, feat, share in zip(row, feats, shares, strict=True)]
-            for row, shares in zip(sums, [self._shares(region, tile) for region in self._regions], strict=True)
-        ]
-        for row, new in zip(sums, parts, strict=True):
-            for known, part in zip(row, new, strict=True):
-                known.add(part)
+        """Add a tile's features to each region's sums."""
+        add_tile(
+            each
+            for region, known in zip(self._regions, sums, strict=True)
+            for each in zip(known, feats, self._shares(region, tile), strict=True)
+        )
 
     def _add_gradient(self, loss: Tensor, pixels: Tensor, tile: Box) -> None:
         (gradient,) = torch.autograd.grad(loss, pixels)

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from adain_net.boxes import CELL, Box
-from adain_net.encoder import LAYERS, FeatureLayer
+from adain_net.encoder import LAYERS, RELU4_1
 from adain_net.engine import Engine
 from adain_net.network import MIN_SIDE, continued
 from adain_net.regions import continued_around, mask_values, region_box, region_share
 from adain_net.statistics import StyleStatistics
 from adain_net.transform import AffineTransform
-from adain_net.weighted_sums import TileSums, WeightedSums
+from adain_net.weighted_sums import WeightedSums, add_tile
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,14 @@ class Encoded:
     def size(self) -> int:
         """Bytes of the tensors."""
         return sum(each.numel() * each.element_size() for each in (self.feat, self.reconstruction) if each is not None)
+
+
+def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> Tensor | None:
+    """A tensor whose values are undefined, on the CPU unless a device is given; None where there is no room for it."""
+    try:
+        return torch.empty(shape, dtype=dtype, device=device or "cpu")
+    except (RuntimeError, MemoryError):  # no memory; or the device fails, which the first tile will find
+        return None
 
 
 class OnDevice(Protocol):
@@ -280,12 +288,9 @@ class TiledContent(TiledWork[Engine]):
         def work(tile: Box) -> None:
             feat = self._encode(tile)
             shares = [self._share([region, self._opacity], tile, cell) for region in self._regions]
-            # Nothing is added before everything has been computed: a tile whose memory ran out is done again.
-            parts = [known.of_tile(feat, share) for known, share in zip(sums, shares, strict=True)]
             if self._kept is not None:
                 tile.within(self._work, cell).of(self._kept).copy_(feat)
-            for known, part in zip(sums, parts, strict=True):
-                known.add(part)
+            add_tile((known, feat, share) for known, share in zip(sums, shares, strict=True))
 
         self._each_tile(self._work, "encode", work, on_tile)
         self._encoded = Encoded([known.statistics(self._sums_dtype) for known in sums], self._kept)
@@ -395,20 +400,14 @@ class TiledContent(TiledWork[Engine]):
     def _room_for_features(self) -> Tensor | None:
         if not self.feature_size:
             return None
-        try:
-            return torch.empty(self._feature_shape(), dtype=self.engine.dtype, device=self.engine.device)
-        except (RuntimeError, MemoryError):  # no memory; or the device fails, which the first tile will find
-            return None
+        return room(self._feature_shape(), self.engine.dtype, self.engine.device)
 
     def _room_for_reconstruction(self) -> Tensor | None:
         """It is kept where the features are, which need several times as much."""
         encoded = self._encoded
         if encoded is None or encoded.feat is None or encoded.reconstruction is not None:
             return None
-        try:
-            return torch.empty(1, 3, *self._box.size, dtype=self._sums_dtype)
-        except (RuntimeError, MemoryError):
-            return None
+        return room((1, 3, *self._box.size), self._sums_dtype)
 
     def _features(self, outer: Box) -> Tensor:
         if self._encoded is not None and self._encoded.feat is not None:
@@ -424,20 +423,16 @@ class _TiledStyle(TiledWork[Engine]):
         sums = [WeightedSums() for _ in LAYERS]
 
         def work(tile: Box) -> None:
-            parts = [self._sums(known, *each, tile) for known, each in zip(sums, self._encode(tile), strict=True)]
-            for known, part in zip(sums, parts, strict=True):
-                known.add(part)
+            shares = [self._share([self._opacity], tile, layer.cell) for layer in LAYERS]
+            add_tile(zip(sums, self._encode(tile), shares, strict=True))
 
         self._each_tile(self._bounds, "encode", work, on_tile)
         return tuple(known.statistics(self._sums_dtype) for known in sums)
 
-    def _encode(self, tile: Box) -> list[tuple[Tensor, FeatureLayer]]:
-        outer = tile.grown(max(layer.margin for layer in LAYERS), self._bounds)
+    def _encode(self, tile: Box) -> list[Tensor]:
+        outer = tile.grown(RELU4_1.margin, self._bounds)
         feats = self.engine.features(self._part(self._content, outer))
-        return [(tile.within(outer, layer.cell).of(feat), layer) for feat, layer in zip(feats, LAYERS, strict=True)]
-
-    def _sums(self, known: WeightedSums, feat: Tensor, layer: FeatureLayer, tile: Box) -> TileSums:
-        return known.of_tile(feat, self._share([self._opacity], tile, layer.cell))
+        return [tile.within(outer, layer.cell).of(feat) for feat, layer in zip(feats, LAYERS, strict=True)]
 
 
 LayerStatistics = tuple[StyleStatistics, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -78,3 +79,14 @@ class WeightedSums:
         variance = squares / self.variance_count
         mean = total.guess[:, 0] + offset
         return StyleStatistics(mean[None].to(dtype), (variance + EPS).sqrt()[None].to(dtype))
+
+
+def add_tile(tile: Iterable[tuple[WeightedSums, Tensor, Tensor | None]]) -> None:
+    """Add a tile to several sums: to all, or to none when memory runs out on the way, so that it can be done again.
+
+    Args:
+        tile: Sums, and the features and shares that belong to them, as of_tile() takes them.
+    """
+    parts = [(sums, sums.of_tile(feat, share)) for sums, feat, share in tile]
+    for sums, part in parts:
+        sums.add(part)
