@@ -27,46 +27,49 @@ SOON_S = 30.0
 STYLES = [("space-sun", 1.0)]
 
 
-def test_51_53_client_that_vanishes_while_it_sends_leaves_nothing(server: RunningServer) -> None:
-    """A chunk of three has arrived: within five seconds the server holds what it held before."""
+def test_51_53_client_that_vanishes_while_it_sends_leaves_nothing(own_server: RunningServer) -> None:
+    """A chunk of three has arrived: within five seconds the server holds what it held before.
+
+    A server of its own: one with as many kept pictures as it may have would forget one of them for this layer.
+    """
     layer = random_pixels(800, 1000, seed=secrets.randbits(32))
-    with server.client() as client:
+    with own_server.client() as client:
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
-        before, held = segments_of(server.process.pid), client.status().held_bytes
-        with RawPeer(server) as peer:
+        before, held = segments_of(own_server.process.pid), client.status().held_bytes
+        with RawPeer(own_server) as peer:
             job = StylizeJob(request(layer, STYLES))
             assert peer.ask(*job.open())["op"] == "grant"
             chunk = memoryview(layer.data)[: protocol.CHUNK_BYTES]
             peer.send([protocol.pack("chunk", job=job.job_id, digest=layer.digest, offset=0), chunk])
             peer.ask([protocol.pack("hello", client="x")])
-            assert len(segments_of(server.process.pid) - before) == 2 and client.status().uploading == 1
+            assert len(segments_of(own_server.process.pid) - before) == 2 and client.status().uploading == 1
         assert wait_until(lambda: client.status().uploading == 0, BACK_S) < BACK_S
-        assert segments_of(server.process.pid) == before and client.status().held_bytes == held
-    assert works(server)
+        assert segments_of(own_server.process.pid) == before and client.status().held_bytes == held
+    assert works(own_server)
 
 
-def test_51_54_client_that_vanishes_while_it_waits_leaves_only_its_layer(server: RunningServer) -> None:
+def test_51_54_client_that_vanishes_while_it_waits_leaves_only_its_layer(own_server: RunningServer) -> None:
     """Behind a job that is painted: its result's memory is free within five seconds, and its turn never comes."""
     first, second = (random_pixels(side, side, seed=secrets.randbits(32)) for side in (2000, 400))
-    with server.client() as client, RawPeer(server) as other:
+    with own_server.client() as client, RawPeer(own_server) as other:
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
-        before, held = segments_of(server.process.pid), client.status().held_bytes
+        before, held = segments_of(own_server.process.pid), client.status().held_bytes
         painted = StylizeJob(request(first, STYLES))
         other.upload(painted)
-        with RawPeer(server) as peer:
+        with RawPeer(own_server) as peer:
             peer.upload(StylizeJob(request(second, STYLES)))
             assert wait_until(lambda: client.status().queued == 1, SOON_S) < SOON_S
-            assert len(segments_of(server.process.pid) - before) == 4
+            assert len(segments_of(own_server.process.pid) - before) == 4
         assert wait_until(lambda: client.status().queued == 0, BACK_S) < BACK_S
-        assert client.status().running == 1 and len(segments_of(server.process.pid) - before) == 3
+        assert client.status().running == 1 and len(segments_of(own_server.process.pid) - before) == 3
         assert other.ask(*painted.cancel())["op"] == "cancelled"
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
         assert client.status().held_bytes == held + len(first.data) + len(second.data)
-        with RawPeer(server) as peer:
+        with RawPeer(own_server) as peer:
             again = StylizeJob(request(second, STYLES))
             assert peer.ask(*again.open())["need"] == []
             assert peer.ask(*again.cancel())["op"] == "cancelled"
-    assert works(server)
+    assert works(own_server)
 
 
 def test_51_client_that_vanishes_as_soon_as_it_has_opened_harms_nobody(own_server: RunningServer) -> None:
