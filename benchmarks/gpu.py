@@ -35,16 +35,16 @@ from adain_net.measured_style import MeasuredStyle
 from adain_net.stylizer import QUALITIES, Stylizer
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.data import TrainingPictures, to_tensor
-from adain_trainer.distributed import Group
+from adain_trainer.distributed import ProcessGroup
 from adain_trainer.errors import TrainerError
 from adain_trainer.export import export_model
 from adain_trainer.fit import PictureFolders, fit
 from adain_trainer.heldout import read_held_out
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.load import PictureCache, load_pictures
 from adain_trainer.networks import embedded_refinement, network_of_model, placed
 from adain_trainer.run_folder import FIGURES, GROUPS, LOSSES, read_figures, trained_decoder
 from adain_trainer.sheets import comparison_sheet, square
-from adain_trainer.start import Start
 from adain_weights.errors import WeightsError
 from adain_weights.files import write_whole
 from adain_weights.manifest import DEFAULT_MODEL
@@ -181,7 +181,7 @@ def _planned(
         PRESETS["gpu"],
         crop=options.crop,
         style_crop=options.crop,
-        watch_side=options.crop,
+        eval_side=options.crop,
         bank=options.bank,
         batch=min(options.batches),
         precision="bf16" if device.type == "cuda" else "fp32",
@@ -201,7 +201,7 @@ def _planned(
         cooldown_steps=steps,
         warmup_steps=min(base.warmup_steps, steps),
         checkpoint_every=per_minute,
-        watch_every=per_minute,
+        eval_every=per_minute,
         sheet_every=steps,
     )
 
@@ -221,18 +221,18 @@ def _train(report: Report, config: FitConfig, work: Path, device: torch.device, 
     content, style = ([work / "pictures" / kind] for kind in KINDS)
     minutes = max(0.0, end - time.monotonic()) / 60
     fit(
-        Start.from_model(DEFAULT_MODEL),
+        InitialWeights.from_model(DEFAULT_MODEL),
         config,
         PictureFolders(content, style),
         trained,
-        Group(0, 1, device),
+        ProcessGroup(0, 1, device),
         memory_budget=MEMORY_BUDGET,
         minutes=minutes,
         on_measured=keep,
     )
     decoder, step, _ = trained_decoder(trained)
     held_out, before = read_held_out(trained), placed(network_of_model(DEFAULT_MODEL), device)
-    after = placed(Start.of_run(trained).network_with(decoder), device)
+    after = placed(InitialWeights.of_run(trained).network_with(decoder), device)
     sheet = comparison_sheet(before, after, held_out.content[:4], held_out.style[:5], side=config.crop)
     sheet.save(report.folder / "sheet.jpg", quality=88)
     print(f"{report.folder / 'report.md'}; the best decoder has {step} steps.")

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from adain_net.layout import load_decoder, load_encoder
-from adain_trainer.banks import Banks
 from adain_trainer.config import FitConfig
 from adain_trainer.data import TrainingPictures
-from adain_trainer.distributed import Group
+from adain_trainer.distributed import ProcessGroup
 from adain_trainer.errors import TrainerError
+from adain_trainer.feature_bank import FeatureBank
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.networks import placed
-from adain_trainer.start import Start
 from adain_trainer.training import Trainer
 from adain_weights.manifest import DEFAULT_MODEL
 
@@ -61,11 +61,11 @@ def paces_of(base: FitConfig, pictures: TrainingPictures, device: torch.device, 
 
 def pace_of(config: FitConfig, pictures: TrainingPictures, device: torch.device) -> Pace:
     """Train the embedded decoder for a few steps. Raises torch.OutOfMemoryError."""
-    start, group = Start.from_model(DEFAULT_MODEL), Group(0, 1, device)
+    start, group = InitialWeights.from_model(DEFAULT_MODEL), ProcessGroup(0, 1, device)
     assert start.decoder is not None
     encoder = placed(load_encoder(start.encoder), device).requires_grad_(False)
     trainer = Trainer(encoder, placed(load_decoder(start.decoder), device), config, group)
-    banks = Banks(encoder, pictures, replace(config, bank_passes=1000), group, lambda _what, _done, _total: None)
+    banks = FeatureBank(encoder, pictures, replace(config, bank_passes=1000), group, lambda _what, _done, _total: None)
     moments = [time.perf_counter()]
     for step in range(WARM_STEPS + TIMED_STEPS):
         parts = list(banks.parts(step))  # the first time, the bank is made

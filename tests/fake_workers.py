@@ -17,7 +17,7 @@ import msgpack
 
 if TYPE_CHECKING:
     from adain_server.measured_styles import OnStep
-    from adain_server.painting import OnDraft, Plan
+    from adain_server.rendering import OnDraft, RenderRequest
 
 READY: dict[str, Any] = {
     "op": "ready",
@@ -105,7 +105,7 @@ def finishes(connection: Connection, device: str, model: str, models: Path, budg
     """
     from adain_client import protocol
     from adain_server import worker
-    from adain_server.painting import Painted
+    from adain_server.rendering import Painted
 
     class Models:
         finish_s_per_megapixel = READY["finish_s_per_megapixel"]
@@ -113,23 +113,25 @@ def finishes(connection: Connection, device: str, model: str, models: Path, budg
         def __init__(self, *_weights: object, **_settings: object) -> None:
             pass
 
-        def painter(self, *_key: object) -> Models:
+        def renderer(self, *_key: object) -> Models:
             return self
 
-        def paint(self, plan: Plan, on_step: OnStep, *, on_draft: OnDraft, is_accepted: Callable[[], bool]) -> Painted:
-            steps = _finish(plan, on_step, on_draft, is_accepted) if plan.quality == "best" else 0
-            plan.out[:] = protocol.QUALITY.index(plan.quality), min(steps, 255), 0
+        def render(
+            self, request: RenderRequest, on_step: OnStep, *, on_draft: OnDraft, is_accepted: Callable[[], bool]
+        ) -> Painted:
+            steps = _finish(request, on_step, on_draft, is_accepted) if request.quality == "best" else 0
+            request.out[:] = protocol.QUALITY.index(request.quality), min(steps, 255), 0
             return Painted()
 
     vars(worker).update(LoadedModels=Models, DRAFT_EVERY_S=0.0)
     worker.run_worker(connection, device=device, model=model, models=models, memory_budget=budget)
 
 
-def _finish(plan: Plan, on_step: OnStep, on_draft: OnDraft, is_accepted: Callable[[], bool]) -> int:
+def _finish(request: RenderRequest, on_step: OnStep, on_draft: OnDraft, is_accepted: Callable[[], bool]) -> int:
     """How many steps were made."""
     import numpy as np
 
-    side = max(plan.out.shape[:2])
+    side = max(request.out.shape[:2])
     steps = FEW_STEPS if side <= LARGEST_WITH_FEW_STEPS else 1_000_000
     for step in range(steps):
         if is_accepted():

@@ -17,12 +17,12 @@ import zmq
 from adain_client import protocol
 from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
-from adain_client.jobs import Frame, KnownStyle, Message
+from adain_client.jobs import Frame, Message, StyleInfo
 from adain_client.protocol import CHUNK_BYTES, Header, blob_bytes, blob_digest, pack
 
 Running = TypeVar("Running", bound="LyingServer")
 POLL_MS = 20
-STYLE = KnownStyle("hokusai-great-wave", "The Great Wave off Kanagawa, about 1831", "", "", "", False)
+STYLE = StyleInfo("hokusai-great-wave", "The Great Wave off Kanagawa, about 1831", "", "", "", False)
 """The one that it has, under the name of the one that tests in hosts ask for."""
 
 

@@ -17,8 +17,8 @@ from adain_client.connection import read_connection_file
 from adain_server import server as server_module
 from adain_server import worker_process
 from adain_server.config import LEAST_MEMORY_BUDGET, ServerConfig
+from adain_server.endpoint import Endpoint
 from adain_server.errors import ServerError
-from adain_server.place import Place
 from adain_server.server import Server
 from adain_weights.manifest import DEFAULT_MODEL
 from attacks.outcome import wait_until
@@ -82,8 +82,8 @@ class ServerInside:
 
     def _run(self) -> None:
         # libzmq's sockets belong to the thread that serves.
-        with Place(self.connection_file, self._config.bind) as place:
-            self.server = Server(self._config, place, announce=self._said.append)
+        with Endpoint(self.connection_file, self._config.bind) as endpoint:
+            self.server = Server(self._config, endpoint, announce=self._said.append)
             self._started.set()
             try:
                 # The tests' own process, torch in it, has more memory than a server may have.

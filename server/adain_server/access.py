@@ -19,7 +19,7 @@ OWNER, GUEST = "owner", "guest"
 REQUEST_FRAMES = 7
 
 
-class Gatekeeper:
+class ZapAuthenticator:
     """Admits ipc peers of this process's own uid, and tcp peers with the key of the connection file or a listed one.
 
     It lives in the server's own loop; while it does not answer, libzmq admits nobody (ZAP_ENFORCE_DOMAIN).

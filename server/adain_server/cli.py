@@ -22,10 +22,10 @@ from adain_server.config import (
     ServerConfig,
     default_memory_budget,
 )
+from adain_server.endpoint import Endpoint
 from adain_server.errors import ServerError
 from adain_server.limits import raise_descriptor_limit
 from adain_server.logs import log_to_file, log_to_terminal
-from adain_server.place import Place
 from adain_server.server import Server
 from adain_weights.catalog import user_models_folder
 from adain_weights.manifest import DEFAULT_MODEL
@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         idle_timeout_s=options.idle_timeout,
     )
     try:
-        with Place(config.connection_file, config.bind, keys=keys.KeyRing(options.keys)) as place:
+        with Endpoint(config.connection_file, config.bind, keys=keys.KeyRing(options.keys)) as endpoint:
             log_to_file(config.connection_file.parent)
-            server = Server(config, place, announce=_announce)
+            server = Server(config, endpoint, announce=_announce)
 
             def stop(_number: int, _frame: FrameType | None) -> None:
                 server.request_stop()

@@ -36,7 +36,7 @@ class ServerConfig:
         model: As adain_weights.hub.obtain() takes it: a name, a folder, a file, or hf://ORG/REPO[@REVISION].
         models: The user's own folder of models, which clients can choose from; it need not exist.
         bind: ipc, or tcp://HOST:PORT on a loopback address; port 0 takes a free one.
-        connection_file: Written once the server listens; its folder is the server's private place.
+        connection_file: Written once the server listens; its folder is the server's private one.
         max_pixels: The largest content, height times width.
         max_jobs: Jobs at a time, all clients together. max_client_jobs: of one client.
         max_bytes: Pixels in memory, of all jobs together, and of layers that are kept for the next one.

@@ -56,15 +56,15 @@ class Enlarged:
         window = (box.top * down, box.bottom * down, box.left * across, box.right * across)
         inner = Box(int(window[0]), -int(-window[1] // 1), int(window[2]), -int(-window[3] // 1))
         source = inner.grown(REACH, Box(0, height, 0, width))
-        place = (window[2] - source.left, window[0] - source.top, window[3] - source.left, window[1] - source.top)
+        area = (window[2] - source.left, window[0] - source.top, window[3] - source.left, window[1] - source.top)
         painted = self.painted.colours(source)
-        result = _enlarge(painted, box, place)
+        result = _enlarge(painted, box, area)
         if self.detail:
             luma = torch.tensor(LUMA)[:, None, None]
             coarse = (self.working.colours(source) * luma).sum(dim=1, keepdim=True)
             fine = (self.content.colours(box) * luma).sum(dim=1, keepdim=True)
-            slope = _enlarge(_slope(coarse, painted), box, place)
-            result += self.detail * slope * (fine - _enlarge(coarse, box, place))
+            slope = _enlarge(_slope(coarse, painted), box, area)
+            result += self.detail * slope * (fine - _enlarge(coarse, box, area))
         return result.clamp_(0.0, 1.0)
 
 
@@ -92,11 +92,11 @@ def _window_mean(picture: Tensor) -> Tensor:
     return functional.avg_pool2d(picture, 2 * RADIUS + 1, stride=1, padding=RADIUS, count_include_pad=False)
 
 
-def _enlarge(picture: Tensor, box: Box, place: tuple[float, float, float, float]) -> Tensor:
+def _enlarge(picture: Tensor, box: Box, area: tuple[float, float, float, float]) -> Tensor:
     """A window (left, top, right, bottom, fractions of pixels) of (1, C, h, w) as (1, C, *box.size)."""
     height, width = box.size
     planes = [
-        np.asarray(Image.fromarray(plane.numpy()).resize((width, height), Image.Resampling.BICUBIC, box=place))
+        np.asarray(Image.fromarray(plane.numpy()).resize((width, height), Image.Resampling.BICUBIC, box=area))
         for plane in picture[0].contiguous()
     ]
     return torch.from_numpy(np.stack(planes))[None]

@@ -11,7 +11,7 @@ from typing import Any
 from adain_client import protocol
 from adain_client.protocol import CHUNK_BYTES, Header
 from adain_server.errors import JobError
-from adain_server.segment import Segment
+from adain_server.shared_buffer import SharedBuffer
 from adain_server.store import PictureStore
 from adain_weights.errors import WeightsError
 from adain_weights.styles import parse_style
@@ -120,7 +120,7 @@ class Job:
                 if isinstance(source, dict) and not (known and region["preserve_color"] != "match"):
                     yield source
 
-    def _reserve_missing(self) -> dict[bytes, Segment]:
+    def _reserve_missing(self) -> dict[bytes, SharedBuffer]:
         missing = [digest for digest in self._blobs if digest not in self._held]
         sizes = [protocol.blob_bytes(self._blobs[digest]) for digest in missing]
         *arriving, self._result = self._store.reserve([*sizes, protocol.blob_bytes(self.result_blob)])
@@ -183,13 +183,13 @@ class Job:
             raise JobError("BAD_CHUNK", "A chunk came that the server had not asked for.")
         if digest != self._missing[0] or offset != self._received:
             raise JobError("BAD_CHUNK", "A chunk is missing, came twice or came out of order.")
-        segment, size = self._arriving[digest], protocol.blob_bytes(self._blobs[digest])
+        buffer, size = self._arriving[digest], protocol.blob_bytes(self._blobs[digest])
         end = offset + len(payload)
         if end > size:
             raise JobError("LENGTH_MISMATCH", "There are more bytes than the picture's shape says.")
         if len(payload) != CHUNK_BYTES and end != size:
             raise JobError("LENGTH_MISMATCH", "A chunk is short, and is not the last one of its picture.")
-        segment.view[offset:end] = payload
+        buffer.view[offset:end] = payload
         self._hasher.update(payload)
         self._allowed -= 1
         self._received = end
@@ -248,10 +248,10 @@ class Job:
         if isinstance(source, str):
             return {"path": str(self._named_styles[source]), "weight": weight}
         held = self._held.get(source["digest"])
-        place = {**source, "segment": held.name} if held is not None else None
+        location = {**source, "segment": held.name} if held is not None else None
         return {
             "digest": source["digest"],
-            "picture" if is_picture(source) else "file": place,
+            "picture" if is_picture(source) else "file": location,
             "statistics": self._statistics.get(source["digest"]),
             "weight": weight,
         }
@@ -285,8 +285,8 @@ class Job:
 
     def close(self) -> None:
         """Give the memory back; what has arrived whole stays in the store for a while."""
-        for segment in self._arriving.values():
-            self._store.free(segment)
+        for buffer in self._arriving.values():
+            self._store.free(buffer)
         self._store.free(self._result)
         self._release()
 

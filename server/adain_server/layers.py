@@ -139,15 +139,15 @@ class Layer:
             values = self._floats(self.array[rows])
             if self.is_linear:
                 self._recode(values, srgb_coded)
-            place = (width, bottom - top), (0.0, first - rows.start, float(self.width), last - rows.start)
+            area = (width, bottom - top), (0.0, first - rows.start, float(self.width), last - rows.start)
             if protocol.has_alpha(self.layout):
                 # An alpha of floats may be anything; with weights beyond 0..1 an average could be anything, too.
                 weights = values[:, :, -1].clip(0.0, 1.0)
                 values[:, :, :-1] *= weights[:, :, None]
             for channel in range(channels):
-                sums[top:bottom, :, channel] = _averaged(values[:, :, channel], *place)
+                sums[top:bottom, :, channel] = _averaged(values[:, :, channel], *area)
             if protocol.has_alpha(self.layout):
-                sums[top:bottom, :, :-1] /= np.maximum(_averaged(weights, *place), 1e-6)[:, :, None]
+                sums[top:bottom, :, :-1] /= np.maximum(_averaged(weights, *area), 1e-6)[:, :, None]
             if self.is_linear:
                 self._recode(sums[top:bottom], linear_light)
         if self.array.dtype.kind != "f":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adain_client.choices import style_name
-from adain_client.jobs import KnownStyle
+from adain_client.jobs import StyleInfo
 from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
 from adain_server.picture_files import SUFFIXES, PictureError, open_picture
@@ -23,9 +23,9 @@ class StyleLibrary:
     def __init__(self, folder: Path) -> None:
         """folder: The user's own: saved styles and pictures; it need not exist."""
         self._folder = folder
-        self._read: dict[tuple[Path, int], KnownStyle | None] = {}
+        self._read: dict[tuple[Path, int], StyleInfo | None] = {}
 
-    def entries(self) -> list[KnownStyle]:
+    def entries(self) -> list[StyleInfo]:
         """Every style that can be read: the user's own first, each group by name."""
         own = {name: self._entry(name, path, own=True) for name, path in self._own().items()}
         built_in = {
@@ -58,7 +58,7 @@ class StyleLibrary:
         named = {style_name(path.stem): path for path in sorted(found)}
         return {name: named[name] for name in sorted(named) if name}
 
-    def _entry(self, name: str, path: Path, *, own: bool) -> KnownStyle | None:
+    def _entry(self, name: str, path: Path, *, own: bool) -> StyleInfo | None:
         """What is said of a style; None when its file is damaged."""
         key = (path, path.stat().st_mtime_ns)
         if key not in self._read:
@@ -66,11 +66,11 @@ class StyleLibrary:
         return self._read[key]
 
 
-def _read_entry(name: str, path: Path, *, own: bool) -> KnownStyle | None:
+def _read_entry(name: str, path: Path, *, own: bool) -> StyleInfo | None:
     if path.suffix != ".safetensors":
-        return KnownStyle(name, path.stem[:MAX_TEXT], "", "a picture in your styles folder", "", own)
+        return StyleInfo(name, path.stem[:MAX_TEXT], "", "a picture in your styles folder", "", own)
     try:
         style = read_style(path)
     except WeightsError:
         return None
-    return KnownStyle(name, style.title, style.artist, style.origin, style.licence, own)
+    return StyleInfo(name, style.title, style.artist, style.origin, style.licence, own)

@@ -18,7 +18,7 @@ from adain_server.finish_speed import fastest_finish
 from adain_server.job import OWN_MODEL, ModelKey
 from adain_server.measured_styles import StyleEncoder
 from adain_server.ncnn_engine import best_engine
-from adain_server.painting import Painter
+from adain_server.rendering import Renderer
 from adain_weights.errors import WeightsError
 from adain_weights.models import ModelWeights, load_model, load_refinement_weights
 
@@ -55,9 +55,9 @@ class LoadedModels:
         self._finishers = [speed.engine for speed in speeds]
         self.finish_s_per_megapixel = speeds[0].s_per_megapixel
         self._own = self._make(own)
-        self._others: OrderedDict[ModelKey, Painter] = OrderedDict()
+        self._others: OrderedDict[ModelKey, Renderer] = OrderedDict()
 
-    def painter(self, key: ModelKey, on_loading: Callable[[], None]) -> Painter:
+    def renderer(self, key: ModelKey, on_loading: Callable[[], None]) -> Renderer:
         """What paints with a model.
 
         Args:
@@ -77,15 +77,15 @@ class LoadedModels:
         self._others.move_to_end(key)
         return self._others[key]
 
-    def _load(self, name: str) -> Painter:
+    def _load(self, name: str) -> Renderer:
         try:
             return self._make(load_model(name, self._models))
         except (WeightsError, LayoutError) as error:
             raise JobError("BAD_MODEL", f"The model {name} cannot be used: {error}") from None
 
-    def _make(self, weights: ModelWeights) -> Painter:
+    def _make(self, weights: ModelWeights) -> Renderer:
         network = load_network(weights.encoder, weights.decoder).eval().requires_grad_(False)
-        return Painter(
+        return Renderer(
             _engines(network, self._device),
             encoder_digest=weights.encoder_digest,
             refinement=self._refinement,

@@ -1,4 +1,4 @@
-"""The I/O process: one loop over the clients' socket, the gatekeeper's and the worker's."""
+"""The I/O process: one loop over the clients' socket, the authenticator's and the worker's."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from adain_server.access import OWNER
 from adain_server.admission import check_jobs, check_model, check_name, check_request
 from adain_server.cache import forget_oldest
 from adain_server.config import ServerConfig
+from adain_server.endpoint import Endpoint
 from adain_server.errors import JobError, ServerError
+from adain_server.fair_queue import FairQueue
 from adain_server.job import OWN_MODEL, Job, JobState, ModelKey, is_picture, request_of, style_sources
 from adain_server.library import StyleLibrary
 from adain_server.limits import MEMORY_LIMIT, give_memory_back, memory_of, most_segments, own_memory
-from adain_server.place import Place
 from adain_server.store import PictureStore
-from adain_server.turns import Turns
 from adain_server.worker_process import WorkerProcess
 from adain_weights.catalog import DECODER, known_models
 
@@ -59,15 +59,15 @@ WORKER_STARTS = 3
 class Server:
     """Takes jobs, hands them to the worker one by one, and answers everything."""
 
-    def __init__(self, config: ServerConfig, place: Place, announce: Callable[[str], None]) -> None:
+    def __init__(self, config: ServerConfig, endpoint: Endpoint, announce: Callable[[str], None]) -> None:
         """announce: Called with a sentence for the terminal."""
         self._config = config
-        self._place = place
+        self._endpoint = endpoint
         self._announce = announce
-        self._router = place.router
+        self._router = endpoint.router
         self._boot = os.urandom(16)
         self._worker = WorkerProcess(
-            place.context,
+            endpoint.context,
             device=config.device,
             model=config.model,
             models=config.models,
@@ -76,7 +76,7 @@ class Server:
         self._store = PictureStore(config.max_bytes, most_segments())
         self._library = StyleLibrary(config.styles)
         self._poller = zmq.Poller()
-        for socket in (self._router, place.gatekeeper.socket, self._worker.inbox):
+        for socket in (self._router, endpoint.authenticator.socket, self._worker.inbox):
             self._poller.register(socket, zmq.POLLIN)
         self._device = config.device
         self._devices: list[str] = []
@@ -86,7 +86,7 @@ class Server:
         self._deaths = 0
         self._jobs: dict[bytes, Job] = {}
         self._ended: OrderedDict[bytes, bool] = OrderedDict()  # by job id: its client needs it no more
-        self._turns = Turns()
+        self._waiting = FairQueue()
         self._running: Job | None = None
         self._taken = False  # the worker has begun with the running job
         self._stopping = (
@@ -121,8 +121,8 @@ class Server:
     def _turn(self) -> None:
         inbox = self._worker.inbox
         readable = dict(self._poller.poll(POLL_MS))
-        if self._place.gatekeeper.socket in readable:
-            self._place.gatekeeper.answer()
+        if self._endpoint.authenticator.socket in readable:
+            self._endpoint.authenticator.answer()
         if inbox in readable:
             self._take_worker_message(inbox.recv())
         if self._router in readable:
@@ -372,7 +372,7 @@ class Server:
         self._finish_s_per_megapixel = finish_s_per_megapixel
         for notice in notices:
             self._announce(notice)
-        self._announce(f"Ready on {device}, model {model}, at {self._place.endpoint}")
+        self._announce(f"Ready on {device}, model {model}, at {self._endpoint.address}")
 
     def _worker_unusable(self, message: str) -> None:
         raise ServerError(message)
@@ -463,9 +463,9 @@ class Server:
 
     def _dispatch(self) -> None:
         """Give the worker its next job; clients take turns."""
-        if not self._ready or self._running is not None or not self._turns or self._stop_at is not None:
+        if not self._ready or self._running is not None or not self._waiting or self._stop_at is not None:
             return
-        job = self._jobs[self._turns.take(lambda job_id: self._jobs[job_id].client)]
+        job = self._jobs[self._waiting.take(lambda job_id: self._jobs[job_id].client)]
         if job.is_too_late:
             self._fail_late(job)
             return
@@ -476,7 +476,7 @@ class Server:
 
     def _queue(self, job: Job, *, first: bool = False) -> None:
         job.state = JobState.QUEUED
-        self._turns.add(job.job_id, first=first)
+        self._waiting.add(job.job_id, first=first)
 
     def _tell_waiting(self, job: Job) -> None:
         if job.state is JobState.UPLOADING:
@@ -512,14 +512,14 @@ class Server:
         if now < self._measure_at:
             return
         self._measure_at = now + MEASURE_EVERY_S
-        self._place.limit_crowd()
+        self._endpoint.limit_crowd()
         if own_memory() < MEMORY_LIMIT:
             return
         self._measure_at = now + RESET_PAUSE_S
         self._note_error("Too much was sent at a time, so that all connections were closed.")
         self._poller.unregister(self._router)
-        self._place.reset_connections()
-        self._router = self._place.router
+        self._endpoint.reset_connections()
+        self._router = self._endpoint.router
         self._poller.register(self._router, zmq.POLLIN)
         self._boot = os.urandom(16)  # so that clients open their jobs again
         give_memory_back()
@@ -548,7 +548,7 @@ class Server:
     def _forget(self, job: Job) -> None:
         if self._jobs.pop(job.job_id, None) is None:
             return
-        self._turns.remove(job.job_id)
+        self._waiting.remove(job.job_id)
         self._ended.setdefault(job.job_id, False)
         forget_oldest(self._ended, REMEMBERED_JOBS)
         job.close()
@@ -606,7 +606,7 @@ class Server:
 
 
 def _property_of(frame: zmq.Frame, name: str) -> str:
-    """What the sender said in its handshake, or, of User-Id, what the gatekeeper took it for; "" for nothing."""
+    """What the sender said in its handshake, or, of User-Id, what the authenticator took it for; "" for nothing."""
     try:
         return str(frame.get(name))
     except zmq.ZMQError:

@@ -6,15 +6,15 @@ import time
 from collections import OrderedDict
 
 from adain_server.errors import JobError
-from adain_server.segment import Segment
+from adain_server.shared_buffer import SharedBuffer
 
 FORGET_AFTER_S = 600.0
 """A picture that no request has named for so long is somebody's privacy, not a cache."""
 
 
 class _Entry:
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
+    def __init__(self, buffer: SharedBuffer) -> None:
+        self.buffer = buffer
         self.users = 0
         self.touched = time.monotonic()
 
@@ -31,35 +31,35 @@ class PictureStore:
         self._limit = limit
         self._most = most
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._reserved_segments = 0
+        self._reserved_buffers = 0
         self.held = 0
 
-    def hold(self, digest: bytes) -> Segment | None:
+    def hold(self, digest: bytes) -> SharedBuffer | None:
         """Use a picture until release(); None when it is not here."""
         entry = self._entries.get(digest)
         if entry is None:
             return None
         entry.users += 1
         self._touch(digest)
-        return entry.segment
+        return entry.buffer
 
-    def add(self, digest: bytes, segment: Segment) -> Segment:
+    def add(self, digest: bytes, buffer: SharedBuffer) -> SharedBuffer:
         """Take over a picture that has arrived, and hold it; the same one may be here already, and stays."""
         known = self.hold(digest)
         if known is not None:
-            self.free(segment)
+            self.free(buffer)
             return known
-        self._reserved_segments -= 1
-        self._entries[digest] = _Entry(segment)
+        self._reserved_buffers -= 1
+        self._entries[digest] = _Entry(buffer)
         self._entries[digest].users = 1
-        return segment
+        return buffer
 
     def release(self, digest: bytes) -> None:
         """Undo one hold() or add()."""
         self._entries[digest].users -= 1
         self._touch(digest)
 
-    def reserve(self, sizes: list[int]) -> list[Segment]:
+    def reserve(self, sizes: list[int]) -> list[SharedBuffer]:
         """Memory for pictures that are to come or to be made; unused pictures make room for it.
 
         A request is let in when nothing else is in use, however large it is.
@@ -72,22 +72,22 @@ class PictureStore:
             pass
         if self.held and not self._has_room(wanted, len(sizes)):
             raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
-        segments: list[Segment] = []
+        buffers: list[SharedBuffer] = []
         try:
             for size in sizes:
-                segments.append(self._allocated(size))
+                buffers.append(self._allocated(size))
         except JobError:
-            for segment in segments:
-                segment.close()
+            for buffer in buffers:
+                buffer.close()
             raise
         self.held += wanted
-        self._reserved_segments += len(segments)
-        return segments
+        self._reserved_buffers += len(buffers)
+        return buffers
 
-    def free(self, segment: Segment) -> None:
+    def free(self, buffer: SharedBuffer) -> None:
         """Give back memory that reserve() gave and add() did not take."""
-        self._reserved_segments -= 1
-        self._close(segment)
+        self._reserved_buffers -= 1
+        self._close(buffer)
 
     def sweep(self) -> None:
         """Forget pictures that nobody has used for FORGET_AFTER_S."""
@@ -101,21 +101,21 @@ class PictureStore:
         for digest in list(self._entries):
             self._forget(digest)
 
-    def _allocated(self, size: int) -> Segment:
+    def _allocated(self, size: int) -> SharedBuffer:
         while True:
             try:
-                return Segment(size)
+                return SharedBuffer(size)
             except JobError:
                 if not self._forget_oldest():
                     raise
 
-    def _has_room(self, size: int, segments: int) -> bool:
-        there = self._reserved_segments + len(self._entries)
-        return self.held + size <= self._limit and there + segments <= self._most
+    def _has_room(self, size: int, buffers: int) -> bool:
+        there = self._reserved_buffers + len(self._entries)
+        return self.held + size <= self._limit and there + buffers <= self._most
 
-    def _close(self, segment: Segment) -> None:
-        self.held -= segment.size
-        segment.close()
+    def _close(self, buffer: SharedBuffer) -> None:
+        self.held -= buffer.size
+        buffer.close()
 
     def _touch(self, digest: bytes) -> None:
         self._entries[digest].touched = time.monotonic()
@@ -129,4 +129,4 @@ class PictureStore:
         return False
 
     def _forget(self, digest: bytes) -> None:
-        self._close(self._entries.pop(digest).segment)
+        self._close(self._entries.pop(digest).buffer)

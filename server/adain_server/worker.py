@@ -30,8 +30,8 @@ from adain_server.errors import JobError
 from adain_server.layers import DTYPES, Array, Layer
 from adain_server.loaded_models import LoadedModels
 from adain_server.measured_styles import Style
-from adain_server.painting import Plan, RegionPlan
 from adain_server.picture_files import PictureError, style_picture
+from adain_server.rendering import RegionInput, RenderRequest
 from adain_weights.errors import WeightsError
 from adain_weights.hub import obtain
 from adain_weights.models import load_model
@@ -174,12 +174,12 @@ class Worker:
         result = message["result"]
         out = memory.layer(result).array
         transfer = message["transfer"]
-        plan = Plan(
+        request = RenderRequest(
             content=replace(memory.layer(message["content"]), is_linear=transfer == "linear"),
             content_key=(message["content"]["digest"], transfer),  # the same bytes may come as both
             out=out,
             regions=[
-                RegionPlan(
+                RegionInput(
                     mask=memory.layer(region["mask"]) if region["mask"] is not None else None,
                     mask_key=region["mask"]["digest"] if region["mask"] is not None else None,
                     styles=[_style(style, memory) for style in region["styles"]],
@@ -196,8 +196,8 @@ class Worker:
             quality=message["quality"],
         )
         name, stamp = message["model"]
-        painter = self._models.painter((name, stamp), lambda: self._check("loading", 0, 1))
-        painted = painter.paint(plan, self._check, on_draft=self._show, is_accepted=self._is_accepted)
+        renderer = self._models.renderer((name, stamp), lambda: self._check("loading", 0, 1))
+        painted = renderer.render(request, self._check, on_draft=self._show, is_accepted=self._is_accepted)
         for key, statistics in painted.new_styles.items():
             if isinstance(key, bytes):  # a picture that came over the wire, and may come again
                 _say(self._connection, "style", job=self._job, digest=key, statistics=pack_style(statistics))
@@ -246,20 +246,20 @@ class AttachedMemory:
     def __init__(self) -> None:
         self._attached: dict[str, SharedMemory] = {}
 
-    def view(self, place: dict[str, Any]) -> memoryview:
+    def view(self, location: dict[str, Any]) -> memoryview:
         """A piece's bytes."""
-        name = place["segment"]
+        name = location["segment"]
         if name not in self._attached:
             self._attached[name] = SharedMemory(name=name)
         buffer = self._attached[name].buf
         assert buffer is not None
         return buffer
 
-    def layer(self, place: dict[str, Any]) -> Layer:
+    def layer(self, location: dict[str, Any]) -> Layer:
         """A picture in such memory; no copy."""
-        dtype, layout = DTYPES[place["depth"]], place["layout"]
-        shape = (place["height"], place["width"], protocol.LAYOUTS[layout])
-        pixels = np.frombuffer(self.view(place), dtype=dtype, count=math.prod(shape))
+        dtype, layout = DTYPES[location["depth"]], location["layout"]
+        shape = (location["height"], location["width"], protocol.LAYOUTS[layout])
+        pixels = np.frombuffer(self.view(location), dtype=dtype, count=math.prod(shape))
         return Layer(pixels.reshape(shape), layout)
 
     def close(self) -> None:
@@ -275,8 +275,8 @@ def _style(style: dict[str, Any], memory: AttachedMemory) -> Style:
         return _style_from_file(Path(style["path"]), weight)
     key = style["digest"]
     if "file" in style:
-        place = style["file"]
-        return Style(key, weight, saved=parse_style(bytes(memory.view(place)[: place["size"]])))
+        location = style["file"]
+        return Style(key, weight, saved=parse_style(bytes(memory.view(location)[: location["size"]])))
     return Style(
         key,
         weight,

@@ -371,18 +371,20 @@ def paint(
         timeout_s: How long it may take.
     """
     from adain_client.choices import RegionChoice, StyleChoice  # the plug-in's, which Krita may load after this one
-    from adain_host.settings import Choices
+    from adain_host.settings import StylizeSettings
 
     shown = panel()
     if not shown._styles.known:
         shown.start_server()
         yield from until(lambda: shown._styles.known, timeout_s)
     regions = [RegionChoice((StyleChoice(style),), alpha, mask=mask) for mask, style in (styles or {"": STYLE}).items()]
-    shown._use_preset(Choices(tuple(regions), quality="fast"))
+    shown._use_preset(StylizeSettings(tuple(regions), quality="fast"))
     if all_frames:
         shown.setVisible(True)
         yield from until(
-            lambda: shown._sight.frames and shown._sight.target.document == document and shown._frames.isVisible(),
+            lambda: (
+                shown._snapshot.frames and shown._snapshot.target.document == document and shown._frames.isVisible()
+            ),
             timeout_s,
         )
     shown._frames.setChecked(all_frames)
@@ -520,7 +522,7 @@ def open_panel(*, floating: bool = True) -> Steps:
     if floating:
         shown.setGeometry(10, 30, 330, 900)
     action("adain_style_stylize")
-    yield from until(lambda: shown._styles.known and shown._sight.content and shown.isActiveWindow())
+    yield from until(lambda: shown._styles.known and shown._snapshot.content and shown.isActiveWindow())
     yield SEEN_S  # what is hidden now has moved the rest
     return shown
 

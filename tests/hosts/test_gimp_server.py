@@ -15,7 +15,7 @@ import pytest
 
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
-from adain_host.settings import ServerChoice, Settings, SettingsStore
+from adain_host.settings import SavedSettings, ServerSettings, SettingsStore
 from helpers import SERVER_COMMAND, RunningServer, server_pid
 from hosts.gimp import Gimp, Installation
 
@@ -88,7 +88,7 @@ def _wait_for_end(pid: int) -> None:
 
 def test_server_is_started_and_found_again(startable: Gimp) -> None:
     """The first picture starts one, which ends by itself after the user's own time; the second one finds it."""
-    SettingsStore(startable.settings.parent).save(Settings(server=ServerChoice(idle_minutes=7)))
+    SettingsStore(startable.settings.parent).save(SavedSettings(server=ServerSettings(idle_minutes=7)))
     assert startable.run(PAINT, **SMALL) == PAINTED
     pid = server_pid(startable.connection_file)
     words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
@@ -167,14 +167,14 @@ def test_server_on_another_machine_paints(gimp: Gimp, studio: RunningServer) -> 
     shutil.copy(studio.connection_file, key_file)
     address = read_connection_file(key_file).endpoint.removeprefix("tcp://")
     store = SettingsStore(gimp.settings.parent)
-    store.save(Settings(server=ServerChoice(True, address, str(key_file))))
+    store.save(SavedSettings(server=ServerSettings(True, address, str(key_file))))
     assert gimp.run(PAINT, **SMALL) == PAINTED
     for wrong, sentence in (
-        (ServerChoice(True, address, "/no/such.json"), "There is no key file /no/such.json; "),
-        (ServerChoice(True, "studio", str(key_file)), "The server's address is HOST:PORT, "),
-        (ServerChoice(True, "127.0.0.1:9", str(key_file)), "No AdaIN server is running"),
+        (ServerSettings(True, address, "/no/such.json"), "There is no key file /no/such.json; "),
+        (ServerSettings(True, "studio", str(key_file)), "The server's address is HOST:PORT, "),
+        (ServerSettings(True, "127.0.0.1:9", str(key_file)), "No AdaIN server is running"),
     ):
-        store.save(Settings(server=wrong))
+        store.save(SavedSettings(server=wrong))
         assert _refused(gimp.run(PAINT, **SMALL)).startswith(sentence)
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from adain_client.choices import RegionChoice, StyleChoice
-from adain_host.settings import Choices, Settings, SettingsStore
+from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
 from adain_weights.styles import built_in_styles
 from helpers import PICTURES, RunningServer
 from hosts.gimp import Gimp
@@ -210,7 +210,7 @@ def test_style_that_cannot_be_written_is_a_sentence(gimp: Gimp) -> None:
     assert unchanged
 
 
-REMEMBERED = Choices(
+REMEMBERED = StylizeSettings(
     (RegionChoice((StyleChoice(STYLE, 1.0), StyleChoice(OTHER, 3.0)), alpha=0.7, preserve_color="match"),),
     stroke_size=2.0,
     detail=0.3,
@@ -220,8 +220,8 @@ REMEMBERED = Choices(
 @pytest.mark.parametrize("output", ["new-layer", "in-place"])
 def test_repeat_paints_with_the_last_settings(gimp: Gimp, output: str) -> None:
     """As the procedure with the same arguments; and so does the procedure itself with its last values."""
-    remembered = Choices(REMEMBERED.regions, REMEMBERED.stroke_size, REMEMBERED.detail, output)
-    SettingsStore(gimp.settings.parent).save(Settings(remembered))
+    remembered = StylizeSettings(REMEMBERED.regions, REMEMBERED.stroke_size, REMEMBERED.detail, output)
+    SettingsStore(gimp.settings.parent).save(SavedSettings(remembered))
     results = gimp.run(
         """
         results = []

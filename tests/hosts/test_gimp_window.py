@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from adain_client.choices import RegionChoice, StyleChoice
-from adain_host.settings import Choices, Settings, SettingsStore
+from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
 from helpers import PICTURES, RunningServer
 from hosts.finishing_server import FinishingServer
 from hosts.gimp import Installation, samples
@@ -201,8 +201,8 @@ def test_99_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGi
 
 def test_99_painting_in_place_is_undone_in_one_step_and_redone(gimp: WindowedGimp) -> None:
     """Through a soft selection: one undo brings every pixel back, redo the same painted ones."""
-    choices = Choices((RegionChoice((StyleChoice("hokusai-great-wave"),)),), output="in-place")
-    SettingsStore(gimp.settings.parent).save(Settings(choices=choices))
+    settings = StylizeSettings((RegionChoice((StyleChoice("hokusai-great-wave"),)),), output="in-place")
+    SettingsStore(gimp.settings.parent).save(SavedSettings(stylize=settings))
     _open(gimp, steps=2, feather=20.0)
     gimp.logged("previewed 451")
     gimp.screen.keys(STYLIZE)

@@ -29,11 +29,11 @@ JOB = (
     CONNECTED
     + """
     from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.settings import Choices
+    from adain_host.settings import StylizeSettings
 
     document, layer = picture(1500, 1000)
     yield from settle(document)
-    shown._use_preset(Choices((RegionChoice((StyleChoice(STYLE),)),), stroke_size=1.0))
+    shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), stroke_size=1.0))
     shown.stylize()
     yield from until(lambda: shown._queue.jobs[0].share > 0)
 """

@@ -23,11 +23,11 @@ GAP_MS = 250.0
 
 BEGIN = """
     from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.settings import Choices
+    from adain_host.settings import StylizeSettings
     from adain_krita.jobs import Stage
 
     def begin(stroke_size=1.0):
-        shown._use_preset(Choices((RegionChoice((StyleChoice(STYLE),)),), stroke_size=stroke_size))
+        shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), stroke_size=stroke_size))
         shown.stylize()
         return shown._queue.jobs[-1]
 
@@ -385,7 +385,7 @@ def test_server_that_has_ended_is_started_by_the_next_slider(startable: Krita, o
     try:
         shown.show()
         shown.start_server()
-        shown._use_preset(Choices((RegionChoice((StyleChoice(STYLE),)),), quality="fast"))
+        shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), quality="fast"))
         yield 0.5
         first = yield from previewed(96)
         os.kill(pid, 15)

@@ -51,10 +51,10 @@ def test_quality_is_chosen_by_keys_and_painted(krita: Krita) -> None:
         yield from until(lambda: len(document.topLevelNodes()) == 2)
         document.setActiveNode(layer)
         action("adain_style_repeat")
-        repeated = shown._queue.jobs[-1].choices.quality
+        repeated = shown._queue.jobs[-1].settings.quality
         yield from until(lambda: len(document.topLevelNodes()) == 3)
         yield from settle(document)
-        return before, quality.currentText(), repeated, shown._store.load().choices.quality
+        return before, quality.currentText(), repeated, shown._store.load().stylize.quality
         """
     )
     assert (before, chosen, painted, kept) == ("Fine", "Quick", "fast", "fast")
@@ -134,7 +134,7 @@ def test_every_key_frame_has_a_finish_of_its_own(krita: Krita, finishing: Finish
         action("add_duplicate_frame")
         yield from settle(document)
         shown = yield from open_panel()
-        shown._use_preset(type(shown._chooser.choices)(quality="best"))
+        shown._use_preset(type(shown._editor.settings)(quality="best"))
         yield from click_style(0)
         yield from until(lambda: shown._frames.isVisible())
         shown._frames.setChecked(False)
@@ -170,7 +170,7 @@ def test_real_finish_is_kept_before_its_end(krita: Krita) -> None:
         """
         document, layer = picture(704, 352)
         shown = yield from open_panel()
-        shown._use_preset(type(shown._chooser.choices)(quality="best"))
+        shown._use_preset(type(shown._editor.settings)(quality="best"))
         yield from click_style(0)
         yield from previewed(512)
         said = shown._controls._forecast.text()
@@ -207,13 +207,13 @@ def test_finish_goes_on_while_the_user_looks_at_another_layer(krita: Krita, fini
         yield from settle(document)
         document.setActiveNode(layer)
         shown = yield from open_panel()
-        shown._use_preset(type(shown._chooser.choices)(quality="best"))
+        shown._use_preset(type(shown._editor.settings)(quality="best"))
         yield from click_style(0)
         yield from previewed(300)
         shown.stylize()
         job = shown._queue.jobs[-1]
         document.setActiveNode(other)
-        yield from until(lambda: shown._sight.target.node == other and job.can_be_accepted)
+        yield from until(lambda: shown._snapshot.target.node == other and job.can_be_accepted)
         hidden = shown._preview._forming
         shown._queue_view._rows[id(job)]._cancel.click()
         yield from until(lambda: not shown._queue.jobs)

@@ -117,7 +117,7 @@ def test_mask_or_label_is_a_region(krita: Krita, client: Client, prepare: str, m
         + f"""
     {prepare}
     outcome = yield from painted(layer, {{mask: STYLE}})
-    yield from until(lambda: panel()._sight.target and panel()._sight.target.document == document)
+    yield from until(lambda: panel()._snapshot.target and panel()._snapshot.target.document == document)
     return outcome, [source.name for source in panel()._mask_sources()]
 """,
         model="RGBA",
@@ -274,8 +274,8 @@ def test_only_regions_that_a_document_has_are_usable(krita: Krita) -> None:
         MASKS
         + """
     from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.chooser import usable
-    from adain_host.settings import Choices
+    from adain_host.settings_editor import usable
+    from adain_host.settings import StylizeSettings
     from adain_krita.masks import mask_sources
 
     yield from add_selection_mask("Sky", left, document.rootNode())
@@ -283,8 +283,8 @@ def test_only_regions_that_a_document_has_are_usable(krita: Krita) -> None:
     masks = [source.name for source in mask_sources(document)]
     styles = (StyleChoice(STYLE),)
     remembered = ["", "mask:Sky", "mask:Sea", "label:2", "label:3"]
-    choices = Choices(tuple(RegionChoice(styles, mask=mask) for mask in remembered))
-    only_lost = Choices((RegionChoice(styles, mask="mask:Sea"),))
+    choices = StylizeSettings(tuple(RegionChoice(styles, mask=mask) for mask in remembered))
+    only_lost = StylizeSettings((RegionChoice(styles, mask="mask:Sea"),))
     return [[region.mask for region in usable(chosen, masks).regions] for chosen in (choices, only_lost)]
 """,
         model="RGBA",

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from adain_client.choices import RegionChoice, StyleChoice
-from adain_host.settings import Choices, Settings, SettingsStore
+from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
 from helpers import PICTURES, RunningServer, write_other_model
 from hosts.host import Installation
 from hosts.krita import SETTINGS, Krita
@@ -55,11 +55,11 @@ def test_style_is_found_by_typing_and_weakened_by_keys(krita: Krita, server: Run
         found = [item.text() for item in items if not item.isHidden()]
         yield from press("Return")
         full = yield from previewed(512)
-        chosen = shown._chooser.current.styles[0].source
+        chosen = shown._editor.current.styles[0].source
         shown._controls._alpha.field.setFocus()
         yield from press("Page_Down", "Page_Down", "Page_Down")
         yield from previewed(512, full)
-        return listed, found, chosen, shown._chooser.current.alpha
+        return listed, found, chosen, shown._editor.current.alpha
         """
     )
     with server.client() as client:
@@ -77,16 +77,16 @@ def test_clicks_choose_and_mix_up_to_four_styles(krita: Krita) -> None:
         counts = []
         for number in range(5):
             yield from click_style(number, holding="ctrl" if number else "")
-            counts.append(len(shown._chooser.current.styles))
+            counts.append(len(shown._editor.current.styles))
         sentence = shown._message.isVisible() and shown._sentence.text()
         kept = [item.isSelected() for item in map(shown._gallery._list.item, range(6))]
         before = yield from previewed(300)
         slider = shown._mix._grid.itemAtPosition(1, 2).widget()
         yield from click(slider, QPoint(3, slider.height() // 2))
         yield from previewed(300, before)
-        weight = shown._chooser.current.styles[1].weight
+        weight = shown._editor.current.styles[1].weight
         yield from click_style(5)
-        return [*counts, len(shown._chooser.current.styles)], sentence, kept, weight
+        return [*counts, len(shown._editor.current.styles)], sentence, kept, weight
         """
     )
     assert counts == [1, 2, 3, 4, 4, 1] and sentence == "A mix has at most 4 styles; take one out first."
@@ -107,7 +107,7 @@ def test_enter_adds_to_the_mix_when_every_click_does(krita: Krita) -> None:
             yield from hand("type", words)
             yield from press("Return")
         mixes.setChecked(False)
-        return [style.source for style in shown._chooser.current.styles]
+        return [style.source for style in shown._editor.current.styles]
         """
     )
     assert chosen == [STYLE, OTHER]
@@ -146,7 +146,7 @@ def test_presets_are_saved_chosen_and_deleted(krita: Krita) -> None:
         document, layer = picture()
         shown = yield from open_panel()
         yield from click_style(1)
-        wanted = shown._chooser.choices
+        wanted = shown._editor.settings
         save, delete = [widget for widget in shown._presets.findChildren(QToolButton)]
         yield from click(save)
         asked = yield from dialog()
@@ -159,7 +159,7 @@ def test_presets_are_saved_chosen_and_deleted(krita: Krita) -> None:
         shown._presets._list.setFocus()
         yield from press("space", "Home", "Return")
         yield SEEN_S
-        chosen, alpha = shown._chooser.choices == wanted, shown._controls.alpha
+        chosen, alpha = shown._editor.settings == wanted, shown._controls.alpha
         yield from click(delete)
         return names, chosen, alpha, shown._store.presets()
         """
@@ -177,7 +177,7 @@ def test_repeat_paints_without_asking_and_says_when_there_is_nothing(krita: Krit
         sentence = shown._sentence.text()
         yield from paint(document, {"": STYLE})
         document.setActiveNode(layer)
-        shown._use_preset(type(shown._chooser.choices)())
+        shown._use_preset(type(shown._editor.settings)())
         action("adain_style_repeat")
         yield from until(lambda: len(document.topLevelNodes()) == 3)
         yield from settle(document)
@@ -261,15 +261,15 @@ def test_servers_window_says_its_state(krita: Krita) -> None:
 def test_settings_are_there_after_a_restart(krita: Krita) -> None:
     """A new panel begins with what was painted last, but for regions that its document may not have."""
     regions = (RegionChoice((StyleChoice(OTHER, 0.5),), 0.6, "match"), RegionChoice((StyleChoice(STYLE),), mask="Gone"))
-    remembered = Choices(regions, stroke_size=3.0, detail=0.2, model="mine", quality="best")
-    SettingsStore(krita.settings.parent).save(Settings(remembered))
+    remembered = StylizeSettings(regions, stroke_size=3.0, detail=0.2, model="mine", quality="best")
+    SettingsStore(krita.settings.parent).save(SavedSettings(remembered))
     styles, *shown = krita.run(
         """
         new = type(panel())()
         try:
             controls = new._controls
-            styles = [(style.source, style.weight) for style in new._chooser.current.styles]
-            return (styles, len(new._chooser.choices.regions), controls.alpha, controls.preserve_color,
+            styles = [(style.source, style.weight) for style in new._editor.current.styles]
+            return (styles, len(new._editor.settings.regions), controls.alpha, controls.preserve_color,
                     controls.stroke_size, controls.detail, controls.model, controls.quality)
         finally:
             new.close_session()
@@ -295,7 +295,7 @@ def test_model_that_was_added_meanwhile_can_be_chosen(krita: Krita, server: Runn
             """
             document, layer = picture(300, 200)
             shown = yield from open_panel()
-            shown._use_preset(type(shown._chooser.choices)(quality="fast"))  # what is refined is not the inverse
+            shown._use_preset(type(shown._editor.settings)(quality="fast"))  # what is refined is not the inverse
             yield from click_style(0)
             before = yield from previewed(300)
             QApplication.instance().applicationStateChanged.emit(Qt.ApplicationState.ApplicationActive)
@@ -308,8 +308,8 @@ def test_model_that_was_added_meanwhile_can_be_chosen(krita: Krita, server: Runn
             shown._column.ensureWidgetVisible(models)
             yield SEEN_S
             screenshot(path)
-            return (titles, models.itemData(1, Qt.ToolTipRole), shown._chooser.choices.model,
-                    before, after, shown._chooser.current.styles[0].source)
+            return (titles, models.itemData(1, Qt.ToolTipRole), shown._editor.settings.model,
+                    before, after, shown._editor.current.styles[0].source)
             """,
             path=str(krita.folder / "krita-models.png"),
         )
@@ -399,10 +399,10 @@ class _Bright(Krita):
 
 SCENE = """
     from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.settings import Choices
+    from adain_host.settings import StylizeSettings
 
     def choices(*regions):
-        return Choices(tuple(RegionChoice((StyleChoice(style),), mask=mask) for mask, style in regions))
+        return StylizeSettings(tuple(RegionChoice((StyleChoice(style),), mask=mask) for mask, style in regions))
 
     document = Krita.instance().openDocument(photograph)
     Krita.instance().activeWindow().addView(document)
@@ -455,7 +455,7 @@ def test_screenshots_of_the_dark_panel(krita: Krita) -> None:
     yield 4.0
     screenshot(next(paths))
     mask.remove()
-    shown._use_preset(Choices(choices(("", STYLE)).regions, stroke_size=1.0))
+    shown._use_preset(StylizeSettings(choices(("", STYLE)).regions, stroke_size=1.0))
     big, large = picture(1600, 1200)
     yield 1.0
     for _count in range(2):

@@ -20,7 +20,7 @@ from adain_client.connection import ConnectionInfo, read_connection_file, remote
 from adain_client.errors import CancelledError, ServerUnavailableError
 from adain_client.launcher import server_command
 from adain_host.servers import open_server
-from adain_host.settings import ServerChoice
+from adain_host.settings import ServerSettings
 from helpers import RunningServer, random_pixels, request
 
 KEYS = ConnectionInfo("tcp://127.0.0.1:5571", 1, "k" * 40, "c" * 40, "s" * 40)
@@ -147,7 +147,7 @@ def test_minutes_of_the_choice_reach_the_command_line(place: Path, monkeypatch: 
     monkeypatch.setenv("ADAIN_CONNECTION_FILE", str(place / "connection.json"))
     monkeypatch.setenv(launcher.SERVER_COMMAND_VARIABLE, f"{sys.executable} {place / 'sleeper.py'} {noted}")
     with pytest.raises(CancelledError):
-        open_server(ServerChoice(idle_minutes=1), name="x", on_start=said.append, cancelled=lambda: noted.exists())
+        open_server(ServerSettings(idle_minutes=1), name="x", on_start=said.append, cancelled=lambda: noted.exists())
     pid, arguments = json.loads(_wait_for(noted).replace("'", '"'))
     try:
         assert arguments[-2:] == ["--idle-timeout", "60"]
@@ -246,7 +246,7 @@ def test_remote_server_paints_for_who_has_its_keys(tmp_path: Path) -> None:
         write_connection_file(
             keys, ConnectionInfo("tcp://192.0.2.1:1", 1, here.server_key, here.client_key, here.client_secret)
         )
-        choice = ServerChoice(remote=True, address=address, key_file=str(keys))
+        choice = ServerSettings(remote=True, address=address, key_file=str(keys))
         with open_server(choice, name="far") as client:
             small = random_pixels(16, 16)
             assert len(client.stylize(request(small, [(small, 1.0)])).pixels.data) == 16 * 16 * 3
@@ -263,7 +263,7 @@ def test_remote_server_is_never_started_here(tmp_path: Path, monkeypatch: pytest
     write_connection_file(tmp_path / "keys.json", ConnectionInfo("tcp://192.0.2.1:1", 1, public, public, secret))
     monkeypatch.setenv(launcher.SERVER_COMMAND_VARIABLE, f"/usr/bin/touch {tmp_path / 'started'}")
     said: list[str] = []
-    choice = ServerChoice(remote=True, address="127.0.0.1:1", key_file=str(tmp_path / "keys.json"))
+    choice = ServerSettings(remote=True, address="127.0.0.1:1", key_file=str(tmp_path / "keys.json"))
     with pytest.raises(ServerUnavailableError):
         open_server(choice, name="x", on_start=said.append)
     assert said == [] and not (tmp_path / "started").exists()

@@ -23,7 +23,7 @@ from adain_client.connection import ConnectionInfo, read_connection_file, write_
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import StylizeJob
 from adain_server import cli
-from adain_server.place import NEXT_PORTS, Place
+from adain_server.endpoint import NEXT_PORTS, Endpoint
 from adain_server.server import DRAIN_S
 from adain_weights.manifest import DEFAULT_MODEL
 from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, works
@@ -175,27 +175,27 @@ def test_69_file_in_the_sockets_place_is_not_touched(tmp_path: Path) -> None:
 def test_69_socket_of_another_user_is_not_touched() -> None:
     """Somebody else's socket where ours belongs: refused, and it stays whose it is and goes on to answer."""
     with tempfile.TemporaryDirectory(prefix="adain-test-") as folder, socket.socket(socket.AF_UNIX) as theirs:
-        place = Path(folder) / "c.sock"
-        theirs.bind(str(place))
+        endpoint = Path(folder) / "c.sock"
+        theirs.bind(str(endpoint))
         theirs.listen()
-        os.chown(place, 65534, 65534)
-        before = place.lstat()
-        assert "in the way" in _refusal("--connection-file", str(place.with_suffix(".json")))
-        after = place.lstat()
+        os.chown(endpoint, 65534, 65534)
+        before = endpoint.lstat()
+        assert "in the way" in _refusal("--connection-file", str(endpoint.with_suffix(".json")))
+        after = endpoint.lstat()
         assert (after.st_ino, after.st_uid, after.st_mode) == (before.st_ino, 65534, before.st_mode)
         with socket.socket(socket.AF_UNIX) as visitor:
-            visitor.connect(str(place))
-        assert not place.with_suffix(".json").exists()
+            visitor.connect(str(endpoint))
+        assert not endpoint.with_suffix(".json").exists()
 
 
 def test_69_link_in_the_sockets_place_is_not_followed() -> None:
     """Not even to a socket of one's own: refused, and both stay."""
     with tempfile.TemporaryDirectory(prefix="adain-test-") as folder, socket.socket(socket.AF_UNIX) as own:
-        target, place = Path(folder) / "other.sock", Path(folder) / "c.sock"
+        target, endpoint = Path(folder) / "other.sock", Path(folder) / "c.sock"
         own.bind(str(target))
-        place.symlink_to(target)
-        assert "in the way" in _refusal("--connection-file", str(place.with_suffix(".json")))
-        assert place.is_symlink() and target.is_socket()
+        endpoint.symlink_to(target)
+        assert "in the way" in _refusal("--connection-file", str(endpoint.with_suffix(".json")))
+        assert endpoint.is_symlink() and target.is_socket()
 
 
 def test_open_folder_is_refused(tmp_path: Path) -> None:
@@ -263,11 +263,11 @@ def test_71_next_port_is_used_when_one_is_taken() -> None:
 def test_3_connections_are_let_go_at_the_same_address(tmp_path: Path, bind: str) -> None:
     """Clients come back to where the connection file says that the server is."""
     tmp_path.chmod(0o700)
-    with Place(tmp_path / "c.json", bind) as place:
+    with Endpoint(tmp_path / "c.json", bind) as endpoint:
         for _ in range(3):
-            before, router = place.endpoint, place.router
-            place.reset_connections()
-            assert place.endpoint == before and place.router is not router
+            before, router = endpoint.address, endpoint.router
+            endpoint.reset_connections()
+            assert endpoint.address == before and endpoint.router is not router
 
 
 def test_71_no_free_port_is_a_sentence(tmp_path: Path) -> None:
@@ -311,13 +311,13 @@ def test_status_counts_jobs_bytes_and_models(own_server: RunningServer) -> None:
 
 def test_status_command_says_how_the_server_is(own_server: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines for people and exit 0; without a server one line and exit 1."""
-    place = ["--status", "--connection-file", str(own_server.connection_file)]
-    assert cli.main(place) == 0
+    endpoint = ["--status", "--connection-file", str(own_server.connection_file)]
+    assert cli.main(endpoint) == 0
     printed = capsys.readouterr().out
     assert "ready on cpu" in printed and DEFAULT_MODEL in printed and "last error: none" in printed
     assert "devices: cpu" in printed and "MiB, worker" in printed
     own_server.close()
-    assert cli.main(place) == 1
+    assert cli.main(endpoint) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 

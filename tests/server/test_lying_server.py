@@ -15,7 +15,7 @@ from adain_client import client as client_module
 from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError, ServerUnavailableError
-from adain_client.jobs import Draft, KnownStyle, Message, Progress, StylizeRequest, StylizeResult
+from adain_client.jobs import Draft, Message, Progress, StyleInfo, StylizeRequest, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.protocol import CHUNK_BYTES, pack
 from helpers import random_pixels, request
@@ -423,7 +423,7 @@ def test_welcome_may_leave_out_how_long_a_finish_takes(said: dict[str, float], k
 
 def test_102_late_answer_to_an_earlier_question_is_not_taken_for_this_ones(liar: LyingServer, client: Client) -> None:
     """A swatch of another style, and another part of the list."""
-    other = KnownStyle("other", "Other", "", "", "", False)
+    other = StyleInfo("other", "Other", "", "", "", False)
     liar.also = [
         [pack("swatch", name="other"), b"other"],
         [pack("styles", first=1, total=2, styles=[vars(other)])],

@@ -17,11 +17,11 @@ import pytest
 from adain_client import launcher
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
-from adain_client.jobs import Draft, KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
+from adain_client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeRequest, StylizeResult
 from adain_host import session as session_module
 from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE
 from adain_host.session import Session
-from adain_host.settings import ServerChoice
+from adain_host.settings import ServerSettings
 from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS
 from helpers import (
     PICTURES,
@@ -49,7 +49,7 @@ class Window:
     def __init__(self, *, start: bool = True) -> None:
         self.told: list[tuple[str, Any]] = []
         self._posted: queue.Queue[Callable[[], None]] = queue.Queue()
-        self.session = Session(self, ServerChoice(), name="test", post=self._posted.put, start=start)
+        self.session = Session(self, ServerSettings(), name="test", post=self._posted.put, start=start)
 
     def wait_for(self, *names: str, until: Callable[[Any], bool] = lambda _value: True) -> Any:
         """Look until one of these is told; what came with it."""
@@ -85,7 +85,7 @@ class Window:
         """The server."""
         self.told.append(("connected", info))
 
-    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+    def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
         """What it has."""
         self.told.append(("listed", (styles, models)))
 
@@ -404,9 +404,9 @@ def test_server_that_has_ended_is_started_again_by_the_next_preview(
 
 def test_other_server_can_be_chosen(window: Window) -> None:
     """One that is not there: a sentence; and back again."""
-    window.session.reconnect(ServerChoice(remote=True, address="nonsense"))
+    window.session.reconnect(ServerSettings(remote=True, address="nonsense"))
     assert "HOST:PORT" in str(window.wait_for("disconnected"))
-    window.session.reconnect(ServerChoice())
+    window.session.reconnect(ServerSettings())
     assert window.wait_for("connected").ready
 
 

@@ -10,7 +10,7 @@ import pytest
 import fake_workers
 from adain_client import protocol
 from adain_client.errors import RequestError
-from adain_client.jobs import KnownStyle, StylizeJob
+from adain_client.jobs import StyleInfo, StylizeJob
 from adain_server import worker_process
 from adain_server.library import StyleLibrary
 from attacks.outcome import wait_until
@@ -83,7 +83,7 @@ def test_60_client_that_gives_up_again_and_again_holds_nobody_up(monkeypatch: py
 def test_question_that_fails_in_the_server_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that cannot be read when its styles are asked for: INTERNAL, and the server goes on."""
 
-    def fail(_library: StyleLibrary) -> list[KnownStyle]:
+    def fail(_library: StyleLibrary) -> list[StyleInfo]:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(StyleLibrary, "entries", fail)

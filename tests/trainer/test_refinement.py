@@ -18,23 +18,23 @@ from adain_net.refinement import RefinementDecoder, RefinementNetwork
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_net.stylizer import Stylizer
 from adain_trainer import export_refinement
-from adain_trainer.banks import Banks, Batch
 from adain_trainer.checkpoint import load_checkpoint
 from adain_trainer.cli import main
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.data import TrainingPictures, to_tensor
-from adain_trainer.distributed import Group
+from adain_trainer.distributed import ProcessGroup
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import evaluate
 from adain_trainer.export_refinement import FILE
+from adain_trainer.feature_bank import Batch, FeatureBank
 from adain_trainer.first_weights import refinement_from
 from adain_trainer.heldout import read_held_out
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.losses import content_loss, range_loss, style_loss
 from adain_trainer.networks import RefinedNetwork, embedded_refinement
 from adain_trainer.objective import Objective
 from adain_trainer.run_folder import FIGURES, LOSSES, read_best, read_figures, read_record
 from adain_trainer.sheets import square
-from adain_trainer.start import Start
 from adain_weights import manifest
 from adain_weights.catalog import AboutModel
 from adain_weights.manifest import DEFAULT_MODEL
@@ -49,7 +49,7 @@ from helpers import PICTURES
 from trainer.tiny import FINE_TUNE, PICTURE_FOLDERS, REFINE, fit, same_tensors
 
 CPU = torch.device("cpu")
-ALONE = Group(0, 1, CPU)
+ALONE = ProcessGroup(0, 1, CPU)
 CONFIG = replace(PRESETS["refinement"], batch=2, crop=16, style_crop=32, bank=12, precision="fp32")
 
 
@@ -65,13 +65,13 @@ def refinement() -> RefinementNetwork:
     return embedded_refinement()
 
 
-def _banks(network: AdainNetwork, group: Group = ALONE) -> Banks:
+def _banks(network: AdainNetwork, group: ProcessGroup = ALONE) -> FeatureBank:
     pictures = []
     for path in sorted(PICTURES.glob("*.jpg")):
         with Image.open(path) as opened:
             pictures.append(opened.convert("RGB"))
     sources = TrainingPictures(pictures[:3], pictures[3:])
-    return Banks(network.encoder, sources, CONFIG, group, lambda _what, _done, _total: None, network.decoder)
+    return FeatureBank(network.encoder, sources, CONFIG, group, lambda _what, _done, _total: None, network.decoder)
 
 
 def _rows(batch: Batch) -> set[bytes]:
@@ -99,7 +99,7 @@ def test_a_bank_is_refined_several_times_before_the_next(network: AdainNetwork) 
     assert len(passes[0]) == 12 and passes[0] == passes[1] == passes[2] and not passes[0] & passes[3]
 
 
-class _Part(Group):
+class _Part(ProcessGroup):
     """One of two processes, whose sums the test makes."""
 
     def add_up(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -198,9 +198,11 @@ def test_run_begins_with_what_it_is_told(tmp_path: Path, network: AdainNetwork, 
     file = tmp_path / "other.safetensors"
     write_safetensors(file, {name: 0.5 * each for name, each in refinement.decoder.state_dict().items()}, metadata={})
     begins = {
-        "the embedded refinement": Start.of_refinement(DEFAULT_MODEL, None, from_scratch=False, seed=0),
-        "the refinement other.safetensors": Start.of_refinement(DEFAULT_MODEL, str(file), from_scratch=False, seed=0),
-        f"the end of the decoder of {DEFAULT_MODEL}": Start.of_refinement(
+        "the embedded refinement": InitialWeights.of_refinement(DEFAULT_MODEL, None, from_scratch=False, seed=0),
+        "the refinement other.safetensors": InitialWeights.of_refinement(
+            DEFAULT_MODEL, str(file), from_scratch=False, seed=0
+        ),
+        f"the end of the decoder of {DEFAULT_MODEL}": InitialWeights.of_refinement(
             DEFAULT_MODEL, None, from_scratch=True, seed=0
         ),
     }
@@ -265,7 +267,7 @@ def test_run_keeps_the_model_whose_pictures_it_refines(tmp_path: Path) -> None:
     fit(run, 1, *REFINE, "--model", str(tmp_path / "dark"))
     shutil.rmtree(tmp_path / "dark")
     fit(run, 2, *REFINE)
-    network = Start.of_run(run).network()
+    network = InitialWeights.of_run(run).network()
     assert isinstance(network, RefinedNetwork)
     assert same_tensors(dict(network.network.decoder.state_dict()), dict(load_decoder(darker).state_dict()))
     assert main(["export", "--run", str(run), "-o", str(tmp_path), "--anyway"]) == 0

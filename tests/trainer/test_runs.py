@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from adain_trainer import board
+from adain_trainer import tensorboard_logger
 from adain_trainer.checkpoint import LATEST, load_checkpoint, tensors_as_bytes
 from adain_trainer.cli import main
 from adain_trainer.report import HEIGHT, _curve, _loss_curves
@@ -34,7 +34,7 @@ from trainer.tiny import FINE_TUNE, FROM_NOTHING, TINY, fit, loss_rows, same_ten
 @pytest.mark.parametrize("more", [[], ["--accumulate", "2", "--precision", "bf16", "--identity-loss", "sanet"]])
 def test_87_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, more: list[str]) -> None:
     """Six steps at once, or three and then three more: weights, optimiser, running mean and tables are the same."""
-    options = [*FROM_NOTHING, "--cooldown-steps", "0", "--watch-every", "3", "--bank-passes", "1", *more]
+    options = [*FROM_NOTHING, "--cooldown-steps", "0", "--eval-every", "3", "--bank-passes", "1", *more]
     for run, pieces in (("whole", [6]), ("pieces", [3, 6])):
         for steps in pieces:
             fit(tmp_path / run, steps, *options)
@@ -115,7 +115,7 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 
 def test_run_stops_when_its_time_is_over(tmp_path: Path) -> None:
     """What there is is measured and saved, and the same command goes on; without time for a step there is nothing."""
-    run, options = tmp_path / "run", [*FINE_TUNE, "--watch-every", "100000"]
+    run, options = tmp_path / "run", [*FINE_TUNE, "--eval-every", "100000"]
     fit(run, 100000, *options, "--minutes", "0.00001")
     checkpoint, _ = load_checkpoint(run)
     assert checkpoint is not None and checkpoint.step == 0 and read_best(run) is None
@@ -194,9 +194,9 @@ def test_without_tensorboard_a_line_says_so(
     def missing(*_: object) -> None:
         raise ImportError
 
-    monkeypatch.setattr(board.Board, "open", missing)
+    monkeypatch.setattr(tensorboard_logger.TensorBoardLogger, "open", missing)
     fit(tmp_path / "run", 1, *FROM_NOTHING, "--tensorboard")
-    assert capsys.readouterr().out.count(board.MISSING) == 1
+    assert capsys.readouterr().out.count(tensorboard_logger.MISSING) == 1
     assert len(loss_rows(tmp_path / "run")) == 1
 
 

@@ -14,11 +14,11 @@ from PIL import Image
 from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
 from adain_net.layout import load_encoder
-from adain_trainer.banks import Banks
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.data import TrainingPictures
-from adain_trainer.distributed import Group
+from adain_trainer.distributed import ProcessGroup
 from adain_trainer.errors import TrainerError
+from adain_trainer.feature_bank import FeatureBank
 from adain_trainer.first_weights import initialize_decoder
 from adain_trainer.heldout import choose_held_out, split
 from adain_trainer.load import Pictures, picture_digest
@@ -33,7 +33,7 @@ from adain_weights.models import load_embedded_encoder, load_model
 RTOL, ATOL, GRADIENT = 1e-3, 1e-5, 5e-3
 """What float32 sums in another order may change, on whatever processor; a wrong weight changes a tenth or more."""
 CPU = torch.device("cpu")
-ALONE = Group(0, 1, CPU)
+ALONE = ProcessGroup(0, 1, CPU)
 CONFIG = FitConfig(
     batch=4,
     crop=16,
@@ -60,11 +60,11 @@ def encoder() -> Encoder:
     return load_encoder(load_embedded_encoder()).requires_grad_(False)
 
 
-def _trainer(encoder: Encoder, config: FitConfig, group: Group = ALONE) -> tuple[Trainer, Banks]:
+def _trainer(encoder: Encoder, config: FitConfig, group: ProcessGroup = ALONE) -> tuple[Trainer, FeatureBank]:
     decoder = Decoder()
     initialize_decoder(decoder, seed=0)
     pictures = TrainingPictures(_pictures(4), _pictures(3), _pictures(2))
-    banks = Banks(encoder, pictures, config, group, lambda _what, _done, _total: None)
+    banks = FeatureBank(encoder, pictures, config, group, lambda _what, _done, _total: None)
     return Trainer(encoder, decoder, config, group), banks
 
 
@@ -90,7 +90,7 @@ def test_accumulated_batches_are_one_large_batch(encoder: Encoder, identity_loss
         assert _relative_difference(gradient, results[0][1]) < GRADIENT
 
 
-class _Part(Group):
+class _Part(ProcessGroup):
     """One of two processes, whose sums the test makes."""
 
     def add_up(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -256,7 +256,7 @@ def test_generic_pictures_are_mixed_in(encoder: Encoder) -> None:
     white, black = [Image.new("RGB", (48, 48), "white")], [Image.new("RGB", (48, 48), "black")]
     for share, kinds in ((0.0, {255}), (0.5, {0, 255}), (1.0, {0})):
         config = replace(CONFIG, generic_share=share, generic_content_share=share, style_augment_share=0)
-        banks = Banks(encoder, TrainingPictures(white, white, black), config, ALONE, lambda _w, _d, _t: None)
+        banks = FeatureBank(encoder, TrainingPictures(white, white, black), config, ALONE, lambda _w, _d, _t: None)
         next(banks.parts(0))
         assert set(banks._bank.pictures[:, 0, 0, 0].tolist()) == kinds
         assert len({row.numpy().tobytes() for row in banks._bank.styles[0].mean}) == len(kinds)
@@ -304,6 +304,13 @@ def test_few_pictures_are_all_trained_on() -> None:
 def test_presets_survive_being_written_down(name: str) -> None:
     """As JSON would have it; what a later version adds is left out."""
     assert FitConfig.from_dict({**PRESETS[name].as_dict(), "of_a_later_version": 1}) == PRESETS[name]
+
+
+def test_record_of_an_earlier_version_keeps_its_values() -> None:
+    """Options that were renamed are read by their former names, too."""
+    old = {"watch_every": 7, "watch_pairs": 3, "watch_side": 64, "work_side": 300}
+    config = FitConfig.from_dict(old)
+    assert (config.eval_every, config.eval_pairs, config.eval_side, config.reference_side) == tuple(old.values())
 
 
 IMPOSSIBLE: list[dict[str, object]] = [

@@ -20,12 +20,12 @@ _SMALL = [
     *PICTURE_FOLDERS,
     *("--batch", "2", "--crop", "16", "--style-crop", "32", "--bank", "4", "--warmup-steps", "1"),
     *("--cooldown-steps", "1", "--checkpoint-every", "2"),
-    *("--watch-side", "64", "--watch-pairs", "1", "--device", "cpu", "--precision", "fp32"),
+    *("--eval-side", "64", "--eval-pairs", "1", "--device", "cpu", "--precision", "fp32"),
 ]
 TINY = [*_SMALL, "--identity-share", "0.5"]
 FROM_NOTHING = [*TINY, "--reconstruction-steps", "2"]
-FINE_TUNE = [*TINY, "--preset", "finetune", "--watch-every", "2", "--learning-rate", "1e-5"]
-REFINE = [*_SMALL, "--preset", "refinement", "--watch-every", "2", "--learning-rate", "1e-5"]
+FINE_TUNE = [*TINY, "--preset", "finetune", "--eval-every", "2", "--learning-rate", "1e-5"]
+REFINE = [*_SMALL, "--preset", "refinement", "--eval-every", "2", "--learning-rate", "1e-5"]
 COMMAND = [sys.executable, "-m", "adain_trainer.cli", "fit"]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 

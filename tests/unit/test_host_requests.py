@@ -8,7 +8,7 @@ from adain_client import protocol
 from adain_client.choices import RegionChoice, StyleChoice
 from adain_client.jobs import Pixels
 from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request, painted_size
-from adain_host.settings import Choices
+from adain_host.settings import StylizeSettings
 from helpers import random_pixels
 
 CONTENT = Content(random_pixels(6, 8), None, {}, 6, 8)
@@ -16,15 +16,15 @@ CHOSEN = (RegionChoice((StyleChoice("waves"),)),)
 
 
 def _quality(chosen: str, preview: int) -> str:
-    choices = Choices(CHOSEN, quality=chosen)
-    return make_request(CONTENT, choices, {"waves": "waves"}, preview=preview).quality
+    settings = StylizeSettings(CHOSEN, quality=chosen)
+    return make_request(CONTENT, settings, {"waves": "waves"}, preview=preview).quality
 
 
 @pytest.mark.parametrize("quality", protocol.QUALITY)
 def test_picture_is_painted_in_the_quality_that_was_chosen(quality: str) -> None:
     """And in the one in the middle when nobody has chosen."""
     assert _quality(quality, 0) == quality
-    assert make_request(CONTENT, Choices(CHOSEN), {"waves": "waves"}).quality == "fine"
+    assert make_request(CONTENT, StylizeSettings(CHOSEN), {"waves": "waves"}).quality == "fine"
 
 
 @pytest.mark.parametrize(("quality", "shown"), [("fast", "fast"), ("fine", "fine"), ("best", "fine")])
@@ -61,4 +61,4 @@ def test_painted_part_is_the_rectangle_around_all_regions(
 ) -> None:
     """In the layer's pixels, of which the masks see one in a hundred here; all of it where a mask is not known."""
     content = Content(random_pixels(4, 6), selection, {"sky": SKY}, 40, 60)
-    assert painted_size(content, Choices(tuple(RegionChoice(mask=mask) for mask in regions))) == size
+    assert painted_size(content, StylizeSettings(tuple(RegionChoice(mask=mask) for mask in regions))) == size

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from adain_client.jobs import KnownModel
+from adain_client.jobs import ModelInfo
 from adain_host.models import ModelEntry, model_entries
 
-FIRST = KnownModel("first", "First Light", "the first one", "trained here", "MIT", own=False)
-MINE = KnownModel("mine", "", "", "", "", own=True)
+FIRST = ModelInfo("first", "First Light", "the first one", "trained here", "MIT", own=False)
+MINE = ModelInfo("mine", "", "", "", "", own=True)
 
 
 def test_servers_own_comes_first_and_needs_no_name() -> None:

@@ -15,11 +15,11 @@ from adain_net.engine import TorchEngine
 from adain_net.finish import GradientEngine
 from adain_net.layout import load_refinement
 from adain_net.network import AdainNetwork
-from adain_server import canvas, painting
+from adain_server import canvas, rendering
 from adain_server.drafts import SIDE
 from adain_server.layers import Array, Layer
 from adain_server.measured_styles import Style, StyleEncoder
-from adain_server.painting import Painted, Painter, Plan, RegionPlan
+from adain_server.rendering import Painted, RegionInput, Renderer, RenderRequest
 from adain_weights.models import load_refinement_weights
 from helpers import picture_pixels, pixels_array
 
@@ -34,14 +34,14 @@ STEP_SIZES = [finish.LEARNING_RATE * (1 - step / STEPS) for step in range(STEPS)
 
 
 @pytest.fixture(scope="module")
-def make_painter(network: AdainNetwork) -> Callable[..., Painter]:
+def make_painter(network: AdainNetwork) -> Callable[..., Renderer]:
     """Makes painters with the shipped weights, in float32, with nothing kept."""
     weights = load_refinement_weights()
     refinement = load_refinement(weights.encoder, weights.decoder).requires_grad_(False)
     finishers = [GradientEngine(refinement.encoder, CPU, torch.float32)]
 
-    def make(memory_budget: int = 2**30) -> Painter:
-        return Painter(
+    def make(memory_budget: int = 2**30) -> Renderer:
+        return Renderer(
             [TorchEngine(network, CPU)],
             encoder_digest=weights.encoder_digest,
             refinement=StyleEncoder([TorchEngine(refinement, CPU)], weights.encoder_digest),
@@ -63,18 +63,18 @@ def _ignore(_stage: str, _step: int, _steps: int) -> None:
 
 
 def _paint(
-    painter: Painter, quality: str, regions: Sequence[RegionPlan], array: Array = PHOTO, **more: Any
+    renderer: Renderer, quality: str, regions: Sequence[RegionInput], array: Array = PHOTO, **more: Any
 ) -> tuple[Array, Painted]:
     out = np.zeros_like(array)
     layout = {3: "RGB", 4: "RGBA"}[array.shape[2]]
-    plan = Plan(Layer(array, layout), array.tobytes(), out, regions, 1.0, 0.5, quality=quality)
-    return out, painter.paint(plan, more.pop("on_step", _ignore), **more)
+    request = RenderRequest(Layer(array, layout), array.tobytes(), out, regions, 1.0, 0.5, quality=quality)
+    return out, renderer.render(request, more.pop("on_step", _ignore), **more)
 
 
-def _region(alpha: float = 1.0, mask: Array | None = None) -> RegionPlan:
+def _region(alpha: float = 1.0, mask: Array | None = None) -> RegionInput:
     if mask is None:
-        return RegionPlan(None, None, [STYLE], alpha, "none")
-    return RegionPlan(Layer(mask, "Y"), mask.tobytes(), [STYLE], alpha, "none")
+        return RegionInput(None, None, [STYLE], alpha, "none")
+    return RegionInput(Layer(mask, "Y"), mask.tobytes(), [STYLE], alpha, "none")
 
 
 def _mask(rows: slice, columns: slice, value: float = 1.0) -> Array:
@@ -88,7 +88,7 @@ MIDDLE = _mask(slice(33, 77), slice(41, 90), 0.7)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
-def test_alpha_zero_returns_the_layer(make_painter: Callable[..., Painter], quality: str) -> None:
+def test_alpha_zero_returns_the_layer(make_painter: Callable[..., Renderer], quality: str) -> None:
     """Bit for bit, with values beyond 0..1 as they are; nothing is computed for it."""
     array = PHOTO.copy()
     array[0, 0] = (-0.5, 2.0, 0.1)
@@ -98,7 +98,7 @@ def test_alpha_zero_returns_the_layer(make_painter: Callable[..., Painter], qual
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
-def test_alpha_zero_beside_another_region(make_painter: Callable[..., Painter], quality: str) -> None:
+def test_alpha_zero_beside_another_region(make_painter: Callable[..., Renderer], quality: str) -> None:
     """Where a region's alpha is 0 the layer stays bit for bit, whatever the region beside it gets."""
     result, _ = _paint(make_painter(), quality, [_region(0.0, LEFT), _region(1.0, RIGHT)])
     assert np.array_equal(result[:, :64], PHOTO[:, :64])
@@ -106,25 +106,25 @@ def test_alpha_zero_beside_another_region(make_painter: Callable[..., Painter], 
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
-def test_alpha_goes_from_the_layer_to_the_paint(make_painter: Callable[..., Painter], quality: str) -> None:
+def test_alpha_goes_from_the_layer_to_the_paint(make_painter: Callable[..., Renderer], quality: str) -> None:
     """The further alpha goes, the further the picture is from the layer; near 0 it is near the layer."""
-    painter = make_painter()
+    renderer = make_painter()
     moved = []
     for alpha in (0.02, 0.25, 0.5, 0.75, 1.0):
-        result, _ = _paint(painter, quality, [_region(alpha)])
+        result, _ = _paint(renderer, quality, [_region(alpha)])
         moved.append(float(np.abs(result - PHOTO).mean()))
     assert moved == sorted(moved)
     assert moved[0] < 0.1 * moved[-1]
 
 
-def test_fine_puts_the_shallow_statistics_right(make_painter: Callable[..., Painter], network: AdainNetwork) -> None:
+def test_fine_puts_the_shallow_statistics_right(make_painter: Callable[..., Renderer], network: AdainNetwork) -> None:
     """The refined picture's relu1_1 to relu3_1 are nearer to the style's than the first pass's are."""
-    painter = make_painter()
+    renderer = make_painter()
     assert STYLE.picture is not None
     style = torch.from_numpy(STYLE.picture.array).permute(2, 0, 1)[None] / 255
 
     def distances(quality: str) -> list[float]:
-        result, _ = _paint(painter, quality, [_region()])
+        result, _ = _paint(renderer, quality, [_region()])
         picture = torch.from_numpy(result).permute(2, 0, 1)[None]
         pairs = list(zip(network.encoder.features(picture), network.encoder.features(style), strict=True))[:3]
         return [
@@ -142,7 +142,7 @@ def test_fine_puts_the_shallow_statistics_right(make_painter: Callable[..., Pain
     "regions", [[_region(0.7)], [_region(1.0, MIDDLE)], [_region(1.0, LEFT), _region(0.4, MIDDLE)]]
 )
 def test_tiles_and_disk_change_nothing(
-    make_painter: Callable[..., Painter], monkeypatch: pytest.MonkeyPatch, quality: str, regions: list[RegionPlan]
+    make_painter: Callable[..., Renderer], monkeypatch: pytest.MonkeyPatch, quality: str, regions: list[RegionInput]
 ) -> None:
     """Tiles of 48 pixels, nothing kept, and pictures between passes on disk: as the whole picture at once, to 1e-3.
 
@@ -150,7 +150,7 @@ def test_tiles_and_disk_change_nothing(
     may be another one, which then gets the gradient: a few pixels differ by a part of their steps.
     """
     whole, _ = _paint(make_painter(), quality, regions)
-    monkeypatch.setattr(painting, "tile_side", lambda _budget: 48)
+    monkeypatch.setattr(rendering, "tile_side", lambda _budget: 48)
     on_disk: list[int] = []
     reserve = canvas.reserve
 
@@ -169,7 +169,7 @@ def test_tiles_and_disk_change_nothing(
 
 
 @pytest.mark.parametrize("quality", QUALITIES)
-def test_outside_the_mask_nothing_changes(make_painter: Callable[..., Painter], quality: str) -> None:
+def test_outside_the_mask_nothing_changes(make_painter: Callable[..., Renderer], quality: str) -> None:
     """Bit for bit, in 8 bit and in float; inside there is paint."""
     for array in (PHOTO, (PHOTO * 255).astype(np.uint8)):
         result, _ = _paint(make_painter(), quality, [_region(1.0, MIDDLE)], array)
@@ -178,7 +178,7 @@ def test_outside_the_mask_nothing_changes(make_painter: Callable[..., Painter], 
         assert (result[inside] != array[inside]).mean() > 0.9
 
 
-def test_transparent_pixels_do_not_count(make_painter: Callable[..., Painter]) -> None:
+def test_transparent_pixels_do_not_count(make_painter: Callable[..., Renderer]) -> None:
     """What is hidden under transparent pixels has no influence on a refined and finished picture."""
     opaque = np.concatenate([PHOTO, np.ones_like(PHOTO[..., :1])], axis=2)
     results = []
@@ -192,13 +192,13 @@ def test_transparent_pixels_do_not_count(make_painter: Callable[..., Painter]) -
     assert np.abs(results[0] - results[1]).max() < 1e-5
 
 
-def test_a_finish_is_the_same_twice(make_painter: Callable[..., Painter]) -> None:
+def test_a_finish_is_the_same_twice(make_painter: Callable[..., Renderer]) -> None:
     """Two runs give the same bits."""
     first, second = (_paint(make_painter(), "best", [_region()])[0] for _ in range(2))
     assert np.array_equal(first, second)
 
 
-def test_accepted_before_the_finish_is_the_refined_picture(make_painter: Callable[..., Painter]) -> None:
+def test_accepted_before_the_finish_is_the_refined_picture(make_painter: Callable[..., Renderer]) -> None:
     """No step is made, and no draft is shown."""
     drafts: list[Array] = []
     fine, _ = _paint(make_painter(), "fine", [_region()])
@@ -206,7 +206,7 @@ def test_accepted_before_the_finish_is_the_refined_picture(make_painter: Callabl
     assert np.abs(fine - best).max() < 1e-4 and not drafts
 
 
-def test_accepted_after_a_step(make_painter: Callable[..., Painter]) -> None:
+def test_accepted_after_a_step(make_painter: Callable[..., Renderer]) -> None:
     """The picture is that of the step, and its draft shows it; the whole finish is another picture."""
     drafts: list[Array] = []
     answers = iter([False, True])
@@ -217,7 +217,7 @@ def test_accepted_after_a_step(make_painter: Callable[..., Painter]) -> None:
     assert np.abs(whole - early).max() > 0.01
 
 
-def test_drafts_are_small_and_leave_the_rest_as_it_is(make_painter: Callable[..., Painter]) -> None:
+def test_drafts_are_small_and_leave_the_rest_as_it_is(make_painter: Callable[..., Renderer]) -> None:
     """A long layer's drafts have 512 pixels at most, and outside the mask they show the layer."""
     array = np.tile(PHOTO[:64, :96], (1, 11, 1))
     mask = np.zeros((*array.shape[:2], 1), np.float32)
@@ -230,7 +230,7 @@ def test_drafts_are_small_and_leave_the_rest_as_it_is(make_painter: Callable[...
     assert np.abs(drafts[-1][10:22, 150:175] / 255 - shown[10:22, 150:175]).mean() > 0.02
 
 
-def test_cancel_ends_a_finish(make_painter: Callable[..., Painter]) -> None:
+def test_cancel_ends_a_finish(make_painter: Callable[..., Renderer]) -> None:
     """What on_step raises comes out at once."""
 
     def on_step(stage: str, step: int, _steps: int) -> None:
@@ -241,17 +241,19 @@ def test_cancel_ends_a_finish(make_painter: Callable[..., Painter]) -> None:
         _paint(make_painter(), "best", [_region()], on_step=on_step)
 
 
-def test_a_film_is_smoothed_in_both_passes(make_painter: Callable[..., Painter]) -> None:
+def test_a_film_is_smoothed_in_both_passes(make_painter: Callable[..., Renderer]) -> None:
     """A frame's statistics keep the share of the frame before, of the content and of the refined picture."""
-    painter = make_painter()
-    _, first = _paint(painter, "fine", [_region()])
+    renderer = make_painter()
+    _, first = _paint(renderer, "fine", [_region()])
     other = np.ascontiguousarray(PHOTO[::-1]) ** 2
-    _, own = _paint(painter, "fine", [_region()], other)
+    _, own = _paint(renderer, "fine", [_region()], other)
     out = np.zeros_like(other)
-    plan = Plan(Layer(other, "RGB"), "other", out, [_region()], 1.0, 0.5, quality="fine")
-    smooth = painter.paint(replace(plan, smoothing=0.5, previous=first.statistics), _ignore)
+    request = RenderRequest(Layer(other, "RGB"), "other", out, [_region()], 1.0, 0.5, quality="fine")
+    smooth = renderer.render(replace(request, smoothing=0.5, previous=first.statistics), _ignore)
     assert [each.mean.shape[1] for each in smooth.statistics] == [512, 256]
     expected = 0.5 * first.statistics[0].mean + 0.5 * own.statistics[0].mean
     torch.testing.assert_close(smooth.statistics[0].mean, expected)
     # From one kind of job to another nothing is smoothed, and nothing fails.
-    assert painter.paint(replace(plan, quality="fast", smoothing=0.5, previous=first.statistics), _ignore).statistics
+    assert renderer.render(
+        replace(request, quality="fast", smoothing=0.5, previous=first.statistics), _ignore
+    ).statistics

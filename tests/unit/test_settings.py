@@ -13,10 +13,17 @@ import pytest
 
 from adain_client import protocol
 from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
-from adain_host.settings import LONGEST_NAME, MAX_STROKE_SIZE, Choices, ServerChoice, Settings, SettingsStore
+from adain_host.settings import (
+    LONGEST_NAME,
+    MAX_STROKE_SIZE,
+    SavedSettings,
+    ServerSettings,
+    SettingsStore,
+    StylizeSettings,
+)
 
-SETTINGS = Settings(
-    Choices(
+SETTINGS = SavedSettings(
+    StylizeSettings(
         (
             RegionChoice((StyleChoice("waves", 0.25), StyleChoice("/home/me/a:b+c@d.png[1,2,3,4]", 3.0)), 0.5, "match"),
             RegionChoice((StyleChoice("ü 北斎 \udcff"),), 0.0, "luminance", "mask:Sky"),
@@ -27,7 +34,7 @@ SETTINGS = Settings(
         model="mine",
         quality="best",
     ),
-    ServerChoice(True, "studio.example:5571", "/home/me/key file.json", 45),
+    ServerSettings(True, "studio.example:5571", "/home/me/key file.json", 45),
     "/home/me/Bilder",
 )
 NAMES = ["Ölgemälde", "a/b", "../../up", ".", "..", ".hidden", "a.b.json", " padded ", 'q"<>|:*?\\', "50%2F", "北斎"]
@@ -49,11 +56,11 @@ def _files(folder: Path) -> list[Path]:
 
 def test_settings_come_back_as_they_were_saved(store: SettingsStore) -> None:
     """The defaults before, the last saved ones after, of another store of the same folder too."""
-    assert store.load() == Settings()
+    assert store.load() == SavedSettings()
     store.save(SETTINGS)
     assert store.load() == SETTINGS
-    store.save(Settings())
-    assert store.load() == Settings()
+    store.save(SavedSettings())
+    assert store.load() == SavedSettings()
 
 
 @pytest.mark.parametrize(("field", "default"), [("model", ""), ("quality", "fine")])
@@ -62,15 +69,15 @@ def test_settings_and_presets_of_before_there_was_a_choice_are_kept(
 ) -> None:
     """Everything else in them is what the user chose."""
     store.save(SETTINGS)
-    store.save_preset("x", SETTINGS.choices)
+    store.save_preset("x", SETTINGS.stylize)
     settings, preset = _settings_file(tmp_path), _settings_file(tmp_path).parent / "presets" / "x.json"
     fields = json.loads(settings.read_text())
     del fields["choices"][field]
     settings.write_text(json.dumps(fields))
     preset.write_text(json.dumps(fields["choices"]))
     changes: dict[str, Any] = {field: default}
-    expected = replace(SETTINGS.choices, **changes)
-    assert store.load() == replace(SETTINGS, choices=expected)
+    expected = replace(SETTINGS.stylize, **changes)
+    assert store.load() == replace(SETTINGS, stylize=expected)
     assert store.load_preset("x") == expected
 
 
@@ -86,7 +93,7 @@ def test_files_are_private_and_nothing_else_is_left(store: SettingsStore, tmp_pa
     """0600, and no half-written file beside them."""
     for _ in range(2):
         store.save(SETTINGS)
-        store.save_preset("x", SETTINGS.choices)
+        store.save_preset("x", SETTINGS.stylize)
     files = _files(tmp_path)
     assert sorted(path.name for path in files) == ["settings.json", "x.json"]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files)
@@ -96,7 +103,7 @@ def test_file_is_replaced_as_a_whole(store: SettingsStore, tmp_path: Path) -> No
     """Whoever has the old file open still reads the old settings to their end."""
     store.save(SETTINGS)
     with _settings_file(tmp_path).open(encoding="utf-8") as old:
-        store.save(Settings())
+        store.save(SavedSettings())
         assert json.load(old)["picture_folder"] == SETTINGS.picture_folder
 
 
@@ -106,9 +113,9 @@ def test_settings_that_cannot_be_saved_are_not_remembered(tmp_path: Path) -> Non
     for folder in (tmp_path / "config", tmp_path / "config" / "deeper"):
         store = SettingsStore(folder)
         store.save(SETTINGS)
-        assert store.load() == Settings() and store.presets() == []
+        assert store.load() == SavedSettings() and store.presets() == []
         with pytest.raises(ChoiceError, match=r"^The preset cannot be saved: .+\.$"):
-            store.save_preset("x", Choices())
+            store.save_preset("x", StylizeSettings())
         with pytest.raises(ChoiceError, match=r"^The preset cannot be deleted: .+\.$"):
             store.delete_preset("x")
     assert [path.read_text() for path in _files(tmp_path)] == ["precious"]
@@ -118,13 +125,14 @@ def test_failed_save_keeps_the_old_file(store: SettingsStore, tmp_path: Path) ->
     """What is in the way is a folder: it stays, and no temporary file does."""
     _settings_file(tmp_path).mkdir(parents=True)
     store.save(SETTINGS)
-    assert store.load() == Settings()
+    assert store.load() == SavedSettings()
     assert _files(tmp_path) == []
 
 
 def _with(*path: str | int, value: Any) -> Callable[[], str]:
     def text() -> str:
         fields: Any = json.loads(json.dumps(asdict(SETTINGS)))
+        fields["choices"] = fields.pop("stylize")
         inner = fields
         for step in path[:-1]:
             inner = inner[step]
@@ -183,13 +191,13 @@ def test_damaged_settings_are_the_defaults(store: SettingsStore, tmp_path: Path,
     store.save(SETTINGS)
     damaged = text()
     _settings_file(tmp_path).write_text(damaged)
-    assert store.load() == Settings()
+    assert store.load() == SavedSettings()
     store.save(SETTINGS)
     assert store.load() == SETTINGS
     assert _settings_file(tmp_path).with_suffix(".damaged.json").read_text() == damaged
 
 
-def _choices_of(text: str) -> str:
+def _settings_of(text: str) -> str:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError):
@@ -200,15 +208,15 @@ def _choices_of(text: str) -> str:
 @pytest.mark.parametrize("text", DAMAGED.values(), ids=DAMAGED.keys())
 def test_damaged_preset_is_a_sentence(store: SettingsStore, tmp_path: Path, text: Callable[[], str]) -> None:
     """A ChoiceError; it can be saved again and deleted."""
-    store.save_preset("x", SETTINGS.choices)
-    assert store.load_preset("x") == SETTINGS.choices
+    store.save_preset("x", SETTINGS.stylize)
+    assert store.load_preset("x") == SETTINGS.stylize
     (file,) = _files(tmp_path)
-    file.write_text(_choices_of(text()))
+    file.write_text(_settings_of(text()))
     with pytest.raises(ChoiceError) as caught:
         store.load_preset("x")
     assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
-    store.save_preset("x", SETTINGS.choices)
-    assert store.load_preset("x") == SETTINGS.choices
+    store.save_preset("x", SETTINGS.stylize)
+    assert store.load_preset("x") == SETTINGS.stylize
 
 
 def test_truncated_and_binary_settings_are_the_defaults(store: SettingsStore, tmp_path: Path) -> None:
@@ -217,10 +225,10 @@ def test_truncated_and_binary_settings_are_the_defaults(store: SettingsStore, tm
     data = _settings_file(tmp_path).read_bytes()
     for length in range(0, len(data) - 1, 7):
         _settings_file(tmp_path).write_bytes(data[:length])
-        assert store.load() == Settings()
+        assert store.load() == SavedSettings()
     for foreign in (b"\xff\xfe{}", b"\x00" * 100, b"\x89PNG\r\n\x1a\n"):
         _settings_file(tmp_path).write_bytes(foreign)
-        assert store.load() == Settings()
+        assert store.load() == SavedSettings()
 
 
 def test_what_is_too_much_is_cut(store: SettingsStore, tmp_path: Path) -> None:
@@ -234,21 +242,21 @@ def test_what_is_too_much_is_cut(store: SettingsStore, tmp_path: Path) -> None:
     fields["newer"] = fields["choices"]["newer"] = {"x": 1}
     _settings_file(tmp_path).write_text(json.dumps(fields))
     loaded = store.load()
-    assert len(loaded.choices.regions) == protocol.MAX_REGIONS
-    assert {len(region.styles) for region in loaded.choices.regions} == {protocol.MAX_STYLES}
+    assert len(loaded.stylize.regions) == protocol.MAX_REGIONS
+    assert {len(region.styles) for region in loaded.stylize.regions} == {protocol.MAX_STYLES}
     assert loaded.server.idle_minutes == 1
     assert loaded.picture_folder == SETTINGS.picture_folder
     fields["choices"]["regions"] = []
     _settings_file(tmp_path).write_text(json.dumps(fields))
-    assert store.load().choices.regions == Choices().regions
+    assert store.load().stylize.regions == StylizeSettings().regions
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_preset_of_any_name(store: SettingsStore, tmp_path: Path, name: str) -> None:
     """Saved, listed, loaded and deleted by its name; its one file is in the presets' folder."""
-    store.save_preset(name, SETTINGS.choices)
+    store.save_preset(name, SETTINGS.stylize)
     assert store.presets() == [name.strip()]
-    assert store.load_preset(name) == store.load_preset(name.strip()) == SETTINGS.choices
+    assert store.load_preset(name) == store.load_preset(name.strip()) == SETTINGS.stylize
     assert [path.parent for path in _files(tmp_path)] == [tmp_path / "config" / "adain-style" / "presets"]
     store.delete_preset(name)
     assert store.presets() == [] and _files(tmp_path) == []
@@ -259,7 +267,7 @@ def test_preset_of_any_name(store: SettingsStore, tmp_path: Path, name: str) -> 
 def test_presets_of_similar_names_are_different(store: SettingsStore) -> None:
     """Each keeps its own choices."""
     for number, name in enumerate(NAMES):
-        store.save_preset(name, Choices(stroke_size=1.0 + number))
+        store.save_preset(name, StylizeSettings(stroke_size=1.0 + number))
     assert len(store.presets()) == len(NAMES)
     assert [store.load_preset(name).stroke_size for name in NAMES] == [1.0 + number for number in range(len(NAMES))]
 
@@ -268,16 +276,16 @@ def test_presets_are_in_order_whatever_their_case(store: SettingsStore) -> None:
     """As a person looks for them; saving again adds nothing."""
     assert store.presets() == []
     for name in ("banana", "Cherry", "apple", "Banana 2", "banana"):
-        store.save_preset(name, Choices())
+        store.save_preset(name, StylizeSettings())
     assert store.presets() == ["apple", "banana", "Banana 2", "Cherry"]
 
 
 def test_preset_replaces_what_had_its_name(store: SettingsStore) -> None:
     """The newest choices count, and the settings are untouched."""
     store.save(SETTINGS)
-    store.save_preset("x", Choices())
-    store.save_preset("x", SETTINGS.choices)
-    assert store.load_preset("x") == SETTINGS.choices
+    store.save_preset("x", StylizeSettings())
+    store.save_preset("x", SETTINGS.stylize)
+    assert store.load_preset("x") == SETTINGS.stylize
     store.delete_preset("x")
     store.delete_preset("x")
     assert store.load() == SETTINGS
@@ -287,20 +295,20 @@ def test_preset_replaces_what_had_its_name(store: SettingsStore) -> None:
 def test_impossible_name_of_a_preset_is_a_sentence(store: SettingsStore, tmp_path: Path, name: str) -> None:
     """And nothing is written."""
     with pytest.raises(ChoiceError, match=r"^A preset's name has 1 to 80 characters\.$"):
-        store.save_preset(name, Choices())
+        store.save_preset(name, StylizeSettings())
     assert _files(tmp_path) == []
 
 
 @pytest.mark.parametrize("letter", ["x", "ö", "斎"])
 def test_longest_name_of_a_preset_can_be_saved(store: SettingsStore, letter: str) -> None:
     """In any script that people write."""
-    store.save_preset(letter * LONGEST_NAME, Choices())
+    store.save_preset(letter * LONGEST_NAME, StylizeSettings())
     assert store.presets() == [letter * LONGEST_NAME]
 
 
 def test_foreign_files_among_the_presets_do_no_harm(store: SettingsStore, tmp_path: Path) -> None:
     """They are listed at most; reading one says what is wrong."""
-    store.save_preset("x", Choices())
+    store.save_preset("x", StylizeSettings())
     folder = tmp_path / "config" / "adain-style" / "presets"
     (folder / "notes.txt").write_text("x")
     (folder / "%FF%zz.json").write_text("{}")
@@ -315,7 +323,7 @@ def test_foreign_files_among_the_presets_do_no_harm(store: SettingsStore, tmp_pa
 
 def test_strokes_fit_the_picture_unless_they_are_chosen() -> None:
     """The network's own up to a side of 1024, then in proportion to the longer side, up to the protocol's limit."""
-    fitting = Choices()
+    fitting = StylizeSettings()
     assert fitting.strokes_for(100, 200) == fitting.strokes_for(1024, 1024) == 1.0
     assert fitting.strokes_for(100, 2048) == fitting.strokes_for(2048, 100) == 2.0
     assert fitting.strokes_for(3000, 2000) == 2.9
@@ -325,4 +333,4 @@ def test_strokes_fit_the_picture_unless_they_are_chosen() -> None:
 
 def test_output_says_whether_the_layer_itself_is_changed() -> None:
     """A new layer unless it was asked for."""
-    assert not Choices().in_place and Choices(output="in-place").in_place
+    assert not StylizeSettings().in_place and StylizeSettings(output="in-place").in_place

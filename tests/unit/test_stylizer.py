@@ -20,7 +20,7 @@ from adain_net.statistics import channel_statistics
 from adain_net.stylizer import QUALITIES, Stylizer
 from adain_server.layers import Array, Layer
 from adain_server.measured_styles import Style, StyleEncoder
-from adain_server.painting import Painter, Plan, RegionPlan
+from adain_server.rendering import RegionInput, Renderer, RenderRequest
 from adain_trainer.losses import layer_distances
 from adain_weights.models import load_refinement_weights
 from helpers import picture_tensor
@@ -56,7 +56,7 @@ def _by_server(
     network: AdainNetwork, refinement: RefinementNetwork, styles: list[tuple[Tensor, float]], alpha: float, quality: str
 ) -> Tensor:
     refining = StyleEncoder([TorchEngine(refinement, CPU)], "encoder")
-    painter = Painter(
+    renderer = Renderer(
         [TorchEngine(network, CPU)],
         encoder_digest="encoder",
         refinement=refining,
@@ -66,10 +66,10 @@ def _by_server(
     content = Layer(_array(CONTENT), "RGB")
     out = np.zeros_like(content.array)
     known = [Style(index, weight, picture=Layer(_array(style), "RGB")) for index, (style, weight) in enumerate(styles)]
-    region = RegionPlan(None, None, known, alpha, "none")
-    plan = Plan(content, "content", out, [region], stroke_size=1.0, detail=1.0, quality=quality)
+    region = RegionInput(None, None, known, alpha, "none")
+    request = RenderRequest(content, "content", out, [region], stroke_size=1.0, detail=1.0, quality=quality)
     made = iter(range(STEPS + 1))
-    painter.paint(plan, lambda *_: None, is_accepted=lambda: next(made) == STEPS)
+    renderer.render(request, lambda *_: None, is_accepted=lambda: next(made) == STEPS)
     return torch.from_numpy(out).permute(2, 0, 1)[None]
 
 

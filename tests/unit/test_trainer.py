@@ -144,7 +144,7 @@ def test_crops_stay_inside_and_have_their_size() -> None:
     """Whatever the zoom and the picture's shape."""
     rng = random.Random(0)
     for size in ((40, 300), (300, 40), (33, 33), (1000, 700)):
-        crop = random_crop(Image.new("RGB", size, "red"), 24, work_side=512, zoom=(0.5, 40.0), rng=rng)
+        crop = random_crop(Image.new("RGB", size, "red"), 24, reference_side=512, zoom=(0.5, 40.0), rng=rng)
         assert crop.size == (24, 24)
         assert crop.getextrema() == ((255, 255), (0, 0), (0, 0))  # nothing from beyond the edge
 

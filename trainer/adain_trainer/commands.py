@@ -26,13 +26,13 @@ from adain_trainer.export import export_model, export_public, model_folder
 from adain_trainer.export_refinement import embed_refinement, export_refinement
 from adain_trainer.fit import PictureFolders, fit
 from adain_trainer.heldout import read_held_out
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.load import load_pictures, open_rgb
 from adain_trainer.networks import RefinedNetwork, network_of_model, placed
 from adain_trainer.pictures import collect
 from adain_trainer.report import write_report
 from adain_trainer.run_folder import RunRecord, read_record, trained_decoder
 from adain_trainer.sheets import comparison_sheet, numbered_pages, sample_sheet
-from adain_trainer.start import Start
 from adain_trainer.styles import build_styles
 from adain_trainer.yardstick import Comparison, compare, mean_distances, painter
 from adain_weights.hub import push
@@ -62,7 +62,7 @@ def fit_run(options: argparse.Namespace) -> None:
             print(f"{steps} steps are done; 'adain-trainer export --run {options.folder}' makes {what} of them.")
 
 
-def _recipe(options: argparse.Namespace) -> tuple[FitConfig, Start]:
+def _recipe(options: argparse.Namespace) -> tuple[FitConfig, InitialWeights]:
     """What is given, over the preset's values or, in an old run, over the run's own; and what the run begins with."""
     given = {each.name: value for each in fields(FitConfig) if (value := getattr(options, each.name)) is not None}
     record = read_record(options.folder)
@@ -75,14 +75,14 @@ def _recipe(options: argparse.Namespace) -> tuple[FitConfig, Start]:
     return replace(base, **given), start
 
 
-def _begun(options: argparse.Namespace, record: RunRecord, trains: str) -> Start:
+def _begun(options: argparse.Namespace, record: RunRecord, trains: str) -> InitialWeights:
     """What an old run began with. Raises TrainerError when the options want something else."""
     if trains != record.config.trains:
         raise TrainerError(
             f"The run in {options.folder} trains the {record.config.trains} of a model; choose another folder for the "
             f"{trains}."
         )
-    start = Start.of_run(options.folder)
+    start = InitialWeights.of_run(options.folder)
     if options.model or options.begin or options.from_scratch:
         wanted = _new_start(options, trains, {"seed": record.config.seed})
         if (wanted.model, wanted.begun) != (record.model, record.begun):
@@ -92,10 +92,10 @@ def _begun(options: argparse.Namespace, record: RunRecord, trains: str) -> Start
     return start
 
 
-def _new_start(options: argparse.Namespace, trains: str, given: Mapping[str, Any]) -> Start:
+def _new_start(options: argparse.Namespace, trains: str, given: Mapping[str, Any]) -> InitialWeights:
     """What a new run begins with."""
     if trains == REFINEMENT:
-        return Start.of_refinement(
+        return InitialWeights.of_refinement(
             options.model or DEFAULT_MODEL,
             options.begin,
             from_scratch=options.from_scratch,
@@ -104,7 +104,7 @@ def _new_start(options: argparse.Namespace, trains: str, given: Mapping[str, Any
     if options.model:
         raise TrainerError("--model says whose pictures a refinement refines; a decoder begins with --from MODEL.")
     begin = options.begin or (DEFAULT_MODEL if options.preset in ("finetune", "gpu") else None)
-    return Start.from_model(begin) if begin and not options.from_scratch else Start.from_nothing()
+    return InitialWeights.from_model(begin) if begin and not options.from_scratch else InitialWeights.from_nothing()
 
 
 def paint_sheet(options: argparse.Namespace) -> None:
@@ -121,7 +121,7 @@ def paint_sheet(options: argparse.Namespace) -> None:
 def preview(options: argparse.Namespace) -> None:
     """`preview`: a row before and a row after; for a model, or a run from nothing, the latter only."""
     content, *styles = (_opened(path) for path in (options.content, *options.style))
-    before = Start.of_run(options.folder).network() if options.folder is not None else None
+    before = InitialWeights.of_run(options.folder).network() if options.folder is not None else None
     if before is not None:
         before = placed(before, choose_device(options.device))
     _save_picture(comparison_sheet(before, _network(options), [content], styles, side=options.side), options.output)
@@ -288,7 +288,7 @@ def _network(options: argparse.Namespace) -> AdainNetwork | RefinedNetwork:
         decoder, _, note = trained_decoder(options.folder)
         if note:
             print(note, file=sys.stderr)
-        network = Start.of_run(options.folder).network_with(decoder)
+        network = InitialWeights.of_run(options.folder).network_with(decoder)
         return placed(network, choose_device(options.device))
     return placed(network_of_model(options.model), choose_device(options.device))
 

@@ -41,7 +41,9 @@ class FitConfig:
     accumulate: int = _option(1, "batches whose gradients make one step: as one batch so many times as large")
     crop: int = _option(64, "side of the content crops, pixels, a multiple of 8")
     style_crop: int = _option(160, "side of the style crops, pixels, a multiple of 8")
-    work_side: int = _option(512, "crops are taken at about the scale where a picture's shorter side has these pixels")
+    reference_side: int = _option(
+        512, "crops are taken at about the scale where a picture's shorter side has these pixels"
+    )
     content_target: str = _option(
         "adain",
         "what the content loss compares with: the AdaIN output, or the content's features",
@@ -85,9 +87,9 @@ class FitConfig:
     )
     checkpoint_every: int = _option(250, "steps between checkpoints")
     sheet_every: int = _option(500, "steps between sample sheets")
-    watch_every: int = _option(1000, "steps between measurements on held-out pairs")
-    watch_pairs: int = _option(8, "held-out pairs in your styles, and as many in built-in ones, at most")
-    watch_side: int = _option(256, "pixels of a held-out picture's side")
+    eval_every: int = _option(1000, "steps between measurements on held-out pairs")
+    eval_pairs: int = _option(8, "held-out pairs in your styles, and as many in built-in ones, at most")
+    eval_side: int = _option(256, "pixels of a held-out picture's side")
     seed: int = _option(0, "decides crops, order and mixtures")
 
     def __post_init__(self) -> None:
@@ -96,8 +98,8 @@ class FitConfig:
             raise TrainerError("Crops are multiples of 8 pixels, 16 at least.")
         if min(self.batch, self.accumulate) < 1 or self.pairs > self.bank:
             raise TrainerError(f"A step has at least 1 picture and at most as many as the bank ({self.bank}).")
-        counts = (self.steps, self.bank_passes, self.checkpoint_every, self.sheet_every, self.watch_every)
-        if min(*counts, self.watch_pairs) < 1 or self.learning_rate <= 0:
+        counts = (self.steps, self.bank_passes, self.checkpoint_every, self.sheet_every, self.eval_every)
+        if min(*counts, self.eval_pairs) < 1 or self.learning_rate <= 0:
             raise TrainerError("Steps, passes, intervals and the learning rate are above 0.")
         generic = (self.generic_share, self.generic_content_share)
         shares = (self.mixture_share, *generic, self.style_augment_share, self.content_augment_share)
@@ -105,7 +107,7 @@ class FitConfig:
             raise TrainerError("The identity share is in 0..0.5 and the other shares in 0..1.")
         if not 0 <= self.ema < 1 or not 0 <= self.adam_beta2 < 1:
             raise TrainerError("The decays, of the running mean and of Adam, are in 0..1, below 1.")
-        if self.watch_side < 16:
+        if self.eval_side < 16:
             raise TrainerError("Held-out pictures have at least 16 pixels a side.")
         if self.identity_loss == "sanet" and self.style_crop < self.crop:
             raise TrainerError("With the identity loss sanet, style crops are at least as large as content crops.")
@@ -155,7 +157,17 @@ class FitConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> FitConfig:
         """From as_dict(), of this version or another: what is unknown here is left out. Raises TrainerError."""
         known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        named = {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
+        return cls(**{name: value for name, value in named.items() if name in known})
+
+
+_FORMER_NAMES = {
+    "watch_every": "eval_every",
+    "watch_pairs": "eval_pairs",
+    "watch_side": "eval_side",
+    "work_side": "reference_side",
+}
+"""Options by the names that runs of earlier versions have in their records."""
 
 
 _TOWARDS_RATIOS = FitConfig(
@@ -195,7 +207,7 @@ PRESETS = {
         bank_passes=8,
         ema=0.99,
         checkpoint_every=100,
-        watch_every=100,
+        eval_every=100,
         sheet_every=200,
     ),
     # From the embedded refinement, of which it makes a better one in an hour of two cores.
@@ -208,7 +220,7 @@ PRESETS = {
         learning_rate=6e-4,
         batch=4,
         crop=192,
-        work_side=400,  # a crop shows a good part of its picture, as its statistics are those of a picture later
+        reference_side=400,  # a crop shows a good part of its picture, as its statistics are those of a picture later
         content_loss_weight=3.0,
         mixture_share=0.0,
         style_augment_share=0.0,
@@ -217,7 +229,7 @@ PRESETS = {
         ema=0.98,
         checkpoint_every=100,
         sheet_every=400,
-        watch_every=200,
+        eval_every=200,
     ),
     # From a released decoder, on a card; benchmarks/gpu.py finds the batch and the steps that a time has room for.
     "gpu": replace(

@@ -28,18 +28,18 @@ def to_tensor(picture: Image.Image) -> Tensor:
 
 
 def random_crop(
-    picture: Image.Image, side: int, *, work_side: int, zoom: tuple[float, float], rng: random.Random
+    picture: Image.Image, side: int, *, reference_side: int, zoom: tuple[float, float], rng: random.Random
 ) -> Image.Image:
     """A square crop, flipped half of the time.
 
     Args:
         side: Of the result, pixels.
-        work_side: The picture's shorter side is thought of as this many pixels.
+        reference_side: The picture's shorter side is thought of as this many pixels.
         zoom: Range of the factor by which more than `side` pixels of that scale are taken in; drawn log-uniformly.
     """
     factor = zoom[0] * (zoom[1] / zoom[0]) ** rng.random()
     shorter = min(picture.size)
-    extent = min(float(shorter), side * factor * shorter / work_side)
+    extent = min(float(shorter), side * factor * shorter / reference_side)
     left = rng.random() * (picture.width - extent)
     top = rng.random() * (picture.height - extent)
     box = (left, top, left + extent, top + extent)
@@ -86,7 +86,7 @@ class CropSource:
         what: The kind's name.
         own, generic: Pictures. generic_share: how often a crop is of one of the generic ones, where there are such.
         augment_share: How often its colours are changed.
-        side, work_side: As of random_crop().
+        side, reference_side: As of random_crop().
     """
 
     what: str
@@ -95,7 +95,7 @@ class CropSource:
     generic_share: float
     augment_share: float
     side: int
-    work_side: int
+    reference_side: int
 
     def crops(self, count: int, rng: random.Random) -> Tensor:
         """(count, 3, side, side) float32, RGB in 0..1."""
@@ -105,7 +105,7 @@ class CropSource:
     def _crop(self, rng: random.Random) -> Tensor:
         generic = self.generic if rng.random() < self.generic_share else ()
         picture = rng.choice(generic or self.own)
-        return to_tensor(random_crop(picture, self.side, work_side=self.work_side, zoom=ZOOM, rng=rng))
+        return to_tensor(random_crop(picture, self.side, reference_side=self.reference_side, zoom=ZOOM, rng=rng))
 
 
 def made_ahead(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int) -> Iterator[Made]:

@@ -16,7 +16,7 @@ from adain_trainer.errors import TrainerError
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes that train together.
 
     What they have in common is summed, so every process has the same numbers, bit for bit, and makes the same step.
@@ -60,7 +60,7 @@ class Group:
 
 
 @contextmanager
-def joined_group(device: str) -> Iterator[Group]:
+def joined_group(device: str) -> Iterator[ProcessGroup]:
     """The group of this process, as torchrun's environment says; a process of its own without torchrun.
 
     Args:
@@ -70,7 +70,7 @@ def joined_group(device: str) -> Iterator[Group]:
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Group(0, 1, choose_device(device))
+        yield ProcessGroup(0, 1, choose_device(device))
         return
     chosen = choose_device(device)
     if chosen.type == "cuda":
@@ -78,7 +78,7 @@ def joined_group(device: str) -> Iterator[Group]:
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield Group(dist.get_rank(), size, chosen)
+        yield ProcessGroup(dist.get_rank(), size, chosen)
     finally:
         dist.destroy_process_group()
 

@@ -13,6 +13,7 @@ from adain_net.layout import decoder_to_public, encoder_to_public, load_network
 from adain_trainer.card import model_card
 from adain_trainer.errors import TrainerError
 from adain_trainer.heldout import read_held_out
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.networks import network_of_model, placed
 from adain_trainer.run_folder import (
     GROUPS,
@@ -24,7 +25,6 @@ from adain_trainer.run_folder import (
     read_record,
     trained_decoder,
 )
-from adain_trainer.start import Start
 from adain_weights.catalog import DECODER, LONGEST_TEXT, AboutModel, is_model_name, user_models_folder
 from adain_weights.manifest import read_manifest
 from adain_weights.models import write_model
@@ -61,7 +61,7 @@ def export_model(
     decoder, steps, note = trained_decoder(run, newest=newest)
     if note:
         raise TrainerError(f"{note[:-1]}; resume the run for a step before it is exported.")
-    record, start = read_record(run), Start.of_run(run)
+    record, start = read_record(run), InitialWeights.of_run(run)
     best = None if newest else read_best(run)
     if record is not None and not anyway:
         best = best or measured(run, record, start, decoder, steps, device)
@@ -90,7 +90,7 @@ def export_public(run: Path, folder: Path, *, newest: bool) -> int:
         OSError: The folder cannot be written.
     """
     decoder, steps, _ = trained_decoder(run, newest=newest)
-    network = load_network(Start.of_run(run).encoder, decoder)
+    network = load_network(InitialWeights.of_run(run).encoder, decoder)
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(encoder_to_public(network.encoder), folder / "vgg_normalised.pth")
     torch.save(decoder_to_public(network.decoder), folder / "decoder.pth")
@@ -110,12 +110,12 @@ def half_precision(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def measured(
-    run: Path, record: RunRecord, start: Start, decoder: Mapping[str, Tensor], steps: int, device: torch.device
+    run: Path, record: RunRecord, start: InitialWeights, decoder: Mapping[str, Tensor], steps: int, device: torch.device
 ) -> Best:
     """A decoder with its figures on the run's held-out pairs."""
     network = placed(start.network_with(decoder), device)
     config = record.config
-    mine, generic = read_held_out(run).measure(network, side=config.watch_side, pairs=config.watch_pairs)
+    mine, generic = read_held_out(run).measure(network, side=config.eval_side, pairs=config.eval_pairs)
     return Best(steps, decoder, mine, generic)
 
 
@@ -133,7 +133,7 @@ def refuse_collapse(run: Path, record: RunRecord, best: Best) -> None:
 
 
 def _refuse_replacing_better(
-    run: Path, record: RunRecord, start: Start, best: Best, folder: Path, device: torch.device
+    run: Path, record: RunRecord, start: InitialWeights, best: Best, folder: Path, device: torch.device
 ) -> None:
     """Measure the model in the folder on the run's held-out pairs, with the run's encoder."""
     if not (folder / DECODER).exists():
@@ -141,7 +141,7 @@ def _refuse_replacing_better(
     network = placed(network_of_model(str(folder.resolve())), device)
     judge = placed(start.network_with(best.decoder).encoder, device)
     config = record.config
-    mine, generic = read_held_out(run).measure(network, side=config.watch_side, pairs=config.watch_pairs, judge=judge)
+    mine, generic = read_held_out(run).measure(network, side=config.eval_side, pairs=config.eval_pairs, judge=judge)
     score = joint_score(mine, generic)
     if score < best.score:
         raise TrainerError(
@@ -164,5 +164,5 @@ def _figures(best: Best, record: RunRecord | None) -> dict[str, float]:
         figures |= {f"{group} style": measured.style, f"{group} content": measured.content}
     figures["pairs"] = float(both.pairs)
     if record is not None:
-        figures["side"] = float(record.config.watch_side)
+        figures["side"] = float(record.config.eval_side)
     return {name: figure for name, figure in figures.items() if math.isfinite(figure)}

@@ -9,8 +9,8 @@ import torch
 
 from adain_trainer.errors import TrainerError
 from adain_trainer.export import half_precision, measured, refuse_collapse
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.run_folder import Best, RunRecord, read_best, read_record, trained_decoder
-from adain_trainer.start import Start
 from adain_weights.files import write_whole
 from adain_weights.manifest import EMBEDDED, MANIFEST, read_refinement
 from adain_weights.models import load_refinement_weights, write_safetensors
@@ -57,18 +57,18 @@ def embed_refinement(run: Path, *, newest: bool, anyway: bool, device: torch.dev
     return path, best.step, digest
 
 
-def _trained(run: Path, *, newest: bool, device: torch.device) -> tuple[RunRecord, Start, Best]:
+def _trained(run: Path, *, newest: bool, device: torch.device) -> tuple[RunRecord, InitialWeights, Best]:
     """What is exported, with its figures."""
     decoder, steps, note = trained_decoder(run, newest=newest)
     if note:
         raise TrainerError(f"{note[:-1]}; resume the run for a step before it is exported.")
-    record, start = read_record(run), Start.of_run(run)
+    record, start = read_record(run), InitialWeights.of_run(run)
     assert record is not None, "it says that the run trains a refinement"
     best = None if newest else read_best(run)
     return record, start, best or measured(run, record, start, decoder, steps, device)
 
 
-def _refuse_worse(run: Path, record: RunRecord, start: Start, best: Best, device: torch.device) -> None:
+def _refuse_worse(run: Path, record: RunRecord, start: InitialWeights, best: Best, device: torch.device) -> None:
     before = measured(run, record, start, load_refinement_weights().decoder, 0, device)
     if not best.score <= before.score:
         raise TrainerError(

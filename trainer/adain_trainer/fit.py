@@ -15,16 +15,16 @@ from tqdm import tqdm
 
 from adain_net.decoder import Decoder
 from adain_net.layout import load_decoder, load_encoder, load_refinement
-from adain_trainer.banks import Banks, room_for_pictures
-from adain_trainer.board import MISSING, Board
 from adain_trainer.checkpoint import load_checkpoint, save_checkpoint
 from adain_trainer.config import FitConfig
 from adain_trainer.data import TrainingPictures
-from adain_trainer.distributed import Group
+from adain_trainer.distributed import ProcessGroup
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures
+from adain_trainer.feature_bank import FeatureBank, room_for_pictures
 from adain_trainer.first_weights import initialize_decoder
 from adain_trainer.heldout import HeldOut, choose_held_out, generic_pictures, read_held_out, split, write_held_out
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.load import SMALLEST_SIDE, PictureCache, Pictures, load_pictures
 from adain_trainer.networks import AnyDecoder, placed, whole_network
 from adain_trainer.objective import Losses
@@ -44,7 +44,7 @@ from adain_trainer.run_folder import (
 )
 from adain_trainer.sheets import sample_sheet
 from adain_trainer.signals import StopOnSignal
-from adain_trainer.start import Start
+from adain_trainer.tensorboard_logger import MISSING, TensorBoardLogger
 from adain_trainer.training import Trainer
 
 SHEET_SIDE = 256
@@ -67,11 +67,11 @@ class PictureFolders:
 
 
 def fit(
-    start: Start,
+    start: InitialWeights,
     config: FitConfig,
     folders: PictureFolders,
     run: Path,
-    group: Group,
+    group: ProcessGroup,
     *,
     memory_budget: int = MEMORY_BUDGET,
     tensorboard: bool = False,
@@ -110,7 +110,7 @@ def fit(
         raise TrainerError(f"Another trainer is at work in {run}; end it, or choose another folder.") from None
 
 
-def _first_decoder(start: Start, *, seed: int) -> AnyDecoder:
+def _first_decoder(start: InitialWeights, *, seed: int) -> AnyDecoder:
     """What a run begins with: the decoder of a model or of a refinement, or one that knows nothing."""
     if start.decoder is not None and start.painter is not None:
         return load_refinement(start.encoder, start.decoder).decoder
@@ -130,11 +130,11 @@ class _Run:
 
     def __init__(
         self,
-        start: Start,
+        start: InitialWeights,
         config: FitConfig,
         folders: PictureFolders,
         run: Path,
-        group: Group,
+        group: ProcessGroup,
         room: int,
         tensorboard: bool,
         on_measured: Callable[[int], None],
@@ -158,7 +158,7 @@ class _Run:
         self._losses = CsvLog(run / LOSSES, ["learning_rate", *(f"{field.name}_loss" for field in fields(Losses))])
         self._figures = CsvLog(run / FIGURES, ["pictures", *(field.name for field in fields(Figures))])
         self._samples = self._load_samples(folders.samples) if group.first else None
-        self._board = self._open_board() if tensorboard and group.first else Board()
+        self._board = self._open_board() if tensorboard and group.first else TensorBoardLogger()
 
     def train(self, end: float) -> int:
         """Go on to the last step, until the user stops the run, or to a moment of time.monotonic(). As fit()."""
@@ -190,7 +190,7 @@ class _Run:
             if is_over():
                 raise _StoppedError
 
-        banks = Banks(self._encoder, self._training, config, group, show_encoding, self._painter)
+        banks = FeatureBank(self._encoder, self._training, config, group, show_encoding, self._painter)
         if group.first and 0 not in read_figures(self._folder) and trainer.step == 0:
             bar.set_postfix_str("measuring held-out pairs")
             self._measure()
@@ -212,7 +212,7 @@ class _Run:
         values = {field.name: float(getattr(losses, field.name)) for field in fields(Losses)}
         self._losses.append(step - 1, f"{rate:.3g}", *(f"{value:.6g}" for value in values.values()))
         self._board.scalars(step, {"learning rate": rate, **{f"loss/{name}": value for name, value in values.items()}})
-        if step % config.watch_every == 0 or step == config.steps:
+        if step % config.eval_every == 0 or step == config.steps:
             self._measure()
         if step % config.checkpoint_every == 0:
             self._save()
@@ -223,7 +223,7 @@ class _Run:
         """Figures on held-out pairs; the running mean is kept when it is the best one so far."""
         trainer, config = self._trainer, self._config
         network = whole_network(self._encoder, trainer.averaged, self._painter)
-        both = self._held_out.measure(network, side=config.watch_side, pairs=config.watch_pairs)
+        both = self._held_out.measure(network, side=config.eval_side, pairs=config.eval_pairs)
         for name, figures in zip(GROUPS, both, strict=True):
             numbers = {field.name: getattr(figures, field.name) for field in fields(Figures) if field.name != "pairs"}
             self._figures.append(trainer.step, name, figures.pairs, *(f"{value:.5f}" for value in numbers.values()))
@@ -263,7 +263,7 @@ class _Run:
                 tqdm.write(said)
         return replace(config, precision=self._group.from_first(chosen))
 
-    def _divide(self, start: Start, contents: Pictures, styles: Pictures) -> tuple[TrainingPictures, HeldOut]:
+    def _divide(self, start: InitialWeights, contents: Pictures, styles: Pictures) -> tuple[TrainingPictures, HeldOut]:
         """What to train on and what to watch with, as in the run's record; a new run gets its record here."""
         config, group = self._config, self._group
         generic = generic_pictures()
@@ -311,9 +311,9 @@ class _Run:
         if self._group.first:
             tqdm.write(f"Going on from step {checkpoint.step}.")
 
-    def _open_board(self) -> Board:
+    def _open_board(self) -> TensorBoardLogger:
         try:
-            return Board.open(self._folder, self._trainer.step)
+            return TensorBoardLogger.open(self._folder, self._trainer.step)
         except ImportError:
             tqdm.write(MISSING)
-            return Board()
+            return TensorBoardLogger()

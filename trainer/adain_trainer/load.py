@@ -17,7 +17,7 @@ from adain_trainer.errors import TrainerError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 STORED_SIDE = 768
-"""Pictures are used no larger than this; crops are taken at work_side and below."""
+"""Pictures are used no larger than this; crops are taken at reference_side and below."""
 SMALLEST_SIDE = 8
 """Pixels of the shorter side below which a picture is left out: as much as one feature cell."""
 _WARNINGS = threading.Lock()

@@ -10,8 +10,8 @@ from torch import Tensor
 from adain_net.encoder import LAYERS, RELU4_1, Encoder, FeatureLayer
 from adain_net.statistics import channel_statistics
 from adain_net.transform import adain_transform
-from adain_trainer.banks import Batch
 from adain_trainer.config import FitConfig
+from adain_trainer.feature_bank import Batch
 from adain_trainer.losses import (
     content_loss,
     grid_loss,

@@ -18,6 +18,7 @@ from adain_trainer.config import FitConfig
 from adain_trainer.errors import TrainerError
 from adain_trainer.evaluate import Figures
 from adain_trainer.heldout import read_held_out
+from adain_trainer.initial_weights import InitialWeights
 from adain_trainer.networks import placed
 from adain_trainer.run_folder import (
     LOSSES,
@@ -29,7 +30,6 @@ from adain_trainer.run_folder import (
     trained_decoder,
 )
 from adain_trainer.sheets import comparison_sheet
-from adain_trainer.start import Start
 
 REPORT = "report.html"
 SHEET_SIDE = 192
@@ -68,7 +68,7 @@ def write_report(run: Path, *, device: torch.device) -> Path:
         _figures_table(figures, steps),
         _figures_curves(figures),
         "<h2>Before and after</h2>",
-        *_sheets(run, decoder, min(SHEET_SIDE, record.config.watch_side), device),
+        *_sheets(run, decoder, min(SHEET_SIDE, record.config.eval_side), device),
         "<h2>Losses</h2>",
         _loss_curves(run),
         "<h2>Data</h2>",
@@ -147,7 +147,7 @@ def _curve(title: str, steps: Sequence[int], lines: Sequence[Sequence[float]]) -
 
 
 def _sheets(run: Path, decoder: Mapping[str, torch.Tensor], side: int, device: torch.device) -> Iterable[str]:
-    start, held_out = Start.of_run(run), read_held_out(run)
+    start, held_out = InitialWeights.of_run(run), read_held_out(run)
     before, after = start.network(), placed(start.network_with(decoder), device)
     if before is not None:
         before = placed(before, device)

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from adain_net.encoder import Encoder
-from adain_trainer.banks import Batch
 from adain_trainer.checkpoint import Checkpoint
 from adain_trainer.config import FitConfig
-from adain_trainer.distributed import Group
+from adain_trainer.distributed import ProcessGroup
 from adain_trainer.errors import TrainerError
+from adain_trainer.feature_bank import Batch
 from adain_trainer.networks import AnyDecoder
 from adain_trainer.objective import Losses, Objective
 
@@ -31,7 +31,7 @@ class Trainer:
         step: Steps that are done.
     """
 
-    def __init__(self, encoder: Encoder, decoder: AnyDecoder, config: FitConfig, group: Group) -> None:
+    def __init__(self, encoder: Encoder, decoder: AnyDecoder, config: FitConfig, group: ProcessGroup) -> None:
         """Take the networks, on the group's device; the encoder stays as it is."""
         encoder.requires_grad_(False)
         self.decoder = decoder

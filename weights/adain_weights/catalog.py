@@ -34,7 +34,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
-class KnownModel:
+class CatalogModel:
     """A model that can be loaded by its name.
 
     Attributes:
@@ -108,7 +108,7 @@ def user_models_folder() -> Path:
     return base / "adain-style" / "models"
 
 
-def known_models(folder: Path) -> list[KnownModel]:
+def known_models(folder: Path) -> list[CatalogModel]:
     """The embedded models, then those in a folder of the user's, by name; those without a decoder are left out.
 
     A missing or unreadable folder has none. A name that the manifest embeds is the embedded model's.
@@ -124,25 +124,25 @@ def known_models(folder: Path) -> list[KnownModel]:
     return list(models.values())
 
 
-def find_model(name: str, folder: Path) -> KnownModel | None:
+def find_model(name: str, folder: Path) -> CatalogModel | None:
     """One of known_models(), without a look at the others; None when there is none of this name."""
     return (_embedded_models().get(name) or _own_model(folder, name)) if is_model_name(name) else None
 
 
-def _embedded_models() -> dict[str, KnownModel]:
+def _embedded_models() -> dict[str, CatalogModel]:
     return {
-        model.name: KnownModel(model.name, model.title, model.description, model.licence, model.origin, own=False)
+        model.name: CatalogModel(model.name, model.title, model.description, model.licence, model.origin, own=False)
         for model in read_manifest().values()
     }
 
 
-def _own_model(folder: Path, name: str) -> KnownModel | None:
+def _own_model(folder: Path, name: str) -> CatalogModel | None:
     place = folder_or_put_aside(folder / name)
     if not (place / DECODER).is_file():
         return None
     if not (about := read_about(place)):
-        return KnownModel(name, name, "", "", "", own=True)
-    return KnownModel(name, about.title or name, about.description, about.licence, about.origin, own=True)
+        return CatalogModel(name, name, "", "", "", own=True)
+    return CatalogModel(name, about.title or name, about.description, about.licence, about.origin, own=True)
 
 
 def read_about(folder: Path) -> AboutModel | None:

@@ -16,10 +16,10 @@ from adain_client.connection import ConnectionInfo
 from adain_client.errors import CancelledError, ProtocolError, RequestError, ServerUnavailableError
 from adain_client.jobs import (
     Draft,
-    KnownModel,
-    KnownStyle,
     Message,
+    ModelInfo,
     Progress,
+    StyleInfo,
     StylizeJob,
     StylizeRequest,
     StylizeResult,
@@ -156,13 +156,13 @@ class Client:
         header, _ = self._ask(timeout_s, "hello", "welcome", HELLO_AGAIN_S, client=self._name)
         return ServerInfo(**{name: header[name] for name in protocol.FROM_SERVER["welcome"] if name in header})
 
-    def styles(self) -> list[KnownStyle]:
+    def styles(self) -> list[StyleInfo]:
         """The styles that the server knows by name. Raises as hello()."""
-        return [KnownStyle(**entry) for entry in self._ask_list("styles")]
+        return [StyleInfo(**entry) for entry in self._ask_list("styles")]
 
-    def models(self) -> list[KnownModel]:
+    def models(self) -> list[ModelInfo]:
         """The models that the server can paint with. Raises as hello()."""
-        return [KnownModel(**entry) for entry in self._ask_list("models")]
+        return [ModelInfo(**entry) for entry in self._ask_list("models")]
 
     def swatch(self, name: str) -> bytes:
         """A named style's thumbnail, a small JPEG file.

@@ -83,7 +83,7 @@ StyleSource = Pixels | StyleFile | str
 
 
 @dataclass(frozen=True)
-class KnownStyle:
+class StyleInfo:
     """A style that a server has.
 
     Attributes:
@@ -100,7 +100,7 @@ class KnownStyle:
 
 
 @dataclass(frozen=True)
-class KnownModel:
+class ModelInfo:
     """A model that a server has.
 
     Attributes:

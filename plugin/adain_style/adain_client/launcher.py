@@ -110,10 +110,10 @@ def connect(
 
 
 def connect_to(connection: ConnectionInfo, *, name: str, ready: bool = False) -> Client:
-    """A client of the server at a known place.
+    """A client of the server at a known endpoint.
 
     Args:
-        connection: The place.
+        connection: The endpoint and its keys.
         name: What this client calls itself, for the server's log.
         ready: A server that is still loading its model does not do.
     Raises:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from adain_client.choices import RegionChoice
 from adain_client.texts import _
 from adain_gimp.ui import GimpUi, Gtk
-from adain_host import words
+from adain_host import labels
 from adain_host.models import ModelEntry
-from adain_host.settings import MAX_STROKE_SIZE, Choices
+from adain_host.settings import MAX_STROKE_SIZE, StylizeSettings
 
 
 class Controls:
@@ -19,20 +19,20 @@ class Controls:
         """changed: Called after the user has changed a value."""
         self._changed = changed
         self._is_showing = False
-        self._alpha = _slider(words.STRENGTH, 100.0, 0.0, 100.0, 0)
-        self._alpha.set_tooltip_text(words.STRENGTH_TIP)
-        self._colours = _list(words.COLOUR_NAMES, words.COLOURS_TIP)
-        self._fits = Gtk.CheckButton.new_with_mnemonic(words.FIT)
-        self._fits.set_tooltip_text(words.FIT_TIP)
-        self._strokes = _slider(words.STROKES, 1.0, 1.0, MAX_STROKE_SIZE, 1)
-        self._strokes.set_tooltip_text(words.STROKES_TIP)
-        self._detail = _slider(words.DETAIL, 70.0, 0.0, 100.0, 0)
-        self._detail.set_tooltip_text(words.DETAIL_TIP)
+        self._alpha = _slider(labels.STRENGTH, 100.0, 0.0, 100.0, 0)
+        self._alpha.set_tooltip_text(labels.STRENGTH_TIP)
+        self._colours = _list(labels.COLOUR_NAMES, labels.COLOURS_TIP)
+        self._fits = Gtk.CheckButton.new_with_mnemonic(labels.FIT)
+        self._fits.set_tooltip_text(labels.FIT_TIP)
+        self._strokes = _slider(labels.STROKES, 1.0, 1.0, MAX_STROKE_SIZE, 1)
+        self._strokes.set_tooltip_text(labels.STROKES_TIP)
+        self._detail = _slider(labels.DETAIL, 70.0, 0.0, 100.0, 0)
+        self._detail.set_tooltip_text(labels.DETAIL_TIP)
         self._output = _list(
             {"new-layer": _("A new layer above"), "in-place": _("This layer")}, _("Where the result goes")
         )
-        self._quality = _list(words.QUALITY_NAMES, words.QUALITY_TIP)
-        self._model = _list({"": ""}, words.MODEL_TIP)
+        self._quality = _list(labels.QUALITY_NAMES, labels.QUALITY_TIP)
+        self._model = _list({"": ""}, labels.MODEL_TIP)
         self._models: list[ModelEntry] = []
         self.widget = Gtk.Grid()
         self.widget.set_column_spacing(6)
@@ -53,11 +53,11 @@ class Controls:
         output = Gtk.Box(spacing=6)
         output.pack_start(self._output, True, True, 0)
         # Beside another list, because the window just fits a small screen.
-        output.pack_start(_label(words.QUALITY, self._quality), False, False, 0)
+        output.pack_start(_label(labels.QUALITY, self._quality), False, False, 0)
         output.pack_start(self._quality, True, True, 0)
-        model_label = _label(words.MODEL, self._model)
+        model_label = _label(labels.MODEL, self._model)
         for row, label, chosen in (
-            (1, _label(words.COLOURS, self._colours), self._colours),
+            (1, _label(labels.COLOURS, self._colours), self._colours),
             (5, _label(_("Res_ult"), self._output), output),
             (6, model_label, self._model),
         ):
@@ -83,7 +83,7 @@ class Controls:
 
     @property
     def stroke_size(self) -> float:
-        """As Choices has it: 0 fits the layer."""
+        """As StylizeSettings has it: 0 fits the layer."""
         return 0.0 if self._fits.get_active() else float(self._strokes.get_value())
 
     @property
@@ -116,21 +116,21 @@ class Controls:
                 self._model.append(entry.name, entry.title)
         self._model.set_active_id(chosen)
         about = next((entry.about for entry in entries if entry.name == chosen), "")
-        self._model.set_tooltip_text("\n".join(filter(None, (words.MODEL_TIP, about))))
+        self._model.set_tooltip_text("\n".join(filter(None, (labels.MODEL_TIP, about))))
         for widget in self._model_widgets:
             widget.set_visible(len(entries) > 1)
         self._is_showing = False
 
-    def show(self, choices: Choices, region: RegionChoice, fitting: float) -> None:
+    def show(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
         """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""
         self._is_showing = True
         self._alpha.set_value(100 * region.alpha)
         self._colours.set_active_id(region.preserve_color)
-        self._fits.set_active(choices.stroke_size == 0)
-        self._strokes.set_value(choices.stroke_size or fitting)
-        self._detail.set_value(100 * choices.detail)
-        self._output.set_active_id(choices.output)
-        self._quality.set_active_id(choices.quality)
+        self._fits.set_active(settings.stroke_size == 0)
+        self._strokes.set_value(settings.stroke_size or fitting)
+        self._detail.set_value(100 * settings.detail)
+        self._output.set_active_id(settings.output)
+        self._quality.set_active_id(settings.quality)
         self._is_showing = False
         self._strokes.set_sensitive(not self._fits.get_active())
 

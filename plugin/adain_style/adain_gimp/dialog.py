@@ -14,7 +14,7 @@ from typing import Any
 from adain_client.choices import ChoiceError, StyleChoice
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError, CancelledError
-from adain_client.jobs import Draft, KnownModel, KnownStyle, Pixels, Progress, StyleSource, StylizeResult
+from adain_client.jobs import Draft, ModelInfo, Pixels, Progress, StyleInfo, StyleSource, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.texts import _
 from adain_gimp.controls import Controls
@@ -29,13 +29,13 @@ from adain_gimp.small_dialogs import choose_layer, choose_picture, run_server_di
 from adain_gimp.styles import GimpStyleReader
 from adain_gimp.typelibs import Gimp, GLib
 from adain_gimp.ui import Gdk, GimpUi, Gtk, pixbuf_of, pixbuf_of_file
-from adain_host import words
-from adain_host.chooser import Chooser, usable
+from adain_host import labels
 from adain_host.models import model_entries
 from adain_host.requests import make_request
 from adain_host.session import Session
-from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
-from adain_host.styles import LAYER_STYLE, GalleryEntry, Styles
+from adain_host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
+from adain_host.settings_editor import SettingsEditor, usable
+from adain_host.styles import LAYER_STYLE, GalleryEntry, StyleResolver
 
 log = logging.getLogger(__name__)
 
@@ -65,21 +65,21 @@ class StylizeDialog:
         self.painted_layer = False
         self._image, self._layer = image, layer
         self._store = SettingsStore()
-        self._settings = self._store.load()
+        self._saved = self._store.load()
         masks = mask_sources(image)
-        self._chooser = Chooser(usable(self._settings.choices, [source.name for source in masks]))
-        self._styles = Styles(GimpStyleReader())
+        self._editor = SettingsEditor(usable(self._saved.stylize, [source.name for source in masks]))
+        self._styles = StyleResolver(GimpStyleReader())
         self._content: LayerContent | None = None
         self._painting: LayerContent | None = None
         self._retry: Callable[[], None] = self._reconnect
         self._changed_at = 0.0
-        self._models: list[KnownModel] = []
+        self._models: list[ModelInfo] = []
         self._own_model = ""
         self._server_info: ServerInfo | None = None
         self._build(masks)
         # What it tells comes through GTK's loop, which does not run yet.
-        self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=GLib.idle_add)
-        self._show_choices()
+        self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=GLib.idle_add)
+        self._show_settings()
         self._read_preview_content()
         self._window.show_all()
         self._bar_box.hide()
@@ -93,8 +93,8 @@ class StylizeDialog:
         GimpUi.window_set_transient(self._window)
         self._reset = self._window.add_button(_("_Reset"), Gtk.ResponseType.REJECT)
         self._reset.set_tooltip_text(_("Everything as it was when this window was first opened"))
-        self._keep = self._window.add_button(words.KEEP, KEEP)
-        self._keep.set_tooltip_text(words.KEEP_TIP)
+        self._keep = self._window.add_button(labels.KEEP, KEEP)
+        self._keep.set_tooltip_text(labels.KEEP_TIP)
         self._keep.set_no_show_all(True)
         self._keep.hide()  # GTK shows what it adds
         self._window.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
@@ -109,7 +109,7 @@ class StylizeDialog:
         self._mix = Mix(self._weigh, self._take_out)
         self._controls = Controls(self._control_changed)
         self._regions = Regions(masks, self._show_region, self._change_regions)
-        self._presets = Presets(self._store, lambda: self._chooser.choices, self._use_preset, self._show_error)
+        self._presets = Presets(self._store, lambda: self._editor.settings, self._use_preset, self._show_error)
         keys = Gtk.AccelGroup()
         keys.connect(Gdk.KEY_f, Gdk.ModifierType.CONTROL_MASK, 0, lambda *_: self._gallery.search.grab_focus() or True)
         self._window.add_accel_group(keys)
@@ -199,7 +199,7 @@ class StylizeDialog:
 
     def _choose_style(self, source: str, adds: bool) -> None:
         try:
-            self._chooser.pick(source, adds=adds or self._mixes.get_active())
+            self._editor.pick(source, adds=adds or self._mixes.get_active())
         except ChoiceError as error:
             self._show_error(error)
             return
@@ -207,7 +207,7 @@ class StylizeDialog:
         self._refresh()
 
     def _weigh(self, styles: list[StyleChoice]) -> None:
-        self._chooser.change_region(styles=tuple(styles))
+        self._editor.change_region(styles=tuple(styles))
         self._refresh()
 
     def _take_out(self, styles: list[StyleChoice]) -> None:
@@ -216,58 +216,58 @@ class StylizeDialog:
 
     def _control_changed(self) -> None:
         controls = self._controls
-        self._chooser.change(
+        self._editor.change(
             stroke_size=controls.stroke_size,
             detail=controls.detail,
             output=controls.output,
             model=controls.model,
             quality=controls.quality,
         )
-        self._chooser.change_region(alpha=controls.alpha, preserve_color=controls.preserve_color)
+        self._editor.change_region(alpha=controls.alpha, preserve_color=controls.preserve_color)
         self._refresh()
 
     def _show_region(self, index: int) -> None:
-        self._chooser.region = index
+        self._editor.region = index
         self._show_current()
 
     def _change_regions(self, masks: list[str], index: int) -> None:
         """Regions were added or removed."""
-        self._chooser.change_regions(masks, index)
+        self._editor.change_regions(masks, index)
         self._show_current()
         self._read_preview_content()
         self._refresh()
 
-    def _use_preset(self, choices: Choices) -> None:
-        self._chooser.use(choices)
-        self._show_choices()
+    def _use_preset(self, settings: StylizeSettings) -> None:
+        self._editor.use(settings)
+        self._show_settings()
         self._read_preview_content()
         self._refresh()
 
-    def _show_choices(self) -> None:
+    def _show_settings(self) -> None:
         """The widgets show what is chosen."""
-        self._regions.show([region.mask for region in self._chooser.choices.regions], self._chooser.region)
+        self._regions.show([region.mask for region in self._editor.settings.regions], self._editor.region)
         self._show_current()
 
     def _show_current(self) -> None:
-        fitting = Choices().strokes_for(self._layer.get_height(), self._layer.get_width())
-        self._controls.show(self._chooser.choices, self._chooser.current, fitting)
+        fitting = StylizeSettings().strokes_for(self._layer.get_height(), self._layer.get_width())
+        self._controls.show(self._editor.settings, self._editor.current, fitting)
         self._show_models()
         self._show_mix()
 
     def _show_models(self) -> None:
-        chosen = self._chooser.choices.model
+        chosen = self._editor.settings.model
         self._controls.show_models(model_entries(self._models, self._own_model, chosen), chosen)
 
     def _show_mix(self) -> None:
-        styles = self._chooser.current.styles
+        styles = self._editor.current.styles
         self._mix.show(styles, self._gallery.entry)
         self._gallery.mark(style.source for style in styles)
 
     def _add_picture(self) -> None:
-        path = choose_picture(self._window, self._settings.picture_folder)
+        path = choose_picture(self._window, self._saved.picture_folder)
         if path is None:
             return
-        self._settings = replace(self._settings, picture_folder=str(path.parent))
+        self._saved = replace(self._saved, picture_folder=str(path.parent))
         self._add_style(str(path), path.stem, str(path))
 
     def _use_layer(self) -> None:
@@ -288,11 +288,11 @@ class StylizeDialog:
     def _choose_server(self) -> None:
         chosen = run_server_dialog(self._window)
         if chosen is not None:
-            self._settings = replace(self._settings, server=chosen)
+            self._saved = replace(self._saved, server=chosen)
             self._reconnect()
 
     def _reconnect(self) -> None:
-        self._session.reconnect(self._settings.server)
+        self._session.reconnect(self._saved.server)
 
     # The preview
 
@@ -306,7 +306,7 @@ class StylizeDialog:
         if self._painting is not None:
             return
         try:
-            content = read_content(self._layer, self._chooser.choices, preview=True)
+            content = read_content(self._layer, self._editor.settings, preview=True)
         except ChoiceError as error:
             self._content = None
             self._show_error(error)
@@ -325,22 +325,22 @@ class StylizeDialog:
     def _refresh(self) -> None:
         """Ask for a preview of what is chosen now."""
         self._show_forecast()
-        self._ok.set_sensitive(self._chooser.is_complete)
-        if self._content is None or not self._chooser.is_complete:
+        self._ok.set_sensitive(self._editor.is_complete)
+        if self._content is None or not self._editor.is_complete:
             self._session.preview(None)
             self._preview.show_after(None)
             return
-        content, choices = self._content, self._chooser.choices
+        content, settings = self._content, self._editor.settings
         try:
-            styles = self._styles.load(choices)
+            styles = self._styles.load(settings)
         except ChoiceError as error:
             self._show_error(error)
             return
         self._changed_at = time.monotonic()
-        self._session.preview(lambda side: make_request(content, choices, styles, preview=side))
+        self._session.preview(lambda side: make_request(content, settings, styles, preview=side))
 
     def _show_forecast(self) -> None:
-        sentence = words.finish_forecast(self._server_info, self._settings.server, self._chooser.choices, self._content)
+        sentence = labels.finish_forecast(self._server_info, self._saved.server, self._editor.settings, self._content)
         if sentence != self._forecast.get_text():
             log.debug("forecast: %s", sentence)
             self._forecast.set_text(sentence)
@@ -351,10 +351,10 @@ class StylizeDialog:
         if response == Gtk.ResponseType.OK:
             self._paint()
         elif response == Gtk.ResponseType.REJECT:
-            self._use_preset(Choices())
+            self._use_preset(StylizeSettings())
         elif response == KEEP:
             self._keep.set_sensitive(False)
-            self._bar.set_text(words.KEEPING)
+            self._bar.set_text(labels.KEEPING)
             self._session.accept()
         elif self._painting is not None and response == Gtk.ResponseType.CANCEL:
             self._bar.set_text(_("Cancelling…"))
@@ -370,22 +370,22 @@ class StylizeDialog:
         GLib.idle_add(self._read_and_paint, priority=GLib.PRIORITY_LOW)
 
     def _read_and_paint(self) -> None:
-        choices = self._chooser.choices
+        settings = self._editor.settings
         try:
-            content = read_content(self._layer, choices)
-            styles = self._styles.load(choices)
+            content = read_content(self._layer, settings)
+            styles = self._styles.load(settings)
         except ChoiceError as error:
             self._set_busy(False)
             self._show_error(error)
             return
         self._painting, self._left = content, TimeLeft()
-        self._session.paint(lambda: make_request(content, choices, styles, compose=compose_for(choices)))
+        self._session.paint(lambda: make_request(content, settings, styles, compose=compose_for(settings)))
 
     def _set_busy(self, busy: bool) -> None:
         self._right.set_sensitive(not busy)
         self._reset.set_sensitive(not busy)
-        self._ok.set_sensitive(not busy and self._chooser.is_complete)
-        self._keep.set_visible(busy and self._chooser.choices.quality == "best")
+        self._ok.set_sensitive(not busy and self._editor.is_complete)
+        self._keep.set_visible(busy and self._editor.settings.quality == "best")
         self._keep.set_sensitive(False)
         self._bar_box.set_visible(busy)
         self._bar.show()
@@ -416,13 +416,13 @@ class StylizeDialog:
     def connected(self, info: ServerInfo) -> None:
         """The server is there."""
         self._spinner.hide()
-        self._state.set_text(words.server_state(info))
+        self._state.set_text(labels.server_state(info))
         self._server_info, self._own_model = info, info.model
         self._show_models()
         log.debug("connected")
         self._refresh()
 
-    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+    def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
         """The server's styles fill the gallery; its models are there to choose from."""
         self._models = models
         self._show_models()
@@ -447,7 +447,7 @@ class StylizeDialog:
         entry, pixbuf = self._gallery.entry(name), pixbuf_of_file(jpeg)
         if entry is not None and pixbuf is not None:
             self._gallery.add(entry.with_thumbnail(pixbuf))
-            if any(style.source == name for style in self._chooser.current.styles):
+            if any(style.source == name for style in self._editor.current.styles):
                 self._show_mix()
 
     def previewed(self, result: StylizeResult) -> None:
@@ -484,16 +484,16 @@ class StylizeDialog:
         content = self._painting
         if content is None:
             return
-        choices = self._chooser.choices
+        settings = self._editor.settings
         try:
-            notice = apply_result(content, choices, result, self._styles.result_name(choices))
+            notice = apply_result(content, settings, result, self._styles.result_name(settings))
         except ChoiceError as error:
             self._set_busy(False)
             self._show_error(error)
             return
         Gimp.displays_flush()
         self.painted_layer = True
-        self._store.save(replace(self._settings, choices=choices))
+        self._store.save(replace(self._saved, stylize=settings))
         log.debug("painted")
         if notice:
             Gimp.message(notice)
@@ -511,9 +511,9 @@ class StylizeDialog:
     # Showing
 
     def _fill_gallery(self) -> None:
-        choices = self._chooser.choices
-        chosen = {style.source for region in choices.regions for style in region.styles}
-        entries = self._styles.gallery(choices)
+        settings = self._editor.settings
+        chosen = {style.source for region in settings.regions for style in region.styles}
+        entries = self._styles.gallery(settings)
         self._gallery.show([self._chosen_entry(entry) if entry.source in chosen else entry for entry in entries])
 
     def _chosen_entry(self, entry: GalleryEntry) -> GalleryEntry:

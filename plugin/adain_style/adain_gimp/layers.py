@@ -38,8 +38,8 @@ class LayerError(ChoiceError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a layer is: offsets and size in the image's pixels. What has moved meanwhile is another place."""
+class LayerBounds:
+    """A layer's offsets and size in the image's pixels. A layer that was moved or resized has other bounds."""
 
     left: int
     top: int
@@ -47,7 +47,7 @@ class Place:
     height: int
 
     @classmethod
-    def of(cls, layer: Gimp.Layer) -> Place:
+    def of(cls, layer: Gimp.Layer) -> LayerBounds:
         """Of a layer as it is now."""
         _found, left, top = layer.get_offsets()
         return cls(left, top, layer.get_width(), layer.get_height())
@@ -136,17 +136,17 @@ def read_reduced(layer: Gimp.Layer, side: int, *, part: tuple[int, int, int, int
     return _read(layer, _scaled(left, top, width, height, scale), "RGBA", "u8", scale)
 
 
-def read_mask(drawable: Gimp.Drawable, place: Place, depth: str, *, side: int | None = None) -> Pixels:
-    """A selection, channel, mask or layer in a layer's place, as a mask for the wire; beyond it nothing is selected.
+def read_mask(drawable: Gimp.Drawable, bounds: LayerBounds, depth: str, *, side: int | None = None) -> Pixels:
+    """A selection, channel, mask or layer within a layer's bounds, as a mask for the wire; nothing else is selected.
 
     Args:
         drawable: The mask. One that belongs to the image lies at its origin, a layer's mask at the layer's.
-        place: The layer's, in the mask's own pixels.
+        bounds: The layer's, in the mask's own pixels.
         depth: u8, or f32 for deeper layers.
         side: Reduce the longer side to at most that many pixels, as read_reduced() does.
     """
-    scale = 1.0 if side is None else min(1.0, side / max(place.width, place.height))
-    rectangle = _scaled(place.left, place.top, place.width, place.height, scale)
+    scale = 1.0 if side is None else min(1.0, side / max(bounds.width, bounds.height))
+    rectangle = _scaled(bounds.left, bounds.top, bounds.width, bounds.height, scale)
     babl_format = f"{_mask_model(drawable)} {_TYPES[depth]}"
     data = drawable.get_buffer().get(rectangle, scale, babl_format, Gegl.AbyssPolicy.NONE)
     if drawable.is_layer():
@@ -167,12 +167,12 @@ def write_new_layer(layer: Gimp.Layer, result: Pixels, name: str) -> Gimp.Layer:
     image = layer.get_image()
     kind = _WITH_ALPHA[image.get_base_type()]
     new = Gimp.Layer.new(image, name, result.width, result.height, kind, 100.0, Gimp.LayerMode.NORMAL)
-    place = Place.of(layer)
+    bounds = LayerBounds.of(layer)
     # Filled before it is in the image: nobody ever sees it half painted.
     write_pixels(new.get_buffer(), result)
     image.undo_group_start()
     try:
-        new.set_offsets(place.left, place.top)
+        new.set_offsets(bounds.left, bounds.top)
         image.insert_layer(new, layer.get_parent(), image.get_item_position(layer))
         if layer.get_mask() is not None and layer.get_apply_mask():
             new.add_mask(new.create_mask(Gimp.AddMaskType.WHITE))
@@ -206,10 +206,10 @@ def check_open(layer: Gimp.Layer) -> None:
         raise LayerError(_("The layer was closed or deleted meanwhile; nothing was painted."))
 
 
-def check_unchanged(layer: Gimp.Layer, place: Place) -> None:
+def check_unchanged(layer: Gimp.Layer, bounds: LayerBounds) -> None:
     """Raises LayerError when a layer is gone, or is not where and as large as it was."""
     check_open(layer)
-    if Place.of(layer) != place:
+    if LayerBounds.of(layer) != bounds:
         raise LayerError(_("The layer was moved or resized meanwhile, so the result was dropped; try again."))
 
 

@@ -13,15 +13,15 @@ from adain_gimp.styles import GimpStyleReader
 from adain_gimp.typelibs import Gimp
 from adain_host.requests import make_request
 from adain_host.servers import open_server
-from adain_host.settings import Choices, ServerChoice
-from adain_host.styles import Styles
+from adain_host.settings import ServerSettings, StylizeSettings
+from adain_host.styles import StyleResolver
 
 log = logging.getLogger(__name__)
 
 CLIENT_NAME = "GIMP"
 
 
-def apply_result(content: LayerContent, choices: Choices, result: StylizeResult, name: str) -> str:
+def apply_result(content: LayerContent, settings: StylizeSettings, result: StylizeResult, name: str) -> str:
     """Put a result into the image, in one undo step.
 
     Returns:
@@ -30,8 +30,8 @@ def apply_result(content: LayerContent, choices: Choices, result: StylizeResult,
         LayerError: The layer is not what it was when it was read, or is locked; nothing has been changed.
     """
     layer = content.layer
-    check_unchanged(layer, content.place)
-    if choices.in_place:
+    check_unchanged(layer, content.bounds)
+    if settings.in_place:
         one_layer([layer])  # into one that was locked meanwhile GIMP would write nothing, and say nothing
         if read_layer(layer, alpha=False).digest != content.pixels.digest:
             raise LayerError(_("The layer was painted on meanwhile, so the result was dropped; try again."))
@@ -46,7 +46,7 @@ def apply_result(content: LayerContent, choices: Choices, result: StylizeResult,
     return " ".join(filter(None, notices))
 
 
-def paint_layer(layer: Gimp.Layer, choices: Choices, server: ServerChoice) -> str:
+def paint_layer(layer: Gimp.Layer, settings: StylizeSettings, server: ServerSettings) -> str:
     """Paint a layer and wait for it, with GIMP's own progress bar.
 
     The bar's Cancel ends this process at once; nothing of the image has been touched before the result is there.
@@ -58,9 +58,9 @@ def paint_layer(layer: Gimp.Layer, choices: Choices, server: ServerChoice) -> st
     """
     log.debug("begun")
     Gimp.progress_init(_("AdaIN Style"))
-    content = read_content(layer, choices)
+    content = read_content(layer, settings)
     log.debug("read")
-    left, styles = TimeLeft(), Styles(GimpStyleReader())
+    left, styles = TimeLeft(), StyleResolver(GimpStyleReader())
 
     def show(progress: Progress) -> None:
         log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
@@ -69,11 +69,11 @@ def paint_layer(layer: Gimp.Layer, choices: Choices, server: ServerChoice) -> st
 
     with open_server(server, name=CLIENT_NAME, on_start=Gimp.progress_set_text) as client:
         styles.known = client.styles()
-        request = make_request(content, choices, styles.load(choices), compose=compose_for(choices))
+        request = make_request(content, settings, styles.load(settings), compose=compose_for(settings))
         log.debug("opened")
         result = client.stylize(request, on_progress=show)
         log.debug("received")
-    notice = apply_result(content, choices, result, styles.result_name(choices))
+    notice = apply_result(content, settings, result, styles.result_name(settings))
     log.debug("painted")
     Gimp.progress_end()
     Gimp.displays_flush()

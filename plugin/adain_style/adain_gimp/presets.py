@@ -9,7 +9,7 @@ from adain_client.errors import AdainError
 from adain_client.texts import _
 from adain_gimp.small_dialogs import ask_name
 from adain_gimp.ui import Gtk, button
-from adain_host.settings import Choices, SettingsStore
+from adain_host.settings import SettingsStore, StylizeSettings
 
 
 class Presets:
@@ -18,8 +18,8 @@ class Presets:
     def __init__(
         self,
         store: SettingsStore,
-        current: Callable[[], Choices],
-        use: Callable[[Choices], None],
+        current: Callable[[], StylizeSettings],
+        use: Callable[[StylizeSettings], None],
         fail: Callable[[AdainError], None],
     ) -> None:
         """Fill the list.

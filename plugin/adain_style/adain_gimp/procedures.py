@@ -14,9 +14,9 @@ from adain_gimp.layers import one_layer
 from adain_gimp.painting import paint_layer
 from adain_gimp.styles import save_style
 from adain_gimp.typelibs import Gimp, GLib, GObject
-from adain_host import words
+from adain_host import labels
 from adain_host.session import for_people
-from adain_host.settings import MAX_STROKE_SIZE, OUTPUTS, Choices, SettingsStore
+from adain_host.settings import MAX_STROKE_SIZE, OUTPUTS, SettingsStore, StylizeSettings
 from adain_host.styles import LAYER_STYLE
 
 STYLIZE = "plug-in-adain-style"
@@ -55,7 +55,7 @@ def _create_stylize(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
 
 def _add_arguments(procedure: Gimp.Procedure) -> None:
     flags = GObject.ParamFlags.READWRITE
-    default = Choices()
+    default = StylizeSettings()
     region = RegionChoice()
     procedure.add_string_argument(
         "styles",
@@ -69,20 +69,20 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
         flags,
     )
     procedure.add_double_argument(
-        "alpha", words.STRENGTH, _("0 = the layer as it is, 1 = the full style"), 0.0, 1.0, region.alpha, flags
+        "alpha", labels.STRENGTH, _("0 = the layer as it is, 1 = the full style"), 0.0, 1.0, region.alpha, flags
     )
     colours = Gimp.Choice.new()
-    colours.add("none", 0, words.COLOUR_NAMES["none"], _("The result has the styles' colours"))
+    colours.add("none", 0, labels.COLOUR_NAMES["none"], _("The result has the styles' colours"))
     colours.add(
-        "match", 1, words.COLOUR_NAMES["match"], _("The styles are recoloured to the layer before they are used")
+        "match", 1, labels.COLOUR_NAMES["match"], _("The styles are recoloured to the layer before they are used")
     )
-    colours.add("luminance", 2, words.COLOUR_NAMES["luminance"], _("Only the styles' light and dark is painted"))
+    colours.add("luminance", 2, labels.COLOUR_NAMES["luminance"], _("Only the styles' light and dark is painted"))
     procedure.add_choice_argument(
-        "preserve-color", words.COLOURS, words.COLOURS_TIP, colours, region.preserve_color, flags
+        "preserve-color", labels.COLOURS, labels.COLOURS_TIP, colours, region.preserve_color, flags
     )
     procedure.add_double_argument(
         "stroke-size",
-        words.STROKES,
+        labels.STROKES,
         _("How broad strokes are: 1 = the finest, 8 = eight times broader, 0 = fitting the layer's size"),
         0.0,
         MAX_STROKE_SIZE,
@@ -91,8 +91,8 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
     )
     procedure.add_double_argument(
         "detail",
-        words.DETAIL,
-        words.DETAIL_TIP,
+        labels.DETAIL,
+        labels.DETAIL_TIP,
         0.0,
         1.0,
         default.detail,
@@ -103,7 +103,7 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
     outputs.add("in-place", 1, _("This layer"), _("The layer's pixels are replaced"))
     procedure.add_choice_argument("output", _("Res_ult"), _("Where the result goes"), outputs, default.output, flags)
     procedure.add_string_argument(
-        "model", words.MODEL, _("The name of a model that the server has; empty for its own"), default.model, flags
+        "model", labels.MODEL, _("The name of a model that the server has; empty for its own"), default.model, flags
     )
     procedure.add_string_array_argument(
         "regions",
@@ -116,9 +116,9 @@ def _add_arguments(procedure: Gimp.Procedure) -> None:
         flags,
     )
     qualities = Gimp.Choice.new()
-    for number, (quality, title) in enumerate(words.QUALITY_NAMES.items()):
-        qualities.add(quality, number, title, words.QUALITY_MEANINGS[quality])
-    procedure.add_choice_argument("quality", words.QUALITY, words.QUALITY_ABOUT, qualities, default.quality, flags)
+    for number, (quality, title) in enumerate(labels.QUALITY_NAMES.items()):
+        qualities.add(quality, number, title, labels.QUALITY_MEANINGS[quality])
+    procedure.add_choice_argument("quality", labels.QUALITY, labels.QUALITY_ABOUT, qualities, default.quality, flags)
 
 
 def _create_repeat(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
@@ -211,11 +211,11 @@ def _run_stylize(
             raise _Dismissed
         return
     store = SettingsStore()
-    choices = store.load().choices if run_mode == Gimp.RunMode.WITH_LAST_VALS else _choices_from(config)
-    _tell(paint_layer(layer, choices, store.load().server))
+    settings = store.load().stylize if run_mode == Gimp.RunMode.WITH_LAST_VALS else _settings_from(config)
+    _tell(paint_layer(layer, settings, store.load().server))
 
 
-def _choices_from(config: Any) -> Choices:
+def _settings_from(config: Any) -> StylizeSettings:
     """The procedure's arguments. Raises ChoiceError."""
     styles = parse_styles(config.get_property("styles")) if config.get_property("styles") else []
     colour = config.get_property("preserve-color")
@@ -232,7 +232,7 @@ def _choices_from(config: Any) -> Choices:
             )
         )
     output = config.get_property("output")
-    return Choices(
+    return StylizeSettings(
         tuple(regions),
         # A stroke size below 1 has no meaning; 0 fits the picture.
         stroke_size=config.get_property("stroke-size") and max(1.0, config.get_property("stroke-size")),
@@ -254,10 +254,10 @@ def _layer_or_style(style: StyleChoice) -> StyleChoice:
 def _run_repeat(
     _run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], _config: Any, _data: Any
 ) -> None:
-    settings = SettingsStore().load()
-    if not any(region.styles for region in settings.choices.regions):
+    saved = SettingsStore().load()
+    if not any(region.styles for region in saved.stylize.regions):
         raise ChoiceError(_("Nothing has been painted yet that could be repeated; use Stylize first."))
-    _tell(paint_layer(one_layer(drawables), settings.choices, settings.server))
+    _tell(paint_layer(one_layer(drawables), saved.stylize, saved.server))
 
 
 def _run_save(

@@ -8,7 +8,7 @@ from adain_client import protocol
 from adain_client.texts import _
 from adain_gimp.requests import MaskSource
 from adain_gimp.ui import Gtk, button
-from adain_host import words
+from adain_host import labels
 
 
 class Regions:
@@ -30,12 +30,12 @@ class Regions:
             shown: Told which region is to be shown.
             changed: Told the regions' masks and which one is to be shown, after regions were added or removed.
         """
-        self._labels = {"": words.WHOLE_REGION} | {s.name: s.label for s in sources}
+        self._labels = {"": labels.WHOLE_REGION} | {s.name: s.label for s in sources}
         self._shown, self._changed = shown, changed
         self._masks: list[str] = [""]
         self._is_showing = False
         self._list = Gtk.ComboBoxText()
-        self._list.set_tooltip_text(words.REGION_TIP)
+        self._list.set_tooltip_text(labels.REGION_TIP)
         self._list.connect("changed", lambda _list: self._choose())
         label = Gtk.Label.new_with_mnemonic(_("Re_gion"))
         label.set_mnemonic_widget(self._list)

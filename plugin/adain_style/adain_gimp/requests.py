@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from adain_client.choices import ChoiceError
 from adain_client.jobs import Pixels
 from adain_client.texts import _
-from adain_gimp.layers import Place, all_layers, check_open, layer_format, read_layer, read_mask, read_reduced
+from adain_gimp.layers import LayerBounds, all_layers, check_open, layer_format, read_layer, read_mask, read_reduced
 from adain_gimp.typelibs import Gimp
 from adain_host.requests import PREVIEW_CONTENT_SIDE, Content
-from adain_host.settings import Choices
+from adain_host.settings import StylizeSettings
 
 _HARD = bytes([0] + [255] * 255)
 """What is selected at all becomes selected wholly."""
@@ -49,14 +49,14 @@ def _all_mask_sources(image: Gimp.Image) -> Iterator[MaskSource]:
     layers = list(all_layers(image.get_layers()))
     for layer in layers:
         if layer.get_mask() is not None:
-            place, name = Place.of(layer), layer.get_name()
+            bounds, name = LayerBounds.of(layer), layer.get_name()
             yield MaskSource(
-                f"mask:{name}", _("Mask of {name}").format(name=name), layer.get_mask(), place.left, place.top
+                f"mask:{name}", _("Mask of {name}").format(name=name), layer.get_mask(), bounds.left, bounds.top
             )
     for layer in layers:
         if not layer.is_group():
-            place, name = Place.of(layer), layer.get_name()
-            yield MaskSource(f"layer:{name}", _("Layer: {name}").format(name=name), layer, place.left, place.top)
+            bounds, name = LayerBounds.of(layer), layer.get_name()
+            yield MaskSource(f"layer:{name}", _("Layer: {name}").format(name=name), layer, bounds.left, bounds.top)
 
 
 @dataclass(frozen=True)
@@ -64,56 +64,56 @@ class LayerContent(Content):
     """A layer as it was read, and where it was, so that a result is put into nothing else.
 
     Attributes:
-        layer: In GIMP. place: Where it was.
+        layer: In GIMP. bounds: Where it was.
     """
 
     layer: Gimp.Layer
-    place: Place
+    bounds: LayerBounds
 
 
-def read_content(layer: Gimp.Layer, choices: Choices, *, preview: bool = False) -> LayerContent:
-    """Read a layer and the masks that the choices name.
+def read_content(layer: Gimp.Layer, settings: StylizeSettings, *, preview: bool = False) -> LayerContent:
+    """Read a layer and the masks that the settings name.
 
     Args:
         layer: As one_layer() gave it.
-        choices: Their regions' masks and output count.
+        settings: Their regions' masks and output count.
         preview: In 8 bit and reduced.
     Raises:
         ChoiceError: The layer is gone, the selection does not touch it, or there is no such mask.
     """
     check_open(layer)
-    place = Place.of(layer)
+    bounds = LayerBounds.of(layer)
     image = layer.get_image()
     touches, *_box = layer.mask_intersect()
     if not touches:
         raise ChoiceError(_("The selection does not touch the layer '{name}'.").format(name=layer.get_name()))
     side = PREVIEW_CONTENT_SIDE if preview else None
     depth = "u8" if preview or layer_format(layer, alpha=False)[1] == "u8" else "f32"
-    pixels = read_reduced(layer, PREVIEW_CONTENT_SIDE) if preview else read_layer(layer, alpha=not choices.in_place)
-    selection, hard = None, _writes_over(choices) and not preview
+    pixels = read_reduced(layer, PREVIEW_CONTENT_SIDE) if preview else read_layer(layer, alpha=not settings.in_place)
+    selection, hard = None, _writes_over(settings) and not preview
     if not Gimp.Selection.is_empty(image):
-        selection = read_mask(image.get_selection(), place, "u8" if hard else depth, side=side)
+        selection = read_mask(image.get_selection(), bounds, "u8" if hard else depth, side=side)
         if hard:
             # GIMP writes through the selection, and so would soften its edge twice.
             selection = replace(selection, data=bytes(selection.data).translate(_HARD))
     sources = {source.name: source for source in mask_sources(image)}
     masks = {}
-    for name in {region.mask for region in choices.regions if region.mask}:
+    for name in {region.mask for region in settings.regions if region.mask}:
         source = sources.get(name) or sources.get(f"layer:{name}")
         if source is None:
             raise ChoiceError(_("There is no channel, layer mask or layer '{name}' in this image.").format(name=name))
-        shifted = Place(place.left - source.left, place.top - source.top, place.width, place.height)
+        shifted = LayerBounds(bounds.left - source.left, bounds.top - source.top, bounds.width, bounds.height)
         mask = read_mask(source.drawable, shifted, depth, side=side)
         # Where GIMP writes through the selection the masks need not know it.
         masks[name] = mask if selection is None or hard else _both(mask, selection)
-    return LayerContent(pixels, selection, masks, place.height, place.width, layer, place)
+    return LayerContent(pixels, selection, masks, bounds.height, bounds.width, layer, bounds)
 
 
-def compose_for(choices: Choices) -> str:
+def compose_for(settings: StylizeSettings) -> str:
     """How the server puts a result together, as StylizeRequest has it."""
-    if _writes_over(choices):
+    if _writes_over(settings):
         return "blend"
-    return "plain" if choices.in_place else "cutout"  # in place GIMP writes it through the selection
+    return "plain" if settings.in_place else "cutout"  # in place GIMP writes it through the selection
 
 
 def _both(mask: Pixels, selection: Pixels) -> Pixels:
@@ -123,6 +123,6 @@ def _both(mask: Pixels, selection: Pixels) -> Pixels:
     return replace(mask, data=array(kind, smaller).tobytes())
 
 
-def _writes_over(choices: Choices) -> bool:
+def _writes_over(settings: StylizeSettings) -> bool:
     """In place, with regions of which GIMP knows nothing: their edges are blended by the server."""
-    return choices.in_place and any(region.mask for region in choices.regions)
+    return settings.in_place and any(region.mask for region in settings.regions)

@@ -17,9 +17,9 @@ from adain_gimp.painting import CLIENT_NAME
 from adain_gimp.styles import save_style
 from adain_gimp.typelibs import Gimp, GLib
 from adain_gimp.ui import GimpUi, Gtk, pixbuf_of, thumbnail
-from adain_host import words
+from adain_host import labels
 from adain_host.servers import look_at_server, start_server, stop_server
-from adain_host.settings import ServerChoice, SettingsStore
+from adain_host.settings import ServerSettings, SettingsStore
 
 BORDER, GAP = 12, 6
 """In pixels."""
@@ -119,7 +119,7 @@ def run_save_style_dialog(layer: Gimp.Layer) -> bool:
     return saved
 
 
-def run_server_dialog(parent: Gtk.Window | None = None) -> ServerChoice | None:
+def run_server_dialog(parent: Gtk.Window | None = None) -> ServerSettings | None:
     """Show and change which server paints; returns the new choice, or None when nothing was changed."""
     if parent is None:
         GimpUi.init("adain-style")
@@ -134,7 +134,7 @@ def run_server_dialog(parent: Gtk.Window | None = None) -> ServerChoice | None:
 class _ServerWindow:
     """State, start and stop of this machine's server; address and key file of another one's."""
 
-    def __init__(self, parent: Gtk.Window | None, server: ServerChoice) -> None:
+    def __init__(self, parent: Gtk.Window | None, server: ServerSettings) -> None:
         self._server = server
         self._is_open = True
         self._is_looking = False
@@ -185,7 +185,7 @@ class _ServerWindow:
         area.attach(self._state, 0, 6, 2, 1)
         area.attach(buttons, 0, 7, 2, 1)
 
-    def run(self) -> ServerChoice | None:
+    def run(self) -> ServerSettings | None:
         """Show it until it is answered."""
         timer = GLib.timeout_add(LOOK_EVERY_MS, self._look)
         self._look()
@@ -196,8 +196,8 @@ class _ServerWindow:
         self._dialog.destroy()
         return chosen if answer == Gtk.ResponseType.OK and chosen != self._server else None
 
-    def _choice(self) -> ServerChoice:
-        return ServerChoice(
+    def _choice(self) -> ServerSettings:
+        return ServerSettings(
             remote=self._there.get_active(),
             address=self._address.get_text().strip(),
             key_file=self._key_file.get_filename() or "",
@@ -216,13 +216,13 @@ class _ServerWindow:
             self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME))
         return self._is_open
 
-    def _change(self, work: Callable[[ServerChoice], ServerInfo | None]) -> None:
+    def _change(self, work: Callable[[ServerSettings], ServerInfo | None]) -> None:
         """Start or stop the server; meanwhile neither can be asked for."""
         self._start.set_sensitive(False)
         self._stop.set_sensitive(False)
         self._do(work)
 
-    def _do(self, work: Callable[[ServerChoice], ServerInfo | None]) -> None:
+    def _do(self, work: Callable[[ServerSettings], ServerInfo | None]) -> None:
         """Have something done in a thread of its own: a server may take long to answer, or to start."""
         choice, self._is_looking = self._choice(), True
 
@@ -239,16 +239,16 @@ class _ServerWindow:
         self._is_looking = False
         if not self._is_open:
             return
-        state = words.server_described(info) if info is not None else problem
+        state = labels.server_described(info) if info is not None else problem
         self._state.set_text(state or _("The server has been stopped."))
         self._start.set_sensitive(info is None and not self._there.get_active())
         self._stop.set_sensitive(info is not None)
 
-    def _start_server(self, choice: ServerChoice) -> ServerInfo:
+    def _start_server(self, choice: ServerSettings) -> ServerInfo:
         return start_server(choice, name=CLIENT_NAME, cancelled=lambda: not self._is_open)
 
     @staticmethod
-    def _stop_server(choice: ServerChoice) -> None:
+    def _stop_server(choice: ServerSettings) -> None:
         stop_server(choice, name=CLIENT_NAME)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from adain_client.jobs import KnownModel
+from adain_client.jobs import ModelInfo
 from adain_client.texts import _
 
 
@@ -14,7 +14,7 @@ class ModelEntry:
     """A model in a window's list.
 
     Attributes:
-        name: As Choices has it.
+        name: As StylizeSettings has it.
         title: What it is called. about: Everything else that is known of it.
     """
 
@@ -23,7 +23,7 @@ class ModelEntry:
     about: str = ""
 
 
-def model_entries(known: Sequence[KnownModel], own: str, chosen: str) -> list[ModelEntry]:
+def model_entries(known: Sequence[ModelInfo], own: str, chosen: str) -> list[ModelEntry]:
     """Every model that can be chosen, the server's own first.
 
     Args:

@@ -9,7 +9,7 @@ from adain_client import protocol
 from adain_client.choices import ChoiceError, RegionChoice
 from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
 from adain_client.texts import _
-from adain_host.settings import Choices
+from adain_host.settings import StylizeSettings
 
 PREVIEW_CONTENT_SIDE = 1024
 """Longer side, in pixels, of what previews are made from."""
@@ -20,7 +20,7 @@ PREVIEW_SIDE = 512
 
 @dataclass(frozen=True)
 class Content:
-    """A layer's pixels as a host read them, and the masks that the choices want.
+    """A layer's pixels as a host read them, and the masks that the settings want.
 
     Attributes:
         pixels: Of the layer, at full size or, for previews, reduced.
@@ -38,7 +38,7 @@ class Content:
 
 def make_request(
     content: Content,
-    choices: Choices,
+    settings: StylizeSettings,
     styles: Mapping[str, StyleSource],
     *,
     preview: int = 0,
@@ -47,44 +47,44 @@ def make_request(
     sequence: bytes = b"",
     smoothing: float = 0.0,
 ) -> StylizeRequest:
-    """The request for choices on a layer.
+    """The request for settings on a layer.
 
     Args:
         content: As a host read it.
-        choices: What the user chose.
+        settings: What the user chose.
         styles: For each style's source, what goes over the wire.
         preview: The result's longer side, in pixels; 0 for the layer's size. Previews are never finished.
         compose, transfer, sequence, smoothing: As StylizeRequest has them; previews are always blended.
     Raises:
         ChoiceError: A region has no style, or only such of weight 0.
     """
-    regions = [_region(region, content, styles) for region in choices.regions]
+    regions = [_region(region, content, styles) for region in settings.regions]
     reduced = max(content.height, content.width) / max(content.pixels.height, content.pixels.width)
     return StylizeRequest(
         content.pixels,
         regions,
-        stroke_size=max(1.0, choices.strokes_for(content.height, content.width) / reduced),
-        detail=choices.detail,
+        stroke_size=max(1.0, settings.strokes_for(content.height, content.width) / reduced),
+        detail=settings.detail,
         preview=preview,
         compose="blend" if preview else compose,
         transfer=transfer,
-        model=choices.model,
-        quality=_quality(choices, preview),
+        model=settings.model,
+        quality=_quality(settings, preview),
         sequence=sequence,
         smoothing=smoothing,
     )
 
 
-def painted_size(content: Content, choices: Choices) -> tuple[int, int]:
+def painted_size(content: Content, settings: StylizeSettings) -> tuple[int, int]:
     """How large the part of a layer is that is going to be painted: the server computes nothing else.
 
     Args:
         content: Reduced, as previews have it: its masks are of 8 bit.
-        choices: What the user chose.
+        settings: What the user chose.
     Returns:
         Height and width of the rectangle around all regions, in the layer's pixels.
     """
-    masks = [content.masks.get(region.mask) if region.mask else content.selection for region in choices.regions]
+    masks = [content.masks.get(region.mask) if region.mask else content.selection for region in settings.regions]
     lines: list[bytes] = []
     for mask in masks:
         if mask is None:
@@ -106,10 +106,10 @@ def _box_size(lines: list[bytes], content: Content) -> tuple[int, int]:
     return round(down * content.height / height), round(across * content.width / width)
 
 
-def _quality(choices: Choices, preview: int) -> str:
+def _quality(settings: StylizeSettings, preview: int) -> str:
     """A draft has to be there before the slider has moved on; a preview at rest shows what will be painted."""
     is_draft = 0 < preview <= DRAFT_SIDE
-    return "fast" if is_draft else protocol.painted_quality(choices.quality, preview)
+    return "fast" if is_draft else protocol.painted_quality(settings.quality, preview)
 
 
 def _region(region: RegionChoice, content: Content, styles: Mapping[str, StyleSource]) -> Region:

@@ -8,11 +8,11 @@ from pathlib import Path
 from adain_client.client import Client, ServerInfo
 from adain_client.connection import remote_connection
 from adain_client.launcher import connect, connect_to
-from adain_host.settings import ServerChoice
+from adain_host.settings import ServerSettings
 
 
 def open_server(
-    server: ServerChoice,
+    server: ServerSettings,
     *,
     name: str,
     start: bool = True,
@@ -38,19 +38,19 @@ def open_server(
     )
 
 
-def look_at_server(server: ServerChoice, *, name: str) -> ServerInfo:
+def look_at_server(server: ServerSettings, *, name: str) -> ServerInfo:
     """What the server says of itself; it is not started. Raises as open_server()."""
     with open_server(server, name=name, start=False) as client:
         return client.hello()
 
 
-def start_server(server: ServerChoice, *, name: str, cancelled: Callable[[], bool]) -> ServerInfo:
+def start_server(server: ServerSettings, *, name: str, cancelled: Callable[[], bool]) -> ServerInfo:
     """Start the server when it does not run. Raises as open_server()."""
     with open_server(server, name=name, cancelled=cancelled) as client:
         return client.hello()
 
 
-def stop_server(server: ServerChoice, *, name: str) -> None:
+def stop_server(server: ServerSettings, *, name: str) -> None:
     """End the server; whatever it paints is lost. Raises as open_server()."""
     with open_server(server, name=name, start=False) as client:
         client.stop()

@@ -17,11 +17,11 @@ from typing import Protocol
 
 from adain_client.client import Client, ServerInfo
 from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
-from adain_client.jobs import Draft, KnownModel, KnownStyle, Progress, StylizeRequest, StylizeResult
+from adain_client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeRequest, StylizeResult
 from adain_client.texts import _
 from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE
 from adain_host.servers import open_server
-from adain_host.settings import ServerChoice
+from adain_host.settings import ServerSettings
 
 LOADING_POLL_S = 0.3
 UNHEARD_S, ANSWER_S = 5.0, 1.0
@@ -40,7 +40,7 @@ class SessionListener(Protocol):
     def connected(self, info: ServerInfo) -> None:
         """The server is ready; listed() has come before."""
 
-    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+    def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
         """What the server knows by name: when it is connected, and after look_again()."""
 
     def disconnected(self, error: AdainError) -> None:
@@ -74,7 +74,7 @@ class Session:
     def __init__(
         self,
         listener: SessionListener,
-        server: ServerChoice,
+        server: ServerSettings,
         *,
         name: str,
         post: Callable[[Callable[[], None]], object],
@@ -110,7 +110,7 @@ class Session:
         self._thread = threading.Thread(target=self._run, daemon=True, name="adain-session")
         self._thread.start()
 
-    def reconnect(self, server: ServerChoice | None = None) -> None:
+    def reconnect(self, server: ServerSettings | None = None) -> None:
         """Look for the server again, or for another one; starts this machine's when none runs."""
         with self._wake:
             self._server = server or self._server

@@ -1,4 +1,4 @@
-"""What the user chose, and keeping it: the last settings, named presets, where the server is."""
+"""The settings of a request, and keeping them: the last settings, named presets, where the server is."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Choices:
+class StylizeSettings:
     """A whole request, but for the pixels.
 
     Attributes:
@@ -61,7 +61,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class ServerChoice:
+class ServerSettings:
     """Which server is used.
 
     Attributes:
@@ -77,11 +77,16 @@ class ServerChoice:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything that is remembered. picture_folder: where a picture was last chosen."""
+class SavedSettings:
+    """Everything that is kept between sessions.
 
-    choices: Choices = field(default_factory=Choices)
-    server: ServerChoice = field(default_factory=ServerChoice)
+    Attributes:
+        stylize: The settings that were used last. server: Which server is used.
+        picture_folder: Where a picture was last chosen.
+    """
+
+    stylize: StylizeSettings = field(default_factory=StylizeSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)
     picture_folder: str = ""
 
 
@@ -92,25 +97,25 @@ class SettingsStore:
         """folder: None for the platform's own."""
         self._folder = settings_folder() if folder is None else folder
 
-    def load(self) -> Settings:
+    def load(self) -> SavedSettings:
         """The settings as they were saved; defaults for what is missing or damaged.
 
         A damaged file is kept as settings.damaged.json, because the next save writes over it.
         """
         file = self._folder / "settings.json"
         try:
-            return settings_from(json.loads(file.read_text(encoding="utf-8")))
+            return saved_from(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, RecursionError, ChoiceError):
             with contextlib.suppress(OSError):
                 shutil.copyfile(file, file.with_suffix(".damaged.json"))
         except OSError:
             pass
-        return Settings()
+        return SavedSettings()
 
-    def save(self, settings: Settings) -> None:
+    def save(self, saved: SavedSettings) -> None:
         """Keep the settings. A full or read-only disk only means that they are not remembered."""
         try:
-            self._write(self._folder / "settings.json", asdict(settings))
+            self._write(self._folder / "settings.json", _saved_fields(saved))
         except OSError:
             return
 
@@ -118,19 +123,19 @@ class SettingsStore:
         """The presets' names, in order."""
         return sorted((unquote(path.stem) for path in self._presets().glob("*.json")), key=str.casefold)
 
-    def load_preset(self, name: str) -> Choices:
+    def load_preset(self, name: str) -> StylizeSettings:
         """A preset. Raises ChoiceError, when it is missing or damaged."""
         try:
-            return choices_from(json.loads(self._preset(name).read_text(encoding="utf-8")))
+            return settings_from(json.loads(self._preset(name).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError):
             raise ChoiceError(_("The preset '{name}' cannot be read; save it again.").format(name=name)) from None
 
-    def save_preset(self, name: str, choices: Choices) -> None:
-        """Keep choices under a name, in place of what had it. Raises ChoiceError."""
+    def save_preset(self, name: str, settings: StylizeSettings) -> None:
+        """Keep settings under a name, in place of what had it. Raises ChoiceError."""
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
             raise ChoiceError(_("A preset's name has 1 to {n} characters.").format(n=LONGEST_NAME))
         try:
-            self._write(self._preset(name), asdict(choices))
+            self._write(self._preset(name), asdict(settings))
         except OSError as error:
             raise ChoiceError(
                 _("The preset cannot be saved: {reason}.").format(reason=error.strerror or error)
@@ -159,12 +164,17 @@ class SettingsStore:
         write_whole(path, json.dumps(fields, indent=1).encode())
 
 
-def settings_from(fields: Any) -> Settings:
-    """Settings as they were written. Raises ChoiceError."""
+def _saved_fields(saved: SavedSettings) -> dict[str, Any]:
+    fields = asdict(saved)
+    return {"choices": fields.pop("stylize"), **fields}  # the file calls them so since its first version
+
+
+def saved_from(fields: Any) -> SavedSettings:
+    """Everything that is kept, as it was written. Raises ChoiceError."""
     server = _fields(fields, "server", dict)
-    return Settings(
-        choices_from(_fields(fields, "choices", dict)),
-        ServerChoice(
+    return SavedSettings(
+        settings_from(_fields(fields, "choices", dict)),
+        ServerSettings(
             remote=_fields(server, "remote", bool),
             address=_fields(server, "address", str),
             key_file=_fields(server, "key_file", str),
@@ -174,21 +184,21 @@ def settings_from(fields: Any) -> Settings:
     )
 
 
-def choices_from(fields: Any) -> Choices:
-    """Choices as they were written. Raises ChoiceError."""
+def settings_from(fields: Any) -> StylizeSettings:
+    """Settings of a request as they were written. Raises ChoiceError."""
     regions = tuple(_region_from(region) for region in _fields(fields, "regions", list))
-    choices = Choices(
+    settings = StylizeSettings(
         regions[: protocol.MAX_REGIONS],
         stroke_size=_number(fields, "stroke_size", 0.0, MAX_STROKE_SIZE),
         detail=_number(fields, "detail", 0.0, 1.0),
         output=_one_of(fields, "output", OUTPUTS),
         # Older files have neither.
-        model=_fields(fields, "model", str) if "model" in fields else Choices.model,
-        quality=_one_of(fields, "quality", protocol.QUALITY) if "quality" in fields else Choices.quality,
+        model=_fields(fields, "model", str) if "model" in fields else StylizeSettings.model,
+        quality=_one_of(fields, "quality", protocol.QUALITY) if "quality" in fields else StylizeSettings.quality,
     )
-    if 0 < choices.stroke_size < 1:
+    if 0 < settings.stroke_size < 1:
         raise _damaged("stroke_size")
-    return choices if regions else replace(choices, regions=Choices().regions)
+    return settings if regions else replace(settings, regions=StylizeSettings().regions)
 
 
 def _region_from(fields: Any) -> RegionChoice:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from adain_client import protocol
 from adain_client.choices import ChoiceError, picture_and_crop, style_name
 from adain_client.folders import user_styles_folder
-from adain_client.jobs import KnownStyle, Pixels, StyleFile, StyleSource
+from adain_client.jobs import Pixels, StyleFile, StyleInfo, StyleSource
 from adain_client.texts import _
-from adain_host.settings import Choices
+from adain_host.settings import StylizeSettings
 
 LAYER_STYLE = "layer:"
 """Before a host's name of a layer that is used as a style; it is good as long as its document is open."""
@@ -35,19 +35,19 @@ class StyleReader(Protocol):
         """What the user calls that layer."""
 
 
-class Styles:
+class StyleResolver:
     """What is known of styles, for one window: the server's, the user's own, and what was read of them."""
 
     def __init__(self, reader: StyleReader) -> None:
         """reader: The host's."""
         self._reader = reader
         self._loaded: dict[str, StyleSource] = {}
-        self.known: list[KnownStyle] = []
+        self.known: list[StyleInfo] = []
         """Those that the server has; the window sets them when it is connected."""
 
-    def load(self, choices: Choices) -> dict[str, StyleSource]:
-        """What goes over the wire for every style of the choices, by its source. Raises ChoiceError."""
-        sources = [style.source for region in choices.regions for style in region.styles]
+    def load(self, settings: StylizeSettings) -> dict[str, StyleSource]:
+        """What goes over the wire for every style of the settings, by its source. Raises ChoiceError."""
+        sources = [style.source for region in settings.regions for style in region.styles]
         return {source: self.load_one(source) for source in dict.fromkeys(sources)}
 
     def load_one(self, source: str, *, again: bool = False) -> StyleSource:
@@ -81,12 +81,12 @@ class Styles:
         titles = {style.name: style.title or style.name for style in self.known}
         return titles.get(source) or picture_and_crop(source)[0].stem
 
-    def result_name(self, choices: Choices) -> str:
+    def result_name(self, settings: StylizeSettings) -> str:
         """What a new layer is called: its styles."""
-        sources = [style.source for region in choices.regions for style in region.styles if style.weight > 0]
+        sources = [style.source for region in settings.regions for style in region.styles if style.weight > 0]
         return " + ".join(dict.fromkeys(self.title(source) for source in sources))
 
-    def gallery(self, choices: Choices) -> list[GalleryEntry]:
+    def gallery(self, settings: StylizeSettings) -> list[GalleryEntry]:
         """Every style that can be chosen, those first that only this user has; what is chosen is always among them."""
         known = [
             GalleryEntry(
@@ -99,7 +99,7 @@ class Styles:
         names = {style.name for style in self.known}
         own = [GalleryEntry(name, path.stem, str(path)) for name, path in own_pictures().items() if name not in names]
         listed = {entry.source for entry in (*own, *known)}
-        chosen = {style.source for region in choices.regions for style in region.styles}
+        chosen = {style.source for region in settings.regions for style in region.styles}
         return [*own, *(GalleryEntry(source, self.title(source), source) for source in sorted(chosen - listed)), *known]
 
     def picture(self, source: str) -> Pixels | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adain_client.choices import RegionChoice
-from adain_host import words
+from adain_host import labels
 from adain_host.models import ModelEntry
-from adain_host.settings import MAX_STROKE_SIZE, Choices
+from adain_host.settings import MAX_STROKE_SIZE, StylizeSettings
 from adain_krita.qt import QtCore, QtWidgets, label, plain
 
 
@@ -59,18 +59,18 @@ class Controls(QtWidgets.QWidget):
         """changed: Called after the user has changed a value."""
         super().__init__()
         self._changed = changed
-        self._alpha = Slider(words.STRENGTH_TIP, 0, 100, 0, changed)
-        self._colours = _list(words.COLOURS_TIP)
-        for name, text in words.COLOUR_NAMES.items():
+        self._alpha = Slider(labels.STRENGTH_TIP, 0, 100, 0, changed)
+        self._colours = _list(labels.COLOURS_TIP)
+        for name, text in labels.COLOUR_NAMES.items():
             self._colours.addItem(text, name)
-        self._model = _list(words.MODEL_TIP)
+        self._model = _list(labels.MODEL_TIP)
         self._models: list[ModelEntry] = []
-        self._fits = QtWidgets.QCheckBox(plain(words.FIT))
-        self._fits.setToolTip(words.FIT_TIP)
-        self._strokes = Slider(words.STROKES_TIP, 1, MAX_STROKE_SIZE, 1, changed)
-        self._detail = Slider(words.DETAIL_TIP, 0, 100, 0, changed)
-        self._quality = _list(words.QUALITY_TIP)
-        for name, text in words.QUALITY_NAMES.items():
+        self._fits = QtWidgets.QCheckBox(plain(labels.FIT))
+        self._fits.setToolTip(labels.FIT_TIP)
+        self._strokes = Slider(labels.STROKES_TIP, 1, MAX_STROKE_SIZE, 1, changed)
+        self._detail = Slider(labels.DETAIL_TIP, 0, 100, 0, changed)
+        self._quality = _list(labels.QUALITY_TIP)
+        for name, text in labels.QUALITY_NAMES.items():
             self._quality.addItem(text, name)
         self._forecast = QtWidgets.QLabel()
         self._forecast.setWordWrap(True)
@@ -79,19 +79,19 @@ class Controls(QtWidgets.QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.setColumnStretch(1, 1)
         rows = (
-            (words.STRENGTH, self._alpha),
-            (words.COLOURS, self._colours),
+            (labels.STRENGTH, self._alpha),
+            (labels.COLOURS, self._colours),
             ("", self._fits),
-            (words.STROKES, self._strokes),
-            (words.DETAIL, self._detail),
-            (words.QUALITY, self._quality),
+            (labels.STROKES, self._strokes),
+            (labels.DETAIL, self._detail),
+            (labels.QUALITY, self._quality),
             ("", self._forecast),
         )
         for row, (text, widget) in enumerate(rows):
             if text:
                 form.addWidget(label(plain(text), widget.field if isinstance(widget, Slider) else widget), row, 0)
             form.addWidget(widget, row, 1 if text else 0, 1, 1 if text else 2)
-        self._model_label = label(plain(words.MODEL), self._model)
+        self._model_label = label(plain(labels.MODEL), self._model)
         form.addWidget(self._model_label, len(rows), 0)
         form.addWidget(self._model, len(rows), 1)
         self._colours.activated.connect(lambda _index: changed())
@@ -111,7 +111,7 @@ class Controls(QtWidgets.QWidget):
 
     @property
     def stroke_size(self) -> float:
-        """As Choices has it: 0 fits the layer."""
+        """As StylizeSettings has it: 0 fits the layer."""
         return 0.0 if self._fits.isChecked() else self._strokes.value
 
     @property
@@ -141,15 +141,15 @@ class Controls(QtWidgets.QWidget):
         for widget in (self._model, self._model_label):
             widget.setVisible(len(entries) > 1)
 
-    def show_choices(self, choices: Choices, region: RegionChoice, fitting: float) -> None:
+    def show_settings(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
         """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""
         self._alpha.show_value(100 * region.alpha)
         self._colours.setCurrentIndex(max(0, self._colours.findData(region.preserve_color)))
-        self._fits.setChecked(choices.stroke_size == 0)
-        self._strokes.show_value(choices.stroke_size or fitting)
-        self._strokes.setEnabled(choices.stroke_size != 0)
-        self._detail.show_value(100 * choices.detail)
-        self._quality.setCurrentIndex(max(0, self._quality.findData(choices.quality)))
+        self._fits.setChecked(settings.stroke_size == 0)
+        self._strokes.show_value(settings.stroke_size or fitting)
+        self._strokes.setEnabled(settings.stroke_size != 0)
+        self._detail.show_value(100 * settings.detail)
+        self._quality.setCurrentIndex(max(0, self._quality.findData(settings.quality)))
 
     def show_forecast(self, sentence: str) -> None:
         """Say how long the finish will take; "" for nothing."""

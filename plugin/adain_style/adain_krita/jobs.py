@@ -1,6 +1,6 @@
 """Pictures that are being painted: what is read, what comes back, and where it goes in Krita's document.
 
-A job does its own part in steps, see work.py; queue.py says when.
+A job does its own part in steps, see cooperative.py; queue.py says when.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from adain_client.jobs import Pixels, Progress, StylizeRequest
 from adain_client.progress import TimeLeft, fraction
 from adain_client.texts import _, ngettext
 from adain_host.requests import Content, make_request
-from adain_host.settings import Choices
-from adain_host.styles import LAYER_STYLE, MAX_STYLE_SIDE, Styles
+from adain_host.settings import StylizeSettings
+from adain_host.styles import LAYER_STYLE, MAX_STYLE_SIDE, StyleResolver
+from adain_krita.cooperative import WAIT, TaskSteps
 from adain_krita.layers import (
     LayerError,
     Target,
@@ -33,7 +34,6 @@ from adain_krita.layers import (
     write_steps,
 )
 from adain_krita.masks import mask_steps
-from adain_krita.work import WAIT, Steps
 
 ACTIVATION_S = 2.0
 """So long is waited for Krita to make a new layer the active one."""
@@ -60,7 +60,7 @@ class Job:
     """A layer, or all its key frames, and what they are to become.
 
     Attributes:
-        target: The layer. choices: What the user chose. name: Of the new layer.
+        target: The layer. settings: What the user chose. name: Of the new layer.
         styles: What is known of styles.
         frames: The key frames' numbers, for a new animated layer; empty for the layer as it is now.
         stage: What is being done. sentence: Why it failed, or what has changed meanwhile.
@@ -70,9 +70,9 @@ class Job:
     """
 
     target: Target
-    choices: Choices
+    settings: StylizeSettings
     name: str
-    styles: Styles
+    styles: StyleResolver
     frames: tuple[int, ...] = ()
     stage: Stage = Stage.WAITING
     sentence: str = ""
@@ -110,7 +110,7 @@ class Job:
     @property
     def will_be_finished(self) -> bool:
         """A picture of it is, or is going to be, finished step by step."""
-        return self.choices.quality == "best" and not self.is_over and not self.is_kept
+        return self.settings.quality == "best" and not self.is_over and not self.is_kept
 
     @property
     def has_more_frames(self) -> bool:
@@ -130,7 +130,7 @@ class Job:
             )
         self.share = (self._frame + fraction(progress)) / max(1, len(self.frames))
 
-    def read_steps(self) -> Steps[bool]:
+    def read_steps(self) -> TaskSteps[bool]:
         """Read everything that is needed.
 
         Returns:
@@ -149,25 +149,25 @@ class Job:
             self._left = TimeLeft()
         self._frame_target = target
         self._data = yield from read_steps(target)
-        self._selection, self._masks = yield from mask_steps(self.target.document, self.choices, target.rectangle)
-        yield from layer_style_steps(self.choices, self.styles)
+        self._selection, self._masks = yield from mask_steps(self.target.document, self.settings, target.rectangle)
+        yield from layer_style_steps(self.settings, self.styles)
         return True
 
     def request(self) -> StylizeRequest:
         """What is asked of the server; called in the session's thread. Raises ChoiceError."""
         assert self._frame_target is not None
-        place, space = self._frame_target.rectangle, self.target.space.wired
-        pixels = Pixels(self._data, place.height, place.width, space.layout, space.wire_depth)
+        bounds, space = self._frame_target.rectangle, self.target.space.wired
+        pixels = Pixels(self._data, bounds.height, bounds.width, space.layout, space.wire_depth)
         return make_request(
-            Content(pixels, self._selection, self._masks, place.height, place.width),
-            self.choices,
-            self.styles.load(self.choices),
+            Content(pixels, self._selection, self._masks, bounds.height, bounds.width),
+            self.settings,
+            self.styles.load(self.settings),
             transfer=space.transfer,
             sequence=self._film if self.frames else b"",
             smoothing=FRAME_SMOOTHING if self.frames else 0.0,
         )
 
-    def write_steps(self, result: Pixels) -> Steps[None]:
+    def write_steps(self, result: Pixels) -> TaskSteps[None]:
         """Put the picture into the new layer, which is in no document yet."""
         assert self._frame_target is not None
         document = self._stage_set or self._open_document()
@@ -175,7 +175,7 @@ class Job:
             self._new = new_layer(document, self.target, self.name)
         yield from write_steps(document, self._new, self._frame_target, result)
 
-    def insert_steps(self) -> Steps[str]:
+    def insert_steps(self) -> TaskSteps[str]:
         """Lay the new layer above its source, in one undo step.
 
         Returns:
@@ -232,7 +232,7 @@ class Job:
         self.release()
         self.stage, self.sentence, self.text, self.share, self._frame = Stage.WAITING, "", "", 0.0, 0
 
-    def _frame_steps(self) -> Steps[Target | None]:
+    def _frame_steps(self) -> TaskSteps[Target | None]:
         """The layer at the time of the key frame whose turn it is, in a copy of the document; None when it is empty."""
         if self._stage_set is None:
             self._left = TimeLeft()
@@ -254,7 +254,7 @@ class Job:
     def _is_at(self, frame: int) -> bool:
         return _is_idle(self._stage_set) and bool(self._stage_set.currentTime() == frame)
 
-    def _change_steps(self) -> Steps[str]:
+    def _change_steps(self) -> TaskSteps[str]:
         target = self.target
         if not is_open(target.document):
             return _("The document was closed meanwhile. The painted layer can be opened as a new document.")
@@ -312,7 +312,7 @@ def _is_idle(document: Any) -> bool:
     return True
 
 
-def _idle_steps(document: Any) -> Steps[None]:
+def _idle_steps(document: Any) -> TaskSteps[None]:
     deadline = time.monotonic() + LONGEST_STROKE_S
     while not _is_idle(document) and time.monotonic() < deadline:
         yield WAIT
@@ -329,9 +329,9 @@ def check_open(target: Target) -> None:
         raise LayerError(_("The layer was closed or deleted meanwhile; nothing was painted."))
 
 
-def layer_style_steps(choices: Choices, styles: Styles) -> Steps[None]:
+def layer_style_steps(settings: StylizeSettings, styles: StyleResolver) -> TaskSteps[None]:
     """Look again at the layers that are styles."""
-    for source in {style.source for region in choices.regions for style in region.styles}:
+    for source in {style.source for region in settings.regions for style in region.styles}:
         if source.startswith(LAYER_STYLE):
             found = find_layer(source.removeprefix(LAYER_STYLE))
             if found is not None:

@@ -1,8 +1,8 @@
 """Pixels of Krita's layers, there and back, without a step of fewer bits and without keeping Krita waiting.
 
-Everything that takes long is in steps, see work.py. A layer is read from a duplicate, which shares its pixels until one
-of both changes: so it is read as it was, whatever the user paints meanwhile. What has no pixels of its own, groups and
-vector layers, and what has masks, is read as it is seen.
+Everything that takes long is in steps, see cooperative.py. A layer is read from a duplicate, which shares its pixels
+until one of both changes: so it is read as it was, whatever the user paints meanwhile. What has no pixels of its own,
+groups and vector layers, and what has masks, is read as it is seen.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 from adain_client.choices import ChoiceError
 from adain_client.jobs import Pixels
 from adain_client.texts import _
+from adain_krita.cooperative import TaskSteps
 from adain_krita.qt import QtCore, QtGui, samples_of, scaled
 from adain_krita.spaces import SCREEN, Space, convert
-from adain_krita.work import Steps
 
 STEP_PIXELS = 1 << 19
 """Read or written at a time: about a millisecond."""
@@ -104,9 +104,9 @@ class Target:
 
     def reader(self) -> ReadRows:
         """Reads the layer as it is now; what it returns does not change when somebody paints, unless it is seen."""
-        place = self.rectangle
+        bounds = self.rectangle
         read = self.node.projectionPixelData if self.is_seen else self.node.duplicate().pixelData
-        return lambda row, rows: bytes(read(place.left, place.top + row, place.width, rows))
+        return lambda row, rows: bytes(read(bounds.left, bounds.top + row, bounds.width, rows))
 
 
 def layer_of(node: Any) -> Any:
@@ -151,7 +151,7 @@ def strips(height: int, width: int, pixels: int) -> Iterator[tuple[int, int]]:
     return ((top, min(rows, height - top)) for top in range(0, height, rows))
 
 
-def read_steps(target: Target) -> Steps[bytearray]:
+def read_steps(target: Target) -> TaskSteps[bytearray]:
     """A layer's pixels at full size, in its space's wired space."""
     data = bytearray()
     for part in _wired_parts(target):
@@ -160,7 +160,7 @@ def read_steps(target: Target) -> Steps[bytearray]:
     return data
 
 
-def is_unchanged_steps(target: Target, before: bytearray) -> Steps[bool]:
+def is_unchanged_steps(target: Target, before: bytearray) -> TaskSteps[bool]:
     """Whether a layer still has the pixels that read_steps() gave."""
     seen = memoryview(before)
     for now in _wired_parts(target):
@@ -171,15 +171,15 @@ def is_unchanged_steps(target: Target, before: bytearray) -> Steps[bool]:
     return True
 
 
-def write_steps(document: Any, node: Any, target: Target, result: Pixels) -> Steps[None]:
+def write_steps(document: Any, node: Any, target: Target, result: Pixels) -> TaskSteps[None]:
     """Put a result, of a layer's rectangle and wired space, into another node that is in no document yet."""
-    place, space = target.rectangle, target.space
-    row_bytes = space.wired.pixel_bytes * place.width
+    bounds, space = target.rectangle, target.space
+    row_bytes = space.wired.pixel_bytes * bounds.width
     data = memoryview(result.data)
     for top, rows in _strips_of(target):
         part = bytes(data[top * row_bytes : (top + rows) * row_bytes])
-        part = convert(document, part, place.width, rows, space.wired, space)
-        node.setPixelData(part, place.left, place.top + top, place.width, rows)
+        part = convert(document, part, bounds.width, rows, space.wired, space)
+        node.setPixelData(part, bounds.left, bounds.top + top, bounds.width, rows)
         yield
 
 
@@ -200,22 +200,22 @@ def _wired_parts(target: Target) -> Iterator[bytes]:
 
 
 def _strips_of(target: Target) -> Iterator[tuple[int, int]]:
-    place, space = target.rectangle, target.space
-    return strips(place.height, place.width, STEP_PIXELS if space == space.wired else CONVERTED_PIXELS)
+    bounds, space = target.rectangle, target.space
+    return strips(bounds.height, bounds.width, STEP_PIXELS if space == space.wired else CONVERTED_PIXELS)
 
 
-def reduced_steps(target: Target, side: int) -> Steps[Pixels]:
+def reduced_steps(target: Target, side: int) -> TaskSteps[Pixels]:
     """A layer as it looks, RGBA u8, the longer side reduced to at most that many pixels."""
-    place, space = target.rectangle, target.space
-    width, height = place.reduced(side)
+    bounds, space = target.rectangle, target.space
+    width, height = bounds.reduced(side)
     read = target.reader()
     step = 1
     if not space.is_screen:
         # Converting takes long, so that only every step-th pixel is.
-        step = max(1, min(place.width // width, place.height // height))
+        step = max(1, min(bounds.width // width, bounds.height // height))
     data = bytearray()
-    for rows, top, lines in _reduced_strips(place, width, height):
-        part, columns = read(top, lines), place.width
+    for rows, top, lines in _reduced_strips(bounds, width, height):
+        part, columns = read(top, lines), bounds.width
         if not space.is_screen:
             part, columns, lines = _sampled(part, columns, lines, space.pixel_bytes, step)
             part = convert(target.document, part, columns, lines, space, SCREEN)
@@ -225,21 +225,21 @@ def reduced_steps(target: Target, side: int) -> Steps[Pixels]:
     return Pixels(data, height, width, "RGBA", "u8")
 
 
-def reduced_mask_steps(read: ReadRows, place: Rectangle, side: int) -> Steps[Pixels]:
+def reduced_mask_steps(read: ReadRows, bounds: Rectangle, side: int) -> TaskSteps[Pixels]:
     """A mask of one byte a pixel as layout Y, reduced as reduced_steps() does. read: Its rows."""
-    width, height = place.reduced(side)
+    width, height = bounds.reduced(side)
     data = bytearray()
-    for rows, top, lines in _reduced_strips(place, width, height):
-        image = QtGui.QImage(read(top, lines), place.width, lines, place.width, QtGui.QImage.Format.Format_Grayscale8)
+    for rows, top, lines in _reduced_strips(bounds, width, height):
+        image = QtGui.QImage(read(top, lines), bounds.width, lines, bounds.width, QtGui.QImage.Format.Format_Grayscale8)
         data += samples_of(scaled(image, width, rows), QtGui.QImage.Format.Format_Grayscale8)
         yield
     return Pixels(data, height, width, "Y", "u8")
 
 
-def _reduced_strips(place: Rectangle, width: int, height: int) -> Iterator[tuple[int, int, int]]:
+def _reduced_strips(bounds: Rectangle, width: int, height: int) -> Iterator[tuple[int, int, int]]:
     """Strips of a rectangle reduced to a size: the rows of each, and which of the rectangle's: the first, how many."""
     for first, rows in strips(height, width, CONVERTED_PIXELS // 2):
-        top, bottom = (round(row * place.height / height) for row in (first, first + rows))
+        top, bottom = (round(row * bounds.height / height) for row in (first, first + rows))
         yield rows, top, bottom - top
 
 

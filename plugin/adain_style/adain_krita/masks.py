@@ -12,7 +12,8 @@ from adain_client.choices import ChoiceError
 from adain_client.jobs import Pixels
 from adain_client.texts import _
 from adain_host.requests import PREVIEW_CONTENT_SIDE
-from adain_host.settings import Choices
+from adain_host.settings import StylizeSettings
+from adain_krita.cooperative import TaskSteps
 from adain_krita.layers import (
     CONVERTED_PIXELS,
     STEP_PIXELS,
@@ -24,7 +25,6 @@ from adain_krita.layers import (
     strips,
 )
 from adain_krita.spaces import SCREEN, Space, convert
-from adain_krita.work import Steps
 
 MASK, LABEL = "mask:", "label:"
 """Before a mask's name, and a colour label's number."""
@@ -65,14 +65,14 @@ def _colour(label: int) -> str:
 
 
 def mask_steps(
-    document: Any, choices: Choices, place: Rectangle, *, preview: bool = False
-) -> Steps[tuple[Pixels | None, dict[str, Pixels]]]:
-    """The selection and the masks that the choices name, as masks for the wire.
+    document: Any, settings: StylizeSettings, bounds: Rectangle, *, preview: bool = False
+) -> TaskSteps[tuple[Pixels | None, dict[str, Pixels]]]:
+    """The selection and the masks that the settings name, as masks for the wire.
 
     Args:
         document: Krita's.
-        choices: Their regions' masks count.
-        place: The layer's.
+        settings: Their regions' masks count.
+        bounds: The layer's.
         preview: Reduced, as previews are.
     Returns:
         The selection, None when there is none, and the masks by name, each within the selection.
@@ -80,83 +80,83 @@ def mask_steps(
         ChoiceError: The selection does not touch the layer, or there is no such mask.
     """
     selected = document.selection()
-    select = None if selected is None else _selection_rows(selected, place)
+    select = None if selected is None else _selection_rows(selected, bounds)
     selection = None
     if select is not None:
-        selected_part(selected, place)
-        selection = yield from _read(select, place, preview)
+        selected_part(selected, bounds)
+        selection = yield from _read(select, bounds, preview)
     masks = {}
-    for name in {region.mask for region in choices.regions if region.mask}:
-        read = _mask_rows(document, name, place)
-        masks[name] = yield from _read(read if select is None else _both(read, select, place.width), place, preview)
+    for name in {region.mask for region in settings.regions if region.mask}:
+        read = _mask_rows(document, name, bounds)
+        masks[name] = yield from _read(read if select is None else _both(read, select, bounds.width), bounds, preview)
     return selection, masks
 
 
-def selected_part(selection: Any, place: Rectangle) -> Rectangle:
+def selected_part(selection: Any, bounds: Rectangle) -> Rectangle:
     """What the rectangle around a selection has of a layer's. Raises ChoiceError, when that is nothing."""
     around = Rectangle(selection.x(), selection.y(), selection.width(), selection.height())
-    shared = place.shared(around)
+    shared = bounds.shared(around)
     if shared is None:
         raise ChoiceError(_("The selection does not touch the layer."))
     return shared
 
 
-def _read(read: ReadRows, place: Rectangle, preview: bool) -> Steps[Pixels]:
+def _read(read: ReadRows, bounds: Rectangle, preview: bool) -> TaskSteps[Pixels]:
     if preview:
-        return (yield from reduced_mask_steps(read, place, PREVIEW_CONTENT_SIDE))
+        return (yield from reduced_mask_steps(read, bounds, PREVIEW_CONTENT_SIDE))
     data = bytearray()
-    for top, rows in strips(place.height, place.width, STEP_PIXELS):
+    for top, rows in strips(bounds.height, bounds.width, STEP_PIXELS):
         data += read(top, rows)
         yield
-    return Pixels(data, place.height, place.width, "Y", "u8")
+    return Pixels(data, bounds.height, bounds.width, "Y", "u8")
 
 
-def _selection_rows(selection: Any, place: Rectangle) -> ReadRows:
-    return lambda row, rows: bytes(selection.pixelData(place.left, place.top + row, place.width, rows))
+def _selection_rows(selection: Any, bounds: Rectangle) -> ReadRows:
+    return lambda row, rows: bytes(selection.pixelData(bounds.left, bounds.top + row, bounds.width, rows))
 
 
-def _mask_rows(document: Any, name: str, place: Rectangle) -> ReadRows:
+def _mask_rows(document: Any, name: str, bounds: Rectangle) -> ReadRows:
     if name.startswith(MASK):
         title = name.removeprefix(MASK)
         for node in all_nodes(document):
             if node.type() in WITH_SELECTION and node.name() == title:
-                return _node_rows(node, place)
+                return _node_rows(node, bounds)
     elif name.startswith(LABEL):
         labelled = [node for node in all_layers(document) if f"{LABEL}{node.colorLabel()}" == name]
         if labelled:
-            return _union(document, labelled, place)
+            return _union(document, labelled, bounds)
     raise ChoiceError(_("There is no mask '{name}' in this document.").format(name=name))
 
 
-def _node_rows(node: Any, place: Rectangle) -> ReadRows:
+def _node_rows(node: Any, bounds: Rectangle) -> ReadRows:
     def read(row: int, rows: int) -> bytes:
-        data = bytes(node.pixelData(place.left, place.top + row, place.width, rows))
-        return data or bytes(place.width * rows)  # a mask that a script has made may have no pixels at all
+        data = bytes(node.pixelData(bounds.left, bounds.top + row, bounds.width, rows))
+        return data or bytes(bounds.width * rows)  # a mask that a script has made may have no pixels at all
 
     return read
 
 
-def _union(document: Any, layers: list[Any], place: Rectangle) -> ReadRows:
+def _union(document: Any, layers: list[Any], bounds: Rectangle) -> ReadRows:
     def read(row: int, rows: int) -> bytes:
         whole = krita.Selection()
         for layer in layers:
             one = krita.Selection()
-            one.setPixelData(_alpha(document, layer, place, row, rows), 0, 0, place.width, rows)
+            one.setPixelData(_alpha(document, layer, bounds, row, rows), 0, 0, bounds.width, rows)
             whole.add(one)
-        return bytes(whole.pixelData(0, 0, place.width, rows))
+        return bytes(whole.pixelData(0, 0, bounds.width, rows))
 
     return read
 
 
-def _alpha(document: Any, layer: Any, place: Rectangle, row: int, rows: int) -> bytes:
+def _alpha(document: Any, layer: Any, bounds: Rectangle, row: int, rows: int) -> bytes:
     space = Space.of(layer)
-    data = bytes(layer.projectionPixelData(place.left, place.top + row, place.width, rows))
+    data = bytes(layer.projectionPixelData(bounds.left, bounds.top + row, bounds.width, rows))
     if (space.model, space.depth) != (SCREEN.model, SCREEN.depth):
         converted = bytearray()
-        row_bytes = place.width * space.pixel_bytes
-        for top, lines in strips(rows, place.width, CONVERTED_PIXELS):
+        row_bytes = bounds.width * space.pixel_bytes
+        for top, lines in strips(rows, bounds.width, CONVERTED_PIXELS):
             part = data[top * row_bytes : (top + lines) * row_bytes]
-            converted += convert(document, part, place.width, lines, space, SCREEN)
+            converted += convert(document, part, bounds.width, lines, space, SCREEN)
         data = bytes(converted)
     return data[3::4]
 
@@ -174,7 +174,7 @@ def _both(mask: ReadRows, selection: ReadRows, width: int) -> ReadRows:
     return read
 
 
-def glance_at_masks(document: Any, choices: Choices) -> Iterator[object]:
+def glance_at_masks(document: Any, settings: StylizeSettings) -> Iterator[object]:
     """What tells one state of the selection and of the masks from another, cheaply."""
     selected = document.selection()
     if selected is not None:
@@ -182,4 +182,4 @@ def glance_at_masks(document: Any, choices: Choices) -> Iterator[object]:
         yield left, top, width, height
         for row in range(top, top + height, max(1, height // 16)):
             yield bytes(selected.pixelData(left, row, width, 1))
-    yield from sorted({region.mask for region in choices.regions})
+    yield from sorted({region.mask for region in settings.regions})

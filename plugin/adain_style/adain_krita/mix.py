@@ -54,8 +54,8 @@ class Mix(QtWidgets.QWidget):
         before = self.previousInFocusChain()
         while before.focusPolicy() == none and before is not self:
             before = before.previousInFocusChain()
-        for place in range(self._grid.count()):
-            widget = self._grid.itemAt(place).widget()
+        for index in range(self._grid.count()):
+            widget = self._grid.itemAt(index).widget()
             if widget.focusPolicy() != none:
                 self.setTabOrder(before, widget)
                 before = widget

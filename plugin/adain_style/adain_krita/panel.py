@@ -1,7 +1,7 @@
 """The panel AdaIN Style: gallery, mix, sliders, regions, presets, live preview, queue, and the server's state.
 
 The session talks to the server in its own thread; everything here runs in Qt's, the only one that may call Krita.
-Whatever takes long there is in steps, see work.py.
+Whatever takes long there is in steps, see cooperative.py.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ import krita
 from adain_client.choices import ChoiceError, StyleChoice
 from adain_client.client import ServerInfo
 from adain_client.errors import AdainError
-from adain_client.jobs import Draft, KnownModel, KnownStyle, Progress, StylizeResult
+from adain_client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeResult
 from adain_client.texts import _
-from adain_host import words
-from adain_host.chooser import Chooser, usable
+from adain_host import labels
 from adain_host.models import model_entries
 from adain_host.requests import make_request
 from adain_host.session import Session, for_people
-from adain_host.settings import MAX_CHOSEN_STYLES, Choices, SettingsStore
-from adain_host.styles import LAYER_STYLE, MAX_STYLE_SIDE, GalleryEntry, Styles
+from adain_host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
+from adain_host.settings_editor import SettingsEditor, usable
+from adain_host.styles import LAYER_STYLE, MAX_STYLE_SIDE, GalleryEntry, StyleResolver
 from adain_krita.controls import Controls
+from adain_krita.cooperative import CooperativeTask
 from adain_krita.gallery import Gallery
 from adain_krita.jobs import Job, find_layer, frames_text, key_frames
+from adain_krita.layer_monitor import LayerMonitor, LayerSnapshot, find_target
 from adain_krita.layers import reduced_steps
 from adain_krita.masks import MaskSource, mask_sources, selected_part
 from adain_krita.mix import Mix
@@ -47,8 +49,6 @@ from adain_krita.small_dialogs import (
     run_server_dialog,
 )
 from adain_krita.styles import KritaStyles
-from adain_krita.watcher import Sight, Watcher, find_target
-from adain_krita.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -65,36 +65,36 @@ class Panel(krita.DockWidget):
         super().__init__()
         self.setWindowTitle(_("AdaIN Style"))
         self._store = SettingsStore()
-        self._settings = self._store.load()
-        self._chooser = Chooser(usable(self._settings.choices, ()))
-        self._styles = Styles(KritaStyles())
-        self._sight = Sight()
+        self._saved = self._store.load()
+        self._editor = SettingsEditor(usable(self._saved.stylize, ()))
+        self._styles = StyleResolver(KritaStyles())
+        self._snapshot = LayerSnapshot()
         self._session: Session | None = None
         self._retry: Callable[[], None] = self.start_server
-        self._work: Work[Any] | None = None
+        self._task: CooperativeTask[Any] | None = None
         self._changed_at = 0.0
         self._is_closed = False
         self._wants_server = False  # the user has asked for one, and it is not there yet
-        self._models: list[KnownModel] = []
+        self._models: list[ModelInfo] = []
         self._own_model = ""
         self._server_info: ServerInfo | None = None
         self._post = Post()
         self._queue = Queue(self.session, self._show_queue, self._done)
-        self._watcher = Watcher(lambda: self._chooser.choices, self._see)
+        self._monitor = LayerMonitor(lambda: self._editor.settings, self._see)
         self._build()
-        self._show_choices()
-        self._see(self._sight)
+        self._show_settings()
+        self._see(self._snapshot)
         self.visibilityChanged.connect(self._shown)
         QtWidgets.QApplication.instance().applicationStateChanged.connect(self._look_again)
 
     def canvasChanged(self, _canvas: Any) -> None:  # noqa: N802  # Krita's name
         """The user went to another document."""
-        self._watcher.look()
+        self._monitor.look()
 
     def close_session(self) -> None:
         """Krita ends."""
         self._is_closed = True
-        self._watcher.wake(False)
+        self._monitor.wake(False)
         self._queue.close()
         if self._session is not None:
             self._session.close(wait_s=CLOSE_S)
@@ -110,7 +110,7 @@ class Panel(krita.DockWidget):
         self._controls = Controls(self._control_changed)
         self._regions = Regions((plus, minus), self._mask_sources, self._change_regions)
         self._presets = Presets(
-            (save, delete), self._store, lambda: self._chooser.choices, self._use_preset, self._show_error
+            (save, delete), self._store, lambda: self._editor.settings, self._use_preset, self._show_error
         )
         self._queue_view = QueueView(_icon("dialog-cancel", "window-close"))
         self._frames = QtWidgets.QCheckBox()
@@ -119,13 +119,13 @@ class Panel(krita.DockWidget):
         self._stylize.clicked.connect(lambda _checked: self.stylize())
         self._reset = QtWidgets.QPushButton(plain(_("_Reset")))
         self._reset.setToolTip(_("Everything as it was when this window was first opened"))
-        self._reset.clicked.connect(lambda _checked: self._use_preset(Choices()))
+        self._reset.clicked.connect(lambda _checked: self._use_preset(StylizeSettings()))
         actions = QtWidgets.QHBoxLayout()
         actions.addWidget(self._stylize, 1)
         actions.addWidget(self._reset)
         whole = QtWidgets.QWidget()
         layout = QtWidgets.QVBoxLayout(whole)
-        layout.addWidget(self._build_choices(), 1)
+        layout.addWidget(self._build_settings(), 1)
         layout.addWidget(self._frames)
         layout.addWidget(self._build_message())
         layout.addLayout(actions)
@@ -135,7 +135,7 @@ class Panel(krita.DockWidget):
         # Krita says that it closes when its windows are gone; nothing may be told to a panel by then.
         whole.destroyed.connect(lambda _whole: self.close_session())
 
-    def _build_choices(self) -> QtWidgets.QWidget:
+    def _build_settings(self) -> QtWidgets.QWidget:
         picture = QtWidgets.QPushButton(plain(_("Add _picture…")))
         picture.setToolTip(_("Use any picture as a style"))
         picture.clicked.connect(lambda _checked: self._add_picture())
@@ -199,7 +199,7 @@ class Panel(krita.DockWidget):
     def session(self) -> Session:
         """The connection to the server; no server is started for it."""
         if self._session is None:
-            self._session = Session(self, self._settings.server, name=CLIENT_NAME, post=self._post, start=False)
+            self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=self._post, start=False)
         return self._session
 
     def present(self) -> None:
@@ -221,20 +221,20 @@ class Panel(krita.DockWidget):
     def start_server(self) -> None:
         """Look for the server, and start this machine's when none runs."""
         self._wants_server = True
-        self.session().reconnect(self._settings.server)
+        self.session().reconnect(self._saved.server)
 
     def stylize(self) -> None:
         """Paint the layer that the user works on."""
-        self._add_job(self._chooser.choices, all_frames=self._paints_all_frames())
+        self._add_job(self._editor.settings, all_frames=self._paints_all_frames())
 
     def _paints_all_frames(self) -> bool:
         return bool(self._frames.isVisible() and self._frames.isChecked())
 
     def repeat(self) -> None:
         """Paint the layer that the user works on as the last one."""
-        choices = self._store.load().choices
-        if any(region.styles for region in choices.regions):
-            self._add_job(choices, all_frames=False)
+        settings = self._store.load().stylize
+        if any(region.styles for region in settings.regions):
+            self._add_job(settings, all_frames=False)
         else:
             self._show_error(ChoiceError(_("Nothing has been painted yet that could be repeated; use Stylize first.")))
 
@@ -252,9 +252,9 @@ class Panel(krita.DockWidget):
 
     def choose_server(self) -> None:
         """Show the server's window."""
-        chosen = run_server_dialog(self, self._settings.server)
+        chosen = run_server_dialog(self, self._saved.server)
         if chosen is not None:
-            self._settings = replace(self._settings, server=chosen)
+            self._saved = replace(self._saved, server=chosen)
             self._store.save(replace(self._store.load(), server=chosen))
             self.start_server()
 
@@ -262,89 +262,89 @@ class Panel(krita.DockWidget):
         if run_save_style_dialog(self, title, pixels):
             self._fill_gallery()
 
-    def _add_job(self, choices: Choices, *, all_frames: bool) -> None:
+    def _add_job(self, settings: StylizeSettings, *, all_frames: bool) -> None:
         self._message.hide()
         try:
             target = find_target(krita.Krita.instance().activeDocument())
         except ChoiceError as error:
             self._show_error(error)
             return
-        self._settings = replace(self._settings, choices=choices)
-        self._store.save(replace(self._store.load(), choices=choices, picture_folder=self._settings.picture_folder))
+        self._saved = replace(self._saved, stylize=settings)
+        self._store.save(replace(self._store.load(), stylize=settings, picture_folder=self._saved.picture_folder))
         self._styles.forget()
         # Of now: what the panel has seen may be older than the user's last key frame.
         frames = key_frames(target.document, target.node) if all_frames else ()
-        self._queue.add(Job(target, choices, self._styles.result_name(choices), self._styles, frames))
+        self._queue.add(Job(target, settings, self._styles.result_name(settings), self._styles, frames))
 
     # What the user chooses
 
     def _choose_styles(self, sources: list[str]) -> None:
         try:
-            self._chooser.choose(sources)
+            self._editor.choose(sources)
         except ChoiceError as error:
             self._show_error(error)
         self._show_current()
         self._refresh()
 
     def _weigh(self, styles: list[StyleChoice]) -> None:
-        self._chooser.change_region(styles=tuple(styles))
+        self._editor.change_region(styles=tuple(styles))
         self._refresh()
 
     def _show_mix(self, styles: list[StyleChoice]) -> None:
-        self._chooser.change_region(styles=tuple(styles))
+        self._editor.change_region(styles=tuple(styles))
         self._show_current()
         self._refresh()
 
     def _control_changed(self) -> None:
         controls = self._controls
-        self._chooser.change(
+        self._editor.change(
             stroke_size=controls.stroke_size,
             detail=controls.detail,
             model=controls.model,
             quality=controls.quality,
         )
-        self._chooser.change_region(alpha=self._controls.alpha, preserve_color=self._controls.preserve_color)
+        self._editor.change_region(alpha=self._controls.alpha, preserve_color=self._controls.preserve_color)
         self._refresh()
 
     def _change_regions(self, masks: list[str], index: int) -> None:
-        self._chooser.change_regions(masks, index)
-        self._show_choices()
-        self._watcher.look()
+        self._editor.change_regions(masks, index)
+        self._show_settings()
+        self._monitor.look()
         self._refresh()
 
-    def _use_preset(self, choices: Choices) -> None:
-        self._chooser.use(choices)
+    def _use_preset(self, settings: StylizeSettings) -> None:
+        self._editor.use(settings)
         self._fill_gallery()
-        self._show_choices()
-        self._watcher.look()
+        self._show_settings()
+        self._monitor.look()
         self._refresh()
 
-    def _show_choices(self) -> None:
-        masks = [region.mask for region in self._chooser.choices.regions]
-        self._regions.show_regions(masks, self._chooser.region)
+    def _show_settings(self) -> None:
+        masks = [region.mask for region in self._editor.settings.regions]
+        self._regions.show_regions(masks, self._editor.region)
         self._show_current()
 
     def _show_current(self) -> None:
-        region, target = self._chooser.current, self._sight.target
+        region, target = self._editor.current, self._snapshot.target
         height, width = (1, 1) if target is None else (target.rectangle.height, target.rectangle.width)
-        self._controls.show_choices(self._chooser.choices, region, Choices().strokes_for(height, width))
+        self._controls.show_settings(self._editor.settings, region, StylizeSettings().strokes_for(height, width))
         self._show_models()
         self._mix.show_mix(region.styles, self._gallery.entry)
         self._gallery.mark(style.source for style in region.styles)
 
     def _show_models(self) -> None:
-        chosen = self._chooser.choices.model
+        chosen = self._editor.settings.model
         self._controls.show_models(model_entries(self._models, self._own_model, chosen), chosen)
 
     def _mask_sources(self) -> list[MaskSource]:
-        target = self._sight.target
+        target = self._snapshot.target
         return [] if target is None else mask_sources(target.document)
 
     def _add_picture(self) -> None:
-        path = choose_picture(self, self._settings.picture_folder)
+        path = choose_picture(self, self._saved.picture_folder)
         if path is None:
             return
-        self._settings = replace(self._settings, picture_folder=str(path.parent))
+        self._saved = replace(self._saved, picture_folder=str(path.parent))
 
         def load() -> None:  # in a thread of its own: a large picture takes long
             try:
@@ -372,7 +372,7 @@ class Panel(krita.DockWidget):
 
     def _add_style(self, source: str, title: str, about: str) -> None:
         self._gallery.add(GalleryEntry(source, title, about, self._picture_of(source)), first=True)
-        self._chooser.pick(source, adds=False)
+        self._editor.pick(source, adds=False)
         self._show_current()
         self._refresh()
 
@@ -382,40 +382,40 @@ class Panel(krita.DockWidget):
 
     # The preview
 
-    def _see(self, sight: Sight) -> None:
+    def _see(self, snapshot: LayerSnapshot) -> None:
         if self._is_closed:
             return
-        before, self._sight = self._sight, sight
-        self._frames.setVisible(len(sight.frames) > 1)
-        self._frames.setText(plain(frames_text(len(sight.frames))))
-        if sight.content is None:
-            self._preview.show_before(None, sight.problem)
+        before, self._snapshot = self._snapshot, snapshot
+        self._frames.setVisible(len(snapshot.frames) > 1)
+        self._frames.setText(plain(frames_text(len(snapshot.frames))))
+        if snapshot.content is None:
+            self._preview.show_before(None, snapshot.problem)
         else:
-            self._preview.show_before(image_of(sight.content.pixels))
-        if before.target is None or sight.target is None or before.target.rectangle != sight.target.rectangle:
-            self._show_choices()
+            self._preview.show_before(image_of(snapshot.content.pixels))
+        if before.target is None or snapshot.target is None or before.target.rectangle != snapshot.target.rectangle:
+            self._show_settings()
         self._refresh()
 
     def _refresh(self) -> None:
         """Ask for a preview of what is chosen now."""
-        content, choices, styles = self._sight.content, self._chooser.choices, self._styles
+        content, settings, styles = self._snapshot.content, self._editor.settings, self._styles
         self._show_forecast()
-        self._stylize.setEnabled(self._chooser.is_complete and self._sight.target is not None)
-        wanted = {region.mask for region in choices.regions if region.mask}
+        self._stylize.setEnabled(self._editor.is_complete and self._snapshot.target is not None)
+        wanted = {region.mask for region in settings.regions if region.mask}
         # A region that was added a moment ago has a mask that is still being read; what is seen then comes here again.
-        if content is None or not wanted <= content.masks.keys() or not self._chooser.is_complete:
+        if content is None or not wanted <= content.masks.keys() or not self._editor.is_complete:
             if self._session is not None:
                 self._session.preview(None)
             self._preview.show_after(None)
             return
         self._changed_at = time.monotonic()
-        self.session().preview(lambda side: make_request(content, choices, styles.load(choices), preview=side))
+        self.session().preview(lambda side: make_request(content, settings, styles.load(settings), preview=side))
 
     def _show_forecast(self) -> None:
-        pictures = len(self._sight.frames) if self._paints_all_frames() else 1
-        choices, content = self._chooser.choices, self._sight.content
+        pictures = len(self._snapshot.frames) if self._paints_all_frames() else 1
+        settings, content = self._editor.settings, self._snapshot.content
         self._controls.show_forecast(
-            words.finish_forecast(self._server_info, self._settings.server, choices, content, pictures=pictures)
+            labels.finish_forecast(self._server_info, self._saved.server, settings, content, pictures=pictures)
         )
 
     # What the session tells
@@ -429,14 +429,14 @@ class Panel(krita.DockWidget):
         """The server is there."""
         log.debug("connected")
         self._wants_server = False
-        self._state.setText(words.server_state(info))
+        self._state.setText(labels.server_state(info))
         self._start.hide()
         self._message.hide()
         self._server_info, self._own_model = info, info.model
         self._show_models()
         self._refresh()
 
-    def listed(self, styles: list[KnownStyle], models: list[KnownModel]) -> None:
+    def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
         """The server's styles fill the gallery; its models are there to choose from."""
         self._models = models
         self._show_models()
@@ -463,8 +463,8 @@ class Panel(krita.DockWidget):
         entry, image = self._gallery.entry(name), QtGui.QImage.fromData(jpeg)
         if entry is not None and not image.isNull():
             self._gallery.add(entry.with_thumbnail(image))
-            if any(style.source == name for style in self._chooser.current.styles):
-                self._mix.show_mix(self._chooser.current.styles, self._gallery.entry)
+            if any(style.source == name for style in self._editor.current.styles):
+                self._mix.show_mix(self._editor.current.styles, self._gallery.entry)
 
     def previewed(self, result: StylizeResult) -> None:
         """Show it."""
@@ -482,7 +482,7 @@ class Panel(krita.DockWidget):
 
     def drafted(self, draft: Draft) -> None:
         """Show the picture as it forms, as long as its layer is the one that is seen."""
-        job, seen = self._queue.painted_job, self._sight.target
+        job, seen = self._queue.painted_job, self._snapshot.target
         if job is not None and seen is not None and seen.number == job.target.number:
             log.debug("drafted %d/%d", draft.step, draft.steps)
             self._preview.show_forming(image_of(draft.pixels))
@@ -507,13 +507,13 @@ class Panel(krita.DockWidget):
         if job.notice:
             self._show_error(ChoiceError(job.notice))
         _tell(_("{layer} was painted").format(layer=job.target.title))
-        self._watcher.look()
+        self._monitor.look()
         self._refresh()
 
     def _fill_gallery(self) -> None:
-        choices = self._chooser.choices
-        self._gallery.show_entries(self._styles.gallery(choices))
-        for source in {style.source for region in choices.regions for style in region.styles}:
+        settings = self._editor.settings
+        self._gallery.show_entries(self._styles.gallery(settings))
+        for source in {style.source for region in settings.regions for style in region.styles}:
             entry = self._gallery.entry(source)
             if entry is not None and entry.thumbnail is None and (image := self._picture_of(source)) is not None:
                 self._gallery.add(entry.with_thumbnail(image))
@@ -539,7 +539,7 @@ class Panel(krita.DockWidget):
     def _shown(self, visible: bool) -> None:
         if self._is_closed:
             return
-        self._watcher.wake(visible)
+        self._monitor.wake(visible)
         if visible:
             self.session()
 
@@ -550,7 +550,7 @@ class Panel(krita.DockWidget):
             self._session.look_again()
 
     def _do(self, steps: Any, done: Callable[[Any], None]) -> None:
-        self._work = Work(steps, done, lambda error: self._show_error(for_people(error)))
+        self._task = CooperativeTask(steps, done, lambda error: self._show_error(for_people(error)))
 
 
 def _icon(*names: str) -> QtGui.QIcon:

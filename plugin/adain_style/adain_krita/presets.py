@@ -7,7 +7,7 @@ from collections.abc import Callable
 from adain_client.choices import ChoiceError
 from adain_client.errors import AdainError
 from adain_client.texts import _
-from adain_host.settings import Choices, SettingsStore
+from adain_host.settings import SettingsStore, StylizeSettings
 from adain_krita.qt import QtGui, QtWidgets, button, label, plain
 from adain_krita.small_dialogs import ask_name
 
@@ -19,8 +19,8 @@ class Presets(QtWidgets.QWidget):
         self,
         icons: tuple[QtGui.QIcon, QtGui.QIcon],
         store: SettingsStore,
-        current: Callable[[], Choices],
-        use: Callable[[Choices], None],
+        current: Callable[[], StylizeSettings],
+        use: Callable[[StylizeSettings], None],
         fail: Callable[[AdainError], None],
     ) -> None:
         """Fill the list.

@@ -55,12 +55,12 @@ class Preview(QtWidgets.QFrame):
         shown = self._before if self._compares else self._forming or self._after or self._before
         # Both fill the same rectangle, that of the layer: drafts are smaller.
         size = self._before.size().scaled(room.size(), QtCore.Qt.AspectRatioMode.KeepAspectRatio)
-        place = QtCore.QRect(QtCore.QPoint(0, 0), size)
-        place.moveCenter(room.center())
+        area = QtCore.QRect(QtCore.QPoint(0, 0), size)
+        area.moveCenter(room.center())
         if shown.hasAlphaChannel():
-            painter.fillRect(place, _checks())
+            painter.fillRect(area, _checks())
         painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform)
-        painter.drawImage(place, shown)
+        painter.drawImage(area, shown)
         if self.hasFocus():
             option = QtWidgets.QStyleOptionFocusRect()
             option.initFrom(self)

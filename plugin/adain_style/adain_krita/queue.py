@@ -9,10 +9,10 @@ from collections.abc import Callable
 from adain_client.errors import AdainError, CancelledError
 from adain_client.jobs import Progress, StylizeResult
 from adain_client.texts import _
-from adain_host import words
+from adain_host import labels
 from adain_host.session import Session, for_people
+from adain_krita.cooperative import CooperativeTask, TaskSteps
 from adain_krita.jobs import Job, Stage
-from adain_krita.work import Steps, Work
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Queue:
         self.jobs: list[Job] = []
         self._session, self._changed, self._done = session, changed, done
         self._current: Job | None = None
-        self._work: Work[object] | None = None
+        self._task: CooperativeTask[object] | None = None
 
     @property
     def painted_job(self) -> Job | None:
@@ -68,7 +68,7 @@ class Queue:
     def accept(self, job: Job) -> None:
         """End the finish of the picture that is painted; the picture as it is then is the result."""
         if job.can_be_accepted:
-            job.can_be_accepted, job.text = False, words.KEEPING
+            job.can_be_accepted, job.text = False, labels.KEEPING
             self._session().accept()
             self._changed()
 
@@ -176,13 +176,13 @@ class Queue:
             self._done(job)
         self._go_on()
 
-    def _do(self, job: Job, steps: Steps[object], done: Callable[[object], None]) -> None:
-        self._work = Work(steps, done, lambda error: self._fail(job, for_people(error)))
+    def _do(self, job: Job, steps: TaskSteps[object], done: Callable[[object], None]) -> None:
+        self._task = CooperativeTask(steps, done, lambda error: self._fail(job, for_people(error)))
 
     def _stop_work(self) -> None:
-        if self._work is not None:
-            self._work.stop()
-            self._work = None
+        if self._task is not None:
+            self._task.stop()
+            self._task = None
 
     def _fail(self, job: Job, error: AdainError) -> None:
         log.debug("error: %s", error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from adain_client.texts import _
-from adain_host import words
+from adain_host import labels
 from adain_krita.jobs import Job, Stage
 from adain_krita.qt import QtCore, QtGui, QtWidgets, button, elided, plain
 from adain_krita.queue import Queue
@@ -50,8 +50,8 @@ class _Row(QtWidgets.QFrame):
         self._sentence = QtWidgets.QLabel()
         self._sentence.setWordWrap(True)
         self._sentence.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._accept = self._choice(words.KEEP, lambda: queue.accept(job))
-        self._accept.setToolTip(words.KEEP_TIP)
+        self._accept = self._choice(labels.KEEP, lambda: queue.accept(job))
+        self._accept.setToolTip(labels.KEEP_TIP)
         self._again = self._choice(_("Try _again"), lambda: queue.again(job))
         self._keep = self._choice("", lambda: queue.keep(job))
         self._drop = self._choice(_("_Discard"), lambda: queue.cancel(job))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from adain_client import protocol
 from adain_client.texts import _
-from adain_host import words
+from adain_host import labels
 from adain_krita.masks import MaskSource
 from adain_krita.qt import QtGui, QtWidgets, button, label, plain
 
@@ -31,7 +31,7 @@ class Regions(QtWidgets.QWidget):
         self._sources, self._changed = sources, changed
         self._masks: list[str] = [""]
         self._list = QtWidgets.QComboBox()
-        self._list.setToolTip(words.REGION_TIP)
+        self._list.setToolTip(labels.REGION_TIP)
         self._list.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._list.activated.connect(lambda index: changed(self._masks, index))
         self._add = button(
@@ -53,10 +53,10 @@ class Regions(QtWidgets.QWidget):
     def show_regions(self, masks: Sequence[str], index: int) -> None:
         """Show these regions, by their masks; nothing is told."""
         self._masks = list(masks)
-        labels = {"": words.WHOLE_REGION} | {source.name: source.label for source in self._sources()}
+        titles = {"": labels.WHOLE_REGION} | {source.name: source.label for source in self._sources()}
         self._list.clear()
         for mask in self._masks:
-            self._list.addItem(labels.get(mask, mask))
+            self._list.addItem(titles.get(mask, mask))
         self._list.setCurrentIndex(index)
         self._remove.setEnabled(len(self._masks) > 1)
         self._add.setEnabled(len(self._masks) < protocol.MAX_REGIONS)
@@ -66,7 +66,7 @@ class Regions(QtWidgets.QWidget):
         menu.clear()
         left = [source for source in self._sources() if source.name not in self._masks]
         if "" not in self._masks:
-            left.insert(0, MaskSource("", words.WHOLE_REGION))
+            left.insert(0, MaskSource("", labels.WHOLE_REGION))
         for source in left:
             action = menu.addAction(source.label)
             action.triggered.connect(lambda _checked, name=source.name: self._add_region(name))

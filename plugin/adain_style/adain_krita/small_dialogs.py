@@ -14,10 +14,10 @@ from adain_client.client import ServerInfo
 from adain_client.errors import AdainError
 from adain_client.jobs import Pixels
 from adain_client.texts import _
+from adain_host.labels import server_described
 from adain_host.servers import look_at_server, start_server, stop_server
-from adain_host.settings import ServerChoice
+from adain_host.settings import ServerSettings
 from adain_host.styles import save_style
-from adain_host.words import server_described
 from adain_krita.layers import all_layers, number_of
 from adain_krita.qt import Post, QtCore, QtGui, QtWidgets, fitted, image_of, label, mnemonic
 
@@ -128,7 +128,7 @@ def _write_png(image: QtGui.QImage, path: Path) -> str:
     return "" if image.save(str(path), "PNG") else _("it cannot be written")
 
 
-def run_server_dialog(parent: QtWidgets.QWidget | None, server: ServerChoice) -> ServerChoice | None:
+def run_server_dialog(parent: QtWidgets.QWidget | None, server: ServerSettings) -> ServerSettings | None:
     """Show and change which server paints; returns the new choice, or None when nothing was changed."""
     dialog = ServerDialog(parent, server)
     accepted = dialog.is_accepted()
@@ -140,7 +140,7 @@ def run_server_dialog(parent: QtWidgets.QWidget | None, server: ServerChoice) ->
 class ServerDialog(SmallDialog):
     """State, start and stop of this machine's server; address and key file of another one's."""
 
-    def __init__(self, parent: QtWidgets.QWidget | None, server: ServerChoice) -> None:
+    def __init__(self, parent: QtWidgets.QWidget | None, server: ServerSettings) -> None:
         super().__init__(parent, _("AdaIN server"), _("_Use"))
         self._post = Post()
         self._is_open, self._is_looking = True, False
@@ -194,9 +194,9 @@ class ServerDialog(SmallDialog):
         self.form.addRow(self._state)
         self.form.addRow(buttons)
 
-    def choice(self) -> ServerChoice:
+    def choice(self) -> ServerSettings:
         """What is chosen now."""
-        return ServerChoice(
+        return ServerSettings(
             remote=self._there.isChecked(),
             address=self._address.text().strip(),
             key_file=self._key_file.text().strip(),
@@ -225,7 +225,7 @@ class ServerDialog(SmallDialog):
         if not self._is_looking:
             self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME), acts=False)
 
-    def _do(self, work: Callable[[ServerChoice], ServerInfo | None], *, acts: bool = True) -> None:
+    def _do(self, work: Callable[[ServerSettings], ServerInfo | None], *, acts: bool = True) -> None:
         """Have something done in a thread of its own: a server may take long to answer, or to start."""
         choice, self._is_looking = self.choice(), True
         if acts:
@@ -251,9 +251,9 @@ class ServerDialog(SmallDialog):
         self._start.setEnabled(info is None and not self._there.isChecked())
         self._stop.setEnabled(info is not None)
 
-    def _start_server(self, choice: ServerChoice) -> ServerInfo:
+    def _start_server(self, choice: ServerSettings) -> ServerInfo:
         return start_server(choice, name=CLIENT_NAME, cancelled=lambda: not self._is_open)
 
     @staticmethod
-    def _stop_server(choice: ServerChoice) -> None:
+    def _stop_server(choice: ServerSettings) -> None:
         stop_server(choice, name=CLIENT_NAME)

@@ -8,10 +8,10 @@ from adain_client.choices import ChoiceError
 from adain_client.jobs import Pixels
 from adain_client.texts import _
 from adain_host.styles import MAX_STYLE_SIDE
+from adain_krita.cooperative import run_now
 from adain_krita.jobs import find_layer
 from adain_krita.layers import reduced_steps
 from adain_krita.qt import QtCore, QtGui, fitted, samples_of
-from adain_krita.work import run_now
 
 MAX_PICTURE_SIDE = 30_000
 """Of a file that is opened as a style, in pixels: a small file may hold any size."""

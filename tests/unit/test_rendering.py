@@ -16,12 +16,12 @@ from adain_net.encoder import EncoderFeatures
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
 from adain_net.tiling import TILE
-from adain_server import painting
+from adain_server import rendering
 from adain_server.colour import colour_statistics
 from adain_server.errors import JobError
 from adain_server.layers import DTYPES, LUMA, Array, Layer
 from adain_server.measured_styles import Style, StyleEncoder
-from adain_server.painting import Painted, Painter, Plan, RegionPlan
+from adain_server.rendering import Painted, RegionInput, Renderer, RenderRequest
 from adain_server.transfer import linear_light, srgb_coded
 from helpers import picture_pixels, pixels_array
 
@@ -67,30 +67,30 @@ def engine(network: AdainNetwork) -> CountingEngine:
 
 
 @pytest.fixture
-def painter(engine: CountingEngine) -> Painter:
+def renderer(engine: CountingEngine) -> Renderer:
     """With nothing kept yet."""
-    return _painter(engine)
+    return _renderer(engine)
 
 
-def _painter(*engines: Engine, memory_budget: int = GIB) -> Painter:
+def _renderer(*engines: Engine, memory_budget: int = GIB) -> Renderer:
     """Over a model whose encoder refines as well, with nothing kept yet."""
     encoder = StyleEncoder(engines, "none")
-    return Painter(engines, encoder_digest="none", refinement=encoder, finishers=[], memory_budget=memory_budget)
+    return Renderer(engines, encoder_digest="none", refinement=encoder, finishers=[], memory_budget=memory_budget)
 
 
 PHOTO = pixels_array(picture_pixels("chelsea.jpg", side=96))
 STYLE = Style("van gogh", 1.0, picture=Layer(pixels_array(picture_pixels("coffee.jpg", side=64)), "RGB"))
 
 
-def _region(mask: Array | None = None, **changes: Any) -> RegionPlan:
+def _region(mask: Array | None = None, **changes: Any) -> RegionInput:
     layer, key = (None, None) if mask is None else (Layer(mask, "Y"), mask.tobytes())
-    return replace(RegionPlan(layer, key, [STYLE], 1.0, "none"), **changes)
+    return replace(RegionInput(layer, key, [STYLE], 1.0, "none"), **changes)
 
 
 def _paint(
-    painter: Painter,
+    renderer: Renderer,
     array: Array = PHOTO,
-    *regions: RegionPlan,
+    *regions: RegionInput,
     layout: str = "",
     is_linear: bool = False,
     size: tuple[int, int] | None = None,
@@ -99,16 +99,18 @@ def _paint(
 ) -> tuple[Array, Painted]:
     out = np.zeros((*(size or array.shape[:2]), array.shape[2]), array.dtype)
     layer = Layer(array, layout or {1: "Y", 3: "RGB", 4: "RGBA"}[array.shape[2]], is_linear)
-    plan = Plan(layer, (array.tobytes(), is_linear), out, regions or [_region()], stroke_size=1.0, detail=0.5)
-    return out, painter.paint(replace(plan, **changes), on_step)
+    request = RenderRequest(
+        layer, (array.tobytes(), is_linear), out, regions or [_region()], stroke_size=1.0, detail=0.5
+    )
+    return out, renderer.render(replace(request, **changes), on_step)
 
 
-def test_every_depth_gives_the_same_picture(painter: Painter) -> None:
+def test_every_depth_gives_the_same_picture(renderer: Renderer) -> None:
     """8 bit, 16 bit, half and float of one photograph: the same paint, to the depth's own step."""
-    eight, _ = _paint(painter)
-    sixteen, _ = _paint(painter, PHOTO.astype(np.uint16) * 257)
-    single, _ = _paint(painter, (PHOTO / 255).astype(np.float32))
-    half, _ = _paint(painter, (PHOTO / 255).astype(np.float16))
+    eight, _ = _paint(renderer)
+    sixteen, _ = _paint(renderer, PHOTO.astype(np.uint16) * 257)
+    single, _ = _paint(renderer, (PHOTO / 255).astype(np.float32))
+    half, _ = _paint(renderer, (PHOTO / 255).astype(np.float16))
     expected = single.astype(float)
     assert np.abs(eight / 255 - expected).max() < 0.51 / 255
     assert np.abs(sixteen / 65535 - expected).max() < 2e-5
@@ -136,7 +138,7 @@ LINEAR_SETTINGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("preserve_color", protocol.PRESERVE_COLOR)
 @pytest.mark.parametrize("layout", ["RGB", "BGRA", "Y"])
 def test_linear_light_is_painted_as_the_coded_picture(
-    painter: Painter, layout: str, preserve_color: str, settings: dict[str, Any]
+    renderer: Renderer, layout: str, preserve_color: str, settings: dict[str, Any]
 ) -> None:
     """In every colour mode, with broad strokes, with transparent parts and as a preview."""
     coded = (PHOTO if layout != "Y" else PHOTO[:, :, :1]) / np.float32(255)
@@ -146,22 +148,22 @@ def test_linear_light_is_painted_as_the_coded_picture(
         coded = np.dstack([coded[:, :, ::-1], alpha]).astype(np.float32)
     linear = _curved(coded, layout, linear_light)
     region = _region(preserve_color=preserve_color)
-    expected, _ = _paint(painter, np.ascontiguousarray(coded), region, layout=layout, **settings)
-    result, _ = _paint(painter, linear, region, layout=layout, is_linear=True, **settings)
+    expected, _ = _paint(renderer, np.ascontiguousarray(coded), region, layout=layout, **settings)
+    result, _ = _paint(renderer, linear, region, layout=layout, is_linear=True, **settings)
     assert np.abs(_curved(result, layout, srgb_coded) - expected).max() < 1e-4
     assert np.abs(result - _curved(expected, layout, linear_light)).max() < 1e-4
 
 
 @pytest.mark.parametrize(("depth", "tolerance"), [("u16", 1.0 / 65535), ("f16", 2e-3)])
-def test_every_depth_of_linear_light_gives_the_same_picture(painter: Painter, depth: str, tolerance: float) -> None:
+def test_every_depth_of_linear_light_gives_the_same_picture(renderer: Renderer, depth: str, tolerance: float) -> None:
     """To the depth's own step, when what is there is the same; dark parts of 16 bit included."""
     photo = _curved(PHOTO / np.float32(255), "RGB", linear_light)
     white = 65535 if depth == "u16" else 1
     array = (np.rint(photo * white) if depth == "u16" else photo).astype(DTYPES[depth])
-    expected, _ = _paint(painter, array.astype(np.float32) / np.float32(white), is_linear=True)
-    result, _ = _paint(painter, array, is_linear=True)
+    expected, _ = _paint(renderer, array.astype(np.float32) / np.float32(white), is_linear=True)
+    result, _ = _paint(renderer, array, is_linear=True)
     assert result.dtype == array.dtype and np.abs(result / white - expected.astype(float)).max() <= tolerance
-    coded, _ = _paint(painter)
+    coded, _ = _paint(renderer)
     assert np.abs(_curved(result / white, "RGB", srgb_coded) - coded / 255).max() < 0.01
 
 
@@ -170,7 +172,7 @@ def test_every_depth_of_linear_light_gives_the_same_picture(painter: Painter, de
 @pytest.mark.parametrize("depth", DTYPES)
 @pytest.mark.parametrize("layout", ["RGBA", "BGRA", "YA"])
 def test_linear_light_outside_of_masks_stays_bit_for_bit(
-    painter: Painter, layout: str, depth: str, compose: str, stroke_size: float
+    renderer: Renderer, layout: str, depth: str, compose: str, stroke_size: float
 ) -> None:
     """And what lies beyond 0..1, of floats; a cutout's alpha is the same as of coded colours."""
     array, masks = _noise(layout, depth), _soft_masks()
@@ -178,8 +180,8 @@ def test_linear_light_outside_of_masks_stays_bit_for_bit(
         array[:2, :20, :-1], array[:2, 20:, :-1] = 4.0, -0.1
     regions = [_region(mask) for mask in masks]
     settings: dict[str, Any] = {"layout": layout, "compose": compose, "stroke_size": stroke_size}
-    result, _ = _paint(painter, array, *regions, is_linear=True, **settings)
-    coded, _ = _paint(painter, array, *regions, **settings)
+    result, _ = _paint(renderer, array, *regions, is_linear=True, **settings)
+    coded, _ = _paint(renderer, array, *regions, **settings)
     outside = _union(masks, *array.shape[:2])[:, :, 0] == 0
     assert outside.any() and np.array_equal(result[outside][:, :-1], array[outside][:, :-1])
     assert np.array_equal(result[..., -1], coded[..., -1]) and not np.array_equal(result[..., :-1], coded[..., :-1])
@@ -187,12 +189,12 @@ def test_linear_light_outside_of_masks_stays_bit_for_bit(
 
 
 @pytest.mark.parametrize("depth", DTYPES)
-def test_a_cutout_of_linear_light_over_the_content_is_the_blend(painter: Painter, depth: str) -> None:
+def test_a_cutout_of_linear_light_over_the_content_is_the_blend(renderer: Renderer, depth: str) -> None:
     """Blended in the layer's own numbers, which is what a host does that works with light."""
     array, masks = _noise("RGBA", depth), _soft_masks()
     regions = [_region(mask) for mask in masks]
     blend, plain, cutout = (
-        _paint(painter, array, *regions, compose=compose, is_linear=True)[0] for compose in protocol.COMPOSE
+        _paint(renderer, array, *regions, compose=compose, is_linear=True)[0] for compose in protocol.COMPOSE
     )
     share, white = _union(masks, *array.shape[:2]) / 65535, Layer(array, "RGBA").white
     laid = cutout[:, :, :-1] / white * share + array[:, :, :-1] / white * (1 - share)
@@ -202,29 +204,29 @@ def test_a_cutout_of_linear_light_over_the_content_is_the_blend(painter: Painter
 
 @pytest.mark.parametrize("settings", LINEAR_SETTINGS.values(), ids=LINEAR_SETTINGS.keys())
 def test_the_same_bytes_are_kept_for_light_and_for_coded_colours_apart(
-    painter: Painter, network: AdainNetwork, settings: dict[str, Any]
+    renderer: Renderer, network: AdainNetwork, settings: dict[str, Any]
 ) -> None:
     """One painter that has seen both gives what a fresh one gives, in either order."""
     for order in ((False, True), (True, False)):
         for is_linear in order:
-            fresh = _painter(CountingEngine(network))
+            fresh = _renderer(CountingEngine(network))
             expected, _ = _paint(fresh, is_linear=is_linear, **settings)
-            result, _ = _paint(painter, is_linear=is_linear, **settings)
+            result, _ = _paint(renderer, is_linear=is_linear, **settings)
             assert np.array_equal(result, expected)
 
 
-def test_order_of_channels_does_not_matter(painter: Painter) -> None:
+def test_order_of_channels_does_not_matter(renderer: Renderer) -> None:
     """B,G,R,A as Krita has it."""
     rgba = np.dstack([PHOTO, np.full(PHOTO.shape[:2], 255, np.uint8)])
     bgra = np.ascontiguousarray(rgba[:, :, [2, 1, 0, 3]])
-    assert np.array_equal(_paint(painter, bgra, layout="BGRA")[0][:, :, [2, 1, 0, 3]], _paint(painter, rgba)[0])
+    assert np.array_equal(_paint(renderer, bgra, layout="BGRA")[0][:, :, [2, 1, 0, 3]], _paint(renderer, rgba)[0])
 
 
-def test_gray_stays_gray(painter: Painter) -> None:
+def test_gray_stays_gray(renderer: Renderer) -> None:
     """A gray layer gets the luminance of what would be painted."""
     gray = np.ascontiguousarray(PHOTO[:, :, :1])
-    colours, _ = _paint(painter, np.ascontiguousarray(np.repeat(gray, 3, axis=2)))
-    result, _ = _paint(painter, gray)
+    colours, _ = _paint(renderer, np.ascontiguousarray(np.repeat(gray, 3, axis=2)))
+    result, _ = _paint(renderer, gray)
     assert result.shape == gray.shape
     assert np.abs(result[:, :, 0] - colours.astype(float) @ np.array(LUMA)).max() <= 1.01
 
@@ -252,11 +254,11 @@ ODD_MASKS = {
 @pytest.mark.parametrize("preserve_color", ["none", "match", "luminance"])
 @pytest.mark.parametrize("stroke_size", [1.0, 3.0])
 def test_odd_selections_are_painted_and_nothing_else(
-    painter: Painter, mask: Array, preserve_color: str, stroke_size: float
+    renderer: Renderer, mask: Array, preserve_color: str, stroke_size: float
 ) -> None:
     """Finite inside, bit for bit outside, whatever the selection is like; in floats, where NaN would show."""
     array = (PHOTO / 255).astype(np.float32)
-    result, _ = _paint(painter, array, _region(mask, preserve_color=preserve_color), stroke_size=stroke_size)
+    result, _ = _paint(renderer, array, _region(mask, preserve_color=preserve_color), stroke_size=stroke_size)
     assert np.isfinite(result).all()
     outside = mask[:, :, 0] == 0
     assert np.array_equal(result[outside], array[outside])
@@ -264,28 +266,28 @@ def test_odd_selections_are_painted_and_nothing_else(
 
 
 @pytest.mark.parametrize("array", [PHOTO[:1, :1], PHOTO[:1, :37], PHOTO[:23, :1], np.full_like(PHOTO[:40, :40], 77)])
-def test_40_tiny_and_flat_layers_give_numbers(painter: Painter, array: Array) -> None:
+def test_40_tiny_and_flat_layers_give_numbers(renderer: Renderer, array: Array) -> None:
     """One pixel, one row, one column, one colour; with broad strokes as well."""
     array = (np.ascontiguousarray(array) / 255).astype(np.float32)
     for stroke_size in (1.0, 32.0):
-        result, _ = _paint(painter, array, _region(preserve_color="match"), stroke_size=stroke_size)
+        result, _ = _paint(renderer, array, _region(preserve_color="match"), stroke_size=stroke_size)
         assert result.shape == array.shape and np.isfinite(result).all()
 
 
-def test_42_empty_selection_gives_everything_back_without_work(painter: Painter, engine: CountingEngine) -> None:
+def test_42_empty_selection_gives_everything_back_without_work(renderer: Renderer, engine: CountingEngine) -> None:
     """No region reaches a pixel: bit for bit, and nothing is computed."""
-    result, painted = _paint(painter, PHOTO, _region(_mask()), _region(_mask()))
+    result, painted = _paint(renderer, PHOTO, _region(_mask()), _region(_mask()))
     assert np.array_equal(result, PHOTO) and not painted.statistics and not engine.encoded
 
 
-def test_overlapping_regions_blend(painter: Painter) -> None:
+def test_overlapping_regions_blend(renderer: Renderer) -> None:
     """Two full regions of one style are that style; an overlap of two styles lies between them."""
     full = _mask((EVERYWHERE, EVERYWHERE, 255))
-    once, _ = _paint(painter, PHOTO, _region(full))
-    twice, _ = _paint(painter, PHOTO, _region(full), _region(full))
+    once, _ = _paint(renderer, PHOTO, _region(full))
+    twice, _ = _paint(renderer, PHOTO, _region(full), _region(full))
     assert np.abs(once.astype(int) - twice).max() <= 1
-    other, _ = _paint(painter, PHOTO, _region(full, alpha=0.0))
-    both, _ = _paint(painter, PHOTO, _region(full), _region(full, alpha=0.0))
+    other, _ = _paint(renderer, PHOTO, _region(full, alpha=0.0))
+    both, _ = _paint(renderer, PHOTO, _region(full), _region(full, alpha=0.0))
     assert np.abs(both - once.astype(float)).mean() < np.abs(other - once.astype(float)).mean()
     assert np.abs(both - other.astype(float)).mean() < np.abs(other - once.astype(float)).mean()
 
@@ -337,13 +339,13 @@ def _union(masks: list[Array], height: int, width: int) -> Array:
 @pytest.mark.parametrize("depth", DTYPES)
 @pytest.mark.parametrize("layout", WITH_ALPHA)
 def test_cutout_over_the_content_is_the_blend(
-    painter: Painter, layout: str, depth: str, preserve_color: str, settings: dict[str, Any]
+    renderer: Renderer, layout: str, depth: str, preserve_color: str, settings: dict[str, Any]
 ) -> None:
     """Alpha is the content's times the masks' sum, exactly; colour * share + content * (1 - share) is the blend."""
     array, masks = _noise(layout, depth), _soft_masks()
     regions = [_region(masks[0], preserve_color=preserve_color), _region(masks[1], alpha=0.7)]
     blend, plain, cutout = (
-        _paint(painter, array, *regions, layout=layout, compose=compose, **settings)[0] for compose in protocol.COMPOSE
+        _paint(renderer, array, *regions, layout=layout, compose=compose, **settings)[0] for compose in protocol.COMPOSE
     )
     content = _at_size(array, layout, *blend.shape[:2])
     union = _union(masks, *blend.shape[:2])
@@ -363,12 +365,12 @@ def test_cutout_over_the_content_is_the_blend(
 
 
 @pytest.mark.parametrize("stroke_size", [1.0, 3.0])
-def test_plain_leaves_faintly_selected_paint_whole(painter: Painter, stroke_size: float) -> None:
+def test_plain_leaves_faintly_selected_paint_whole(renderer: Renderer, stroke_size: float) -> None:
     """A mask of 1 in 255 on the left and of 255 on the right: plain paints both as if all were selected."""
     mask = _mask((EVERYWHERE, slice(0, 72), 1), (EVERYWHERE, slice(72, None), 255))
-    everywhere, _ = _paint(painter, PHOTO, stroke_size=stroke_size)
+    everywhere, _ = _paint(renderer, PHOTO, stroke_size=stroke_size)
     blend, plain = (
-        _paint(painter, PHOTO, _region(mask), compose=compose, stroke_size=stroke_size)[0]
+        _paint(renderer, PHOTO, _region(mask), compose=compose, stroke_size=stroke_size)[0]
         for compose in ("blend", "plain")
     )
     assert np.array_equal(plain[:, 72:], blend[:, 72:])
@@ -378,12 +380,12 @@ def test_plain_leaves_faintly_selected_paint_whole(painter: Painter, stroke_size
 
 
 @pytest.mark.parametrize("compose", protocol.COMPOSE)
-def test_without_a_mask_everything_is_painted_whole(painter: Painter, compose: str) -> None:
+def test_without_a_mask_everything_is_painted_whole(renderer: Renderer, compose: str) -> None:
     """However it is composed, and whatever another region's mask is."""
     array = _noise("RGBA", "u16")
     regions = [_region(), _region(_soft_masks()[0], alpha=0.5)]
-    expected, _ = _paint(painter, array, *regions)
-    result, _ = _paint(painter, array, *regions, compose=compose)
+    expected, _ = _paint(renderer, array, *regions)
+    result, _ = _paint(renderer, array, *regions, compose=compose)
     assert np.array_equal(result, expected) and np.array_equal(result[..., 3], array[..., 3])
 
 
@@ -391,39 +393,39 @@ def test_without_a_mask_everything_is_painted_whole(painter: Painter, compose: s
 @pytest.mark.parametrize("depth", DTYPES)
 @pytest.mark.parametrize("layout", WITH_ALPHA)
 def test_nothing_selected_is_cut_out_to_nothing(
-    painter: Painter, engine: CountingEngine, layout: str, depth: str, size: tuple[int, int] | None
+    renderer: Renderer, engine: CountingEngine, layout: str, depth: str, size: tuple[int, int] | None
 ) -> None:
     """Alpha 0 everywhere over the content's colours; plain is the content. Nothing is computed."""
     array, nothing = _noise(layout, depth), _region(np.zeros((40, 48, 1), np.uint8))
     plain, cutout = (
-        _paint(painter, array, nothing, layout=layout, size=size, compose=c)[0] for c in ("plain", "cutout")
+        _paint(renderer, array, nothing, layout=layout, size=size, compose=c)[0] for c in ("plain", "cutout")
     )
     content = _at_size(array, layout, *(size or array.shape[:2]))
     assert np.array_equal(plain, content) and not engine.encoded
     assert not cutout[..., -1].any() and np.array_equal(cutout[..., :-1], content[..., :-1])
 
 
-def test_selection_that_vanishes_at_the_working_size_is_still_cut_out(painter: Painter) -> None:
+def test_selection_that_vanishes_at_the_working_size_is_still_cut_out(renderer: Renderer) -> None:
     """One faint pixel under strokes 32 times as broad: nothing is painted, and alpha is the mask's all the same."""
     array, mask = np.full((400, 400, 4), 255, dtype=np.uint8), np.zeros((400, 400, 1), dtype=np.uint8)
     mask[390, 390] = 1
-    result, painted = _paint(painter, array, _region(mask), stroke_size=32.0, compose="cutout")
+    result, painted = _paint(renderer, array, _region(mask), stroke_size=32.0, compose="cutout")
     assert not painted.statistics and np.array_equal(result[..., :3], array[..., :3])
     assert np.array_equal(result[..., 3:], mask)
 
 
-def test_match_brings_the_contents_colours(painter: Painter) -> None:
+def test_match_brings_the_contents_colours(renderer: Renderer) -> None:
     """The painted mean colour lies nearer to the photograph's than without."""
-    plain, matched = _paint(painter)[0], _paint(painter, PHOTO, _region(preserve_color="match"))[0]
+    plain, matched = _paint(renderer)[0], _paint(renderer, PHOTO, _region(preserve_color="match"))[0]
     target = PHOTO.mean(axis=(0, 1))
     assert np.abs(matched.mean(axis=(0, 1)) - target).max() < 0.5 * np.abs(plain.mean(axis=(0, 1)) - target).max()
 
 
-def test_luminance_is_a_matter_of_each_region(painter: Painter) -> None:
+def test_luminance_is_a_matter_of_each_region(renderer: Renderer) -> None:
     """One half keeps its chroma, the other does not; in one request."""
     left, right = _mask((EVERYWHERE, slice(0, 72), 255)), _mask((EVERYWHERE, slice(72, None), 255))
-    result, _ = _paint(painter, PHOTO, _region(left, preserve_color="luminance"), _region(right))
-    own, _ = _paint(painter, PHOTO, _region(left), _region(right))
+    result, _ = _paint(renderer, PHOTO, _region(left, preserve_color="luminance"), _region(right))
+    own, _ = _paint(renderer, PHOTO, _region(left), _region(right))
     assert np.array_equal(result[:, 72:], own[:, 72:])
     hue = [np.arctan2(*np.moveaxis(a[:, :72, :2] - a[:, :72, 2:].astype(float), -1, 0)) for a in (result, PHOTO)]
     strong = np.ptp(PHOTO[:, :72].astype(int), axis=-1) > 60
@@ -432,63 +434,63 @@ def test_luminance_is_a_matter_of_each_region(painter: Painter) -> None:
     assert strong.sum() > 100 and np.median(turned) < 0.05
 
 
-def test_broad_strokes_are_broad_and_keep_edges_by_detail(painter: Painter) -> None:
+def test_broad_strokes_are_broad_and_keep_edges_by_detail(renderer: Renderer) -> None:
     """A larger stroke has less fine structure; detail brings some of it back."""
 
     def fineness(array: Array) -> float:
         return float(np.abs(np.diff(array.astype(float), axis=1)).mean())
 
-    fine = fineness(_paint(painter)[0])
-    smooth, sharp = (fineness(_paint(painter, stroke_size=4.0, detail=d)[0]) for d in (0.0, 1.0))
+    fine = fineness(_paint(renderer)[0])
+    smooth, sharp = (fineness(_paint(renderer, stroke_size=4.0, detail=d)[0]) for d in (0.0, 1.0))
     assert smooth < 0.5 * fine and smooth < sharp < fine
 
 
-def test_selection_that_vanishes_at_the_working_size_changes_nothing_visibly(painter: Painter) -> None:
+def test_selection_that_vanishes_at_the_working_size_changes_nothing_visibly(renderer: Renderer) -> None:
     """A pixel of 1 in 255 beside a selected part, under strokes 32 times as broad: it keeps its colour."""
     array = np.full((400, 400, 3), 0.8, dtype=np.float32)
     mask = np.zeros((400, 400, 1), dtype=np.uint8)
     mask[:64, :64], mask[390, 390] = 255, 1
-    result, _ = _paint(painter, array, _region(mask), stroke_size=32.0)
+    result, _ = _paint(renderer, array, _region(mask), stroke_size=32.0)
     assert np.abs(result[390, 390] - 0.8).max() < 1e-3 < np.abs(result[:64, :64] - 0.8).max()
 
 
-def test_sliders_cost_one_decode(painter: Painter, engine: CountingEngine) -> None:
+def test_sliders_cost_one_decode(renderer: Renderer, engine: CountingEngine) -> None:
     """Another alpha, weight, style or way to keep colours encodes nothing of the layer again; another mask does.
 
     The first alpha below 1 decodes the content as well, to see what is lost of it.
     """
-    _paint(painter, PHOTO, _region(alpha=0.6))
+    _paint(renderer, PHOTO, _region(alpha=0.6))
     assert engine.decoded == 2
     encoded, decoded = engine.encoded, engine.decoded
     for region in (_region(alpha=0.3), _region(preserve_color="luminance"), _region(styles=[STYLE, STYLE])):
-        _paint(painter, PHOTO, region)
+        _paint(renderer, PHOTO, region)
     assert (engine.encoded, engine.decoded) == (encoded, decoded + 3)
-    _paint(painter, PHOTO, _region(_mask((EVERYWHERE, slice(0, 50), 255))))
+    _paint(renderer, PHOTO, _region(_mask((EVERYWHERE, slice(0, 50), 255))))
     assert engine.encoded > encoded
 
 
-def test_kept_features_do_not_change_the_picture(network: AdainNetwork, painter: Painter) -> None:
+def test_kept_features_do_not_change_the_picture(network: AdainNetwork, renderer: Renderer) -> None:
     """The second time, from what was kept, the pixels are the same as in a painter that keeps nothing."""
-    _paint(painter, PHOTO, _region(alpha=0.2))
-    forgetful = _painter(TorchEngine(network, torch.device("cpu")), memory_budget=0)
-    assert np.abs(_paint(painter)[0].astype(int) - _paint(forgetful)[0]).max() <= 1
+    _paint(renderer, PHOTO, _region(alpha=0.2))
+    forgetful = _renderer(TorchEngine(network, torch.device("cpu")), memory_budget=0)
+    assert np.abs(_paint(renderer)[0].astype(int) - _paint(forgetful)[0]).max() <= 1
 
 
-def test_preview_is_the_result_made_smaller(painter: Painter) -> None:
+def test_preview_is_the_result_made_smaller(renderer: Renderer) -> None:
     """Of its size and type; with broad strokes it is like the full result reduced."""
     large = np.ascontiguousarray(np.tile(PHOTO, (3, 3, 1)))
-    full, _ = _paint(painter, large, stroke_size=6.0, detail=0.0)
-    preview, _ = _paint(painter, large, size=(72, 108), stroke_size=6.0, detail=0.0)
+    full, _ = _paint(renderer, large, stroke_size=6.0, detail=0.0)
+    preview, _ = _paint(renderer, large, size=(72, 108), stroke_size=6.0, detail=0.0)
     assert preview.shape == (72, 108, 3) and preview.dtype == np.uint8
     reduced = Layer(full, "RGB").shrunk(72, 108).like(Layer(full, "RGB"))
     assert np.abs(preview.astype(int) - reduced).mean() < 4
-    masked, _ = _paint(painter, large, _region(np.zeros((*large.shape[:2], 1), np.uint8)), size=(72, 108))
+    masked, _ = _paint(renderer, large, _region(np.zeros((*large.shape[:2], 1), np.uint8)), size=(72, 108))
     assert np.abs(masked.astype(int) - Layer(large, "RGB").shrunk(72, 108).like(Layer(large, "RGB"))).max() == 0
 
 
 @pytest.mark.parametrize("what", ["layer", "selection", "style"])
 def test_39_pixels_that_are_not_numbers_are_refused_before_any_work(
-    painter: Painter, engine: CountingEngine, what: str
+    renderer: Renderer, engine: CountingEngine, what: str
 ) -> None:
     """The sentence says which picture it is; the next request works."""
     nan = (PHOTO / 255).astype(np.float32)
@@ -499,34 +501,34 @@ def test_39_pixels_that_are_not_numbers_are_refused_before_any_work(
     if what == "style":
         region = _region(styles=[Style("bad", 1.0, picture=Layer(nan, "RGB"))])
     with pytest.raises(JobError, match=what) as caught:
-        _paint(painter, nan if what == "layer" else PHOTO, region)
+        _paint(renderer, nan if what == "layer" else PHOTO, region)
     assert caught.value.code == "BAD_PIXELS" and not engine.encoded
-    assert _paint(painter)[0].any()
+    assert _paint(renderer)[0].any()
 
 
-def test_style_without_a_visible_pixel_is_refused(painter: Painter) -> None:
+def test_style_without_a_visible_pixel_is_refused(renderer: Renderer) -> None:
     """A transparent layer chosen as a style."""
     clear = Style("clear", 1.0, picture=Layer(np.zeros((30, 30, 4), np.uint8), "RGBA"))
     with pytest.raises(JobError, match="no visible pixel"):
-        _paint(painter, PHOTO, _region(styles=[clear]))
+        _paint(renderer, PHOTO, _region(styles=[clear]))
 
 
-def test_hidden_colours_of_a_style_have_no_influence(painter: Painter) -> None:
+def test_hidden_colours_of_a_style_have_no_influence(renderer: Renderer) -> None:
     """What lies under a style's transparent pixels does not reach the result."""
     results = []
     for hidden in (0, 255):
         array = np.dstack([pixels_array(picture_pixels("coffee.jpg", side=64)), np.full((64, 96), 255, np.uint8)])
         array[:, 40:] = (hidden, 255 - hidden, hidden, 0)
-        results.append(_paint(painter, PHOTO, _region(styles=[Style(hidden, 1.0, picture=Layer(array, "RGBA"))]))[0])
+        results.append(_paint(renderer, PHOTO, _region(styles=[Style(hidden, 1.0, picture=Layer(array, "RGBA"))]))[0])
     assert np.abs(results[0].astype(int) - results[1]).max() <= 1
 
 
-def test_smoothing_draws_a_frame_towards_the_one_before(painter: Painter) -> None:
+def test_smoothing_draws_a_frame_towards_the_one_before(renderer: Renderer) -> None:
     """The statistics are the weighted mean; with nothing before them they are the frame's own."""
     dark = PHOTO // 2
-    _, first = _paint(painter, dark, smoothing=0.75)
-    _, own = _paint(painter)
-    _, smoothed = _paint(painter, PHOTO, smoothing=0.75, previous=first.statistics)
+    _, first = _paint(renderer, dark, smoothing=0.75)
+    _, own = _paint(renderer)
+    _, smoothed = _paint(renderer, PHOTO, smoothing=0.75, previous=first.statistics)
     expected = 0.75 * first.statistics[0].mean + 0.25 * own.statistics[0].mean
     torch.testing.assert_close(smoothed.statistics[0].mean, expected)
 
@@ -534,15 +536,15 @@ def test_smoothing_draws_a_frame_towards_the_one_before(painter: Painter) -> Non
 def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork, engine: CountingEngine) -> None:
     """A broken card: the processor's picture, and a sentence; no engine left: MemoryError, and the next one works."""
     processor = TorchEngine(network, torch.device("cpu"))
-    both = _painter(engine, processor)
+    both = _renderer(engine, processor)
     expected, painted = _paint(both)
     assert painted.notice == ""
     engine.broken = True
     changed = PHOTO[::-1].copy()
     result, painted = _paint(both, changed)
     assert "processor" in painted.notice
-    assert np.abs(result.astype(int) - _paint(_painter(processor), changed)[0]).max() <= 1
-    alone = _painter(engine)
+    assert np.abs(result.astype(int) - _paint(_renderer(processor), changed)[0]).max() <= 1
+    alone = _renderer(engine)
     with pytest.raises(MemoryError):
         _paint(alone)
     engine.broken = False
@@ -554,10 +556,10 @@ def test_66_card_that_fails_is_left_at_once_and_the_processor_paints(
 ) -> None:
     """Before the first tile, or between encoding and decoding: the processor's picture, a sentence, one attempt."""
     processor = TorchEngine(network, torch.device("cpu"))
-    expected, _ = _paint(_painter(processor))
+    expected, _ = _paint(_renderer(processor))
     engine.error = RuntimeError("CUDA error: unspecified launch failure")
     for stage in ("style", "encode", "decode"):
-        both = _painter(engine, processor)
+        both = _renderer(engine, processor)
         engine.broken, attempts = False, engine.encoded + engine.decoded
 
         def fail(now: str, _step: int, _steps: int, stage: str = stage) -> None:
@@ -569,15 +571,15 @@ def test_66_card_that_fails_is_left_at_once_and_the_processor_paints(
         assert engine.encoded + engine.decoded - attempts == ("style", "encode", "decode").index(stage)
         again, painted = _paint(both)
         assert np.abs(again.astype(int) - expected).max() <= 1 and "card failed" in painted.notice
-    alone = _painter(engine)
+    alone = _renderer(engine)
     with pytest.raises(RuntimeError, match="launch failure"):
         _paint(alone)
 
 
-def test_stages_are_told_in_order(painter: Painter) -> None:
+def test_stages_are_told_in_order(renderer: Renderer) -> None:
     """Style, encode, decode, enlarge; each to its end; what is raised stops the work."""
     seen: list[tuple[str, int, int]] = []
-    _paint(painter, stroke_size=2.0, on_step=lambda *step: seen.append(step))
+    _paint(renderer, stroke_size=2.0, on_step=lambda *step: seen.append(step))
     order = ["style", "encode", "decode", "enlarge"]
     assert [stage for stage, step, _ in seen if step == 0] == order
 
@@ -586,21 +588,21 @@ def test_stages_are_told_in_order(painter: Painter) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        _paint(painter, on_step=stop)
+        _paint(renderer, on_step=stop)
 
 
 @pytest.mark.parametrize(("budget", "side"), [(0, 128), (128 * 2**20, 160), (512 * 2**20, 392), (GIB, TILE)])
 def test_tile_follows_the_budget(budget: int, side: int) -> None:
     """Less memory, smaller tiles; never below what the margins make senseless."""
-    assert painting.tile_side(budget) == side
+    assert rendering.tile_side(budget) == side
 
 
-def test_colours_of_what_is_selected_are_matched(painter: Painter) -> None:
+def test_colours_of_what_is_selected_are_matched(renderer: Renderer) -> None:
     """`match` looks at the region's colours, not at the whole layer's."""
     array = PHOTO.copy()
     array[:, :72] = array[:, :72] // 4 + np.array([150, 0, 0], dtype=np.uint8)
     left = _mask((EVERYWHERE, slice(0, 72), 255))
-    result, _ = _paint(painter, array, _region(left, preserve_color="match"))
+    result, _ = _paint(renderer, array, _region(left, preserve_color="match"))
     found = colour_statistics(Layer(np.ascontiguousarray(result[:, :72]), "RGB")).mean
     wanted = colour_statistics(Layer(np.ascontiguousarray(array[:, :72]), "RGB")).mean
     assert float((found - wanted).abs().max()) < 0.12

@@ -16,7 +16,7 @@ from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_net.transform import adain_transform
 from adain_trainer.config import FitConfig
 from adain_trainer.data import CropSource, TrainingPictures, made_ahead
-from adain_trainer.distributed import Group
+from adain_trainer.distributed import ProcessGroup
 from adain_trainer.errors import TrainerError
 from adain_trainer.precision import Convolutions
 
@@ -104,7 +104,7 @@ def place_of_bank(config: FitConfig, device: torch.device) -> torch.device:
     return torch.device("cpu")
 
 
-class Banks:
+class FeatureBank:
     """Encoded content crops and style statistics, made anew every few passes.
 
     What a step gets depends on the configuration and the step's number only, so a resumed run goes on exactly, and a
@@ -117,7 +117,7 @@ class Banks:
         encoder: Encoder,
         pictures: TrainingPictures,
         config: FitConfig,
-        group: Group,
+        group: ProcessGroup,
         progress: Callable[[str, int, int], None],
         painter: Decoder | None = None,
     ) -> None:
@@ -142,7 +142,7 @@ class Banks:
             config.generic_content_share,
             config.content_augment_share,
             config.crop,
-            config.work_side,
+            config.reference_side,
         )
         self._styles = CropSource(
             "styles",
@@ -151,7 +151,7 @@ class Banks:
             config.generic_share,
             config.style_augment_share,
             config.style_crop,
-            config.work_side,
+            config.reference_side,
         )
 
     def parts(self, step: int) -> Iterator[Batch]:

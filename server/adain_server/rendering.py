@@ -52,7 +52,7 @@ REFINED_SURROUNDINGS = -(-2 * RELU3_1.margin // CELL) * CELL
 
 
 @dataclass(frozen=True)
-class RegionPlan:
+class RegionInput:
     """A region of a request; mask None for everywhere, preserve_color as on the wire."""
 
     mask: Layer | None
@@ -63,7 +63,7 @@ class RegionPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RenderRequest:
     """A request with its pixels.
 
     Attributes:
@@ -77,7 +77,7 @@ class Plan:
     content: Layer
     content_key: Hashable
     out: Array
-    regions: Sequence[RegionPlan]
+    regions: Sequence[RegionInput]
     stroke_size: float
     detail: float
     compose: str = "blend"
@@ -104,7 +104,7 @@ class Painted:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a request is accompanied; see Painter.paint()."""
+    """How a request is accompanied; see Renderer.render()."""
 
     on_step: OnStep
     on_draft: OnDraft
@@ -112,7 +112,7 @@ class Hooks:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _RenderTask:
     """A request at the size at which it is painted.
 
     Attributes:
@@ -124,11 +124,11 @@ class _Work:
         styles: One a region.
     """
 
-    plan: Plan
+    request: RenderRequest
     layer: Layer
     content: ReadPart
     opacity: Tensor | None
-    regions: Sequence[RegionPlan]
+    regions: Sequence[RegionInput]
     masks: Sequence[Tensor | None]
     styles: Sequence[MeasuredStyle]
 
@@ -138,7 +138,7 @@ class _Work:
         return [1.0 - region.alpha for region in self.regions]
 
 
-class Painter:
+class Renderer:
     """Paints requests, one at a time, and keeps between them what the next one may need."""
 
     def __init__(
@@ -171,9 +171,9 @@ class Painter:
         self._styles = StyleMeasurer(encoder, refinement, self._cache, tile=self._tile)
 
     @torch.no_grad()
-    def paint(
+    def render(
         self,
-        plan: Plan,
+        request: RenderRequest,
         on_step: OnStep,
         *,
         on_draft: OnDraft = lambda _picture: None,
@@ -191,34 +191,38 @@ class Painter:
             MemoryError: Not even the smallest tile fits, on any engine.
         """
         done = Painted()
-        self._check_numbers(plan)
-        size = plan.out.shape[:2]
-        shown = plan.content if size == (plan.content.height, plan.content.width) else self._preview(plan, *size)
-        self._start(shown, plan)
-        layer = self._shrunk(plan.content, plan.content_key, *working_size(plan))
+        self._check_numbers(request)
+        size = request.out.shape[:2]
+        output_layer = (
+            request.content
+            if size == (request.content.height, request.content.width)
+            else self._preview(request, *size)
+        )
+        self._start(output_layer, request)
+        layer = self._shrunk(request.content, request.content_key, *working_size(request))
         if (layer.height, layer.width) == size:
-            layer = shown
-        work = self._work(plan, layer, done, on_step)
-        if work is None:
+            layer = output_layer
+        task = self._task(request, layer, done, on_step)
+        if task is None:
             return done
-        output = self._output(work, shown)
+        output = self._output(task, output_layer)
         hooks = Hooks(on_step, on_draft, is_accepted)
-        if layer is shown:
-            self._passes(work, output.write, done, hooks)
+        if layer is output_layer:
+            self._passes(task, output.write, done, hooks)
         else:
-            self._paint_smaller(work, output, done, hooks)
+            self._paint_smaller(task, output, done, hooks)
         return done
 
-    def _work(self, plan: Plan, layer: Layer, done: Painted, on_step: OnStep) -> _Work | None:
+    def _task(self, request: RenderRequest, layer: Layer, done: Painted, on_step: OnStep) -> _RenderTask | None:
         """What there is to paint; None for nothing. A style that cannot be used is found before anything is encoded."""
         opacity = layer.opacity()
-        masks = [self._mask(region, layer) for region in plan.regions]
-        chosen = [(r, m) for r, m in zip(plan.regions, masks, strict=True) if _selects(m, opacity, layer)]
+        masks = [self._mask(region, layer) for region in request.regions]
+        chosen = [(r, m) for r, m in zip(request.regions, masks, strict=True) if _selects(m, opacity, layer)]
         if all(region.alpha == 0 for region, _ in chosen):
             return None
         regions = [region for region, _ in chosen]
-        return _Work(
-            plan=plan,
+        return _RenderTask(
+            request=request,
             layer=layer,
             content=layer.colours if opacity is None else VisibleColours(layer),
             opacity=opacity,
@@ -227,59 +231,59 @@ class Painter:
             styles=[self._region_style(region, layer, done, on_step) for region in regions],
         )
 
-    def _output(self, work: _Work, shown: Layer) -> Output:
+    def _output(self, task: _RenderTask, output_layer: Layer) -> Output:
         return Output(
-            shown,
-            work.plan.out,
-            masks=[self._mask(region, shown) for region in work.regions],
-            alphas=[region.alpha for region in work.regions],
-            keeps_luminance=[region.preserve_color == "luminance" for region in work.regions],
-            blends=work.plan.compose == "blend",
+            output_layer,
+            task.request.out,
+            masks=[self._mask(region, output_layer) for region in task.regions],
+            alphas=[region.alpha for region in task.regions],
+            keeps_luminance=[region.preserve_color == "luminance" for region in task.regions],
+            blends=task.request.compose == "blend",
         )
 
-    def _passes(self, work: _Work, write: WritePart, done: Painted, hooks: Hooks) -> None:
+    def _passes(self, task: _RenderTask, write: WritePart, done: Painted, hooks: Hooks) -> None:
         """Paint at the working size, in as many passes as the quality wants."""
         on_step = hooks.on_step
-        quality = work.plan.quality
+        quality = task.request.quality
         if quality == "fast":
-            self._first_pass(work, self._first_tiles(work, surroundings=0), write, done, on_step)
+            self._first_pass(task, self._first_tiles(task, surroundings=0), write, done, on_step)
             return
         beyond = FINISHED_SURROUNDINGS if quality == "best" else 0
-        tiles = self._first_tiles(work, surroundings=beyond + REFINED_SURROUNDINGS)
+        tiles = self._first_tiles(task, surroundings=beyond + REFINED_SURROUNDINGS)
         canvas = Canvas(tiles.box, memory_bytes=self._cache.limit)
-        self._first_pass(work, tiles, canvas.write, done, on_step)
-        refined = self._tiles(work, self._refinement.engines, canvas.colours, guide=work.content, surroundings=beyond)
+        self._first_pass(task, tiles, canvas.write, done, on_step)
+        refined = self._tiles(task, self._refinement.engines, canvas.colours, guide=task.content, surroundings=beyond)
         if quality == "fine":
-            self._refine(work, refined, write, done, on_step)
+            self._refine(task, refined, write, done, on_step)
             return
         second = Canvas(refined.box, memory_bytes=self._cache.limit)
-        self._refine(work, refined, second.write, done, on_step)
-        self._finish(work, second, write, done, hooks)
+        self._refine(task, refined, second.write, done, on_step)
+        self._finish(task, second, write, done, hooks)
 
-    def _finish(self, work: _Work, painted: Canvas, write: WritePart, done: Painted, hooks: Hooks) -> None:
+    def _finish(self, task: _RenderTask, painted: Canvas, write: WritePart, done: Painted, hooks: Hooks) -> None:
         """Optimise the pixels of a refined picture, until all steps are made or the user takes it as it is."""
         if hooks.is_accepted():
             for part in painted.box.tiles(OUTPUT_TILE):
-                visible = part.grown(0, Box(0, work.layer.height, 0, work.layer.width))
+                visible = part.grown(0, Box(0, task.layer.height, 0, task.layer.width))
                 write(visible, painted.colours(visible))
             return
         finisher = TiledFinish(
             self._finishers,
-            work.content,
+            task.content,
             painted.colours,
             [
                 FinishRegion(mask, style.layers, region.alpha)
-                for mask, style, region in zip(work.masks, work.styles, work.regions, strict=True)
+                for mask, style, region in zip(task.masks, task.styles, task.regions, strict=True)
             ],
             box=painted.box,
-            height=work.layer.height,
-            width=work.layer.width,
-            opacity=work.opacity,
+            height=task.layer.height,
+            width=task.layer.width,
+            opacity=task.opacity,
             tile=self._tile,
             feature_bytes=self._cache.limit // 2,
             allocate=self._room,
         )
-        drafts = Drafts(work.layer, work.masks, finisher)
+        drafts = Drafts(task.layer, task.masks, finisher)
 
         def goes_on(_step: int) -> bool:
             hooks.on_draft(drafts.picture())
@@ -295,43 +299,45 @@ class Painter:
         self._cache.make_room(size)
         return torch.from_numpy(room_for(shape, np.dtype(np.float32), memory_bytes=self._cache.limit // 8))
 
-    def _first_tiles(self, work: _Work, *, surroundings: int) -> TiledContent:
+    def _first_tiles(self, task: _RenderTask, *, surroundings: int) -> TiledContent:
         return self._tiles(
-            work, self._engines, work.content, encoded=self._cache.get(self._key(work)), surroundings=surroundings
+            task, self._engines, task.content, encoded=self._cache.get(self._key(task)), surroundings=surroundings
         )
 
-    def _key(self, work: _Work) -> Hashable:
+    def _key(self, task: _RenderTask) -> Hashable:
         """Names the content's features."""
-        mask_keys = tuple(region.mask_key for region in work.regions)
-        size = (work.layer.height, work.layer.width)
+        mask_keys = tuple(region.mask_key for region in task.regions)
+        size = (task.layer.height, task.layer.width)
         # What the next passes look at around a selection is encoded, too.
-        surroundings = work.plan.quality if any(key is not None for key in mask_keys) else ""
-        return (self._encoder_digest, work.plan.content_key, size, mask_keys, surroundings)
+        surroundings = task.request.quality if any(key is not None for key in mask_keys) else ""
+        return (self._encoder_digest, task.request.content_key, size, mask_keys, surroundings)
 
-    def _tiles(self, work: _Work, engines: Sequence[Engine], picture: ReadPart, **more: Any) -> TiledContent:
+    def _tiles(self, task: _RenderTask, engines: Sequence[Engine], picture: ReadPart, **more: Any) -> TiledContent:
         return TiledContent(
             engines,
             picture,
-            work.masks,
-            height=work.layer.height,
-            width=work.layer.width,
-            opacity=work.opacity,
+            task.masks,
+            height=task.layer.height,
+            width=task.layer.width,
+            opacity=task.opacity,
             tile=self._tile,
             feature_bytes=self._cache.limit,
             **more,
         )
 
-    def _first_pass(self, work: _Work, tiles: TiledContent, write: WritePart, done: Painted, on_step: OnStep) -> None:
+    def _first_pass(
+        self, task: _RenderTask, tiles: TiledContent, write: WritePart, done: Painted, on_step: OnStep
+    ) -> None:
         self._cache.make_room(tiles.feature_size)
         encoded = tiles.encode(on_step)
-        self._cache.put(self._key(work), encoded, encoded.size)
-        styles = [style.first for style in work.styles]
-        transforms = self._transforms(work, encoded.statistics, styles, done)
-        encoded = tiles.decode(transforms, write, on_step, restored=work.restored)
-        self._cache.put(self._key(work), encoded, encoded.size)
+        self._cache.put(self._key(task), encoded, encoded.size)
+        styles = [style.first for style in task.styles]
+        transforms = self._transforms(task, encoded.statistics, styles, done)
+        encoded = tiles.decode(transforms, write, on_step, restored=task.restored)
+        self._cache.put(self._key(task), encoded, encoded.size)
         done.notice = self._notice(tiles)
 
-    def _refine(self, work: _Work, tiles: TiledContent, write: WritePart, done: Painted, on_step: OnStep) -> None:
+    def _refine(self, task: _RenderTask, tiles: TiledContent, write: WritePart, done: Painted, on_step: OnStep) -> None:
         """Another pass over a picture that has been painted."""
 
         def on_tile(stage: str, step: int, steps: int) -> None:
@@ -339,35 +345,35 @@ class Painter:
 
         self._cache.make_room(tiles.feature_size)
         statistics = tiles.encode(on_tile).statistics
-        styles = [style.layers[LAYERS.index(RELU3_1)] for style in work.styles]
-        transforms = self._transforms(work, statistics, styles, done)
-        tiles.decode(transforms, write, on_tile, restored=work.restored)
+        styles = [style.layers[LAYERS.index(RELU3_1)] for style in task.styles]
+        transforms = self._transforms(task, statistics, styles, done)
+        tiles.decode(transforms, write, on_tile, restored=task.restored)
         done.notice = done.notice or self._notice(tiles)
 
     def _transforms(
-        self, work: _Work, own: Sequence[StyleStatistics], styles: Sequence[StyleStatistics], done: Painted
+        self, task: _RenderTask, own: Sequence[StyleStatistics], styles: Sequence[StyleStatistics], done: Painted
     ) -> list[AffineTransform]:
         """Towards each region's style; a film's statistics are drawn towards those of the frame before."""
-        plan = work.plan
-        before = plan.previous[len(done.statistics) :][: len(own)]
-        smooth = _smoothed(own, before, plan.smoothing)
+        request = task.request
+        before = request.previous[len(done.statistics) :][: len(own)]
+        smooth = _smoothed(own, before, request.smoothing)
         done.statistics += smooth
         return [
             adain_transform(mine, style, alpha=region.alpha)
-            for mine, style, region in zip(smooth, styles, work.regions, strict=True)
+            for mine, style, region in zip(smooth, styles, task.regions, strict=True)
         ]
 
-    def _start(self, shown: Layer, plan: Plan) -> None:
+    def _start(self, output_layer: Layer, request: RenderRequest) -> None:
         """The result before anything is painted: the content, its alpha cut out if that was asked for."""
-        plan.out[:] = shown.array
-        if plan.compose == "cutout":
-            masks = [self._mask(region, shown) for region in plan.regions]
-            for box in Box(0, shown.height, 0, shown.width).tiles(OUTPUT_TILE):
-                shown.cut_out(box, union_share(masks, box, torch.float64), plan.out)
+        request.out[:] = output_layer.array
+        if request.compose == "cutout":
+            masks = [self._mask(region, output_layer) for region in request.regions]
+            for box in Box(0, output_layer.height, 0, output_layer.width).tiles(OUTPUT_TILE):
+                output_layer.cut_out(box, union_share(masks, box, torch.float64), request.out)
 
-    def _paint_smaller(self, work: _Work, output: Output, done: Painted, hooks: Hooks) -> None:
+    def _paint_smaller(self, task: _RenderTask, output: Output, done: Painted, hooks: Hooks) -> None:
         """Paint at a working size that is smaller than the result, and enlarge."""
-        layer = work.layer
+        layer = task.layer
         # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
         dtype = np.float32 if layer.is_linear else np.uint16
         small = Layer(np.empty((layer.height, layer.width, 3), dtype=dtype), "RGB")
@@ -378,18 +384,18 @@ class Painter:
         # A selection so faint that it vanishes at the working size gets the content's own colours.
         for box in Box(0, layer.height, 0, layer.width).tiles(OUTPUT_TILE):
             keep(box, layer.colours(box))
-        self._passes(work, keep, done, hooks)
-        enlarged = Enlarged(small, layer, output.layer, work.plan.detail)
+        self._passes(task, keep, done, hooks)
+        enlarged = Enlarged(small, layer, output.layer, task.request.detail)
         boxes = output.box().tiles(OUTPUT_TILE)
         for index, box in enumerate(boxes):
             hooks.on_step("enlarge", index, len(boxes))
             output.write(box, enlarged.colours(box))
 
-    def _check_numbers(self, plan: Plan) -> None:
+    def _check_numbers(self, request: RenderRequest) -> None:
         """Float layers, masks and styles hold numbers; found before anything is computed."""
-        named = [("layer", plan.content_key, plan.content)]
-        named += [("selection", region.mask_key, region.mask) for region in plan.regions if region.mask is not None]
-        named += [("style", s.key, s.picture) for r in plan.regions for s in r.styles if s.picture is not None]
+        named = [("layer", request.content_key, request.content)]
+        named += [("selection", region.mask_key, region.mask) for region in request.regions if region.mask is not None]
+        named += [("style", s.key, s.picture) for r in request.regions for s in r.styles if s.picture is not None]
         for what, key, layer in named:
             if self._cache.get(("finite", key)) is None:
                 if not layer.is_finite():
@@ -400,10 +406,10 @@ class Painter:
                     )
                 self._cache.put(("finite", key), True, SMALL_ENTRY)
 
-    def _preview(self, plan: Plan, height: int, width: int) -> Layer:
+    def _preview(self, request: RenderRequest, height: int, width: int) -> Layer:
         return self._kept_layer(
-            ("preview", plan.content_key, height, width),
-            lambda: replace(plan.content, array=plan.content.shrunk(height, width).like(plan.content)),
+            ("preview", request.content_key, height, width),
+            lambda: replace(request.content, array=request.content.shrunk(height, width).like(request.content)),
         )
 
     def _shrunk(self, layer: Layer, key: Hashable, height: int, width: int) -> Layer:
@@ -418,20 +424,20 @@ class Painter:
             self._cache.put(key, kept, kept.array.nbytes)
         return kept
 
-    def _mask(self, region: RegionPlan, layer: Layer) -> Tensor | None:
+    def _mask(self, region: RegionInput, layer: Layer) -> Tensor | None:
         """A region's mask at a layer's size."""
         if region.mask is None:
             return None
         return as_mask(self._shrunk(region.mask, region.mask_key, layer.height, layer.width).array)
 
-    def _region_style(self, region: RegionPlan, working: Layer, done: Painted, on_step: OnStep) -> MeasuredStyle:
+    def _region_style(self, region: RegionInput, working_layer: Layer, done: Painted, on_step: OnStep) -> MeasuredStyle:
         """A region's mixed style."""
         target = None
         if region.preserve_color == "match":
             mask = region.mask
             if mask is not None:
-                mask = self._shrunk(mask, region.mask_key, working.height, working.width)
-            target = colour_statistics(working, mask)
+                mask = self._shrunk(mask, region.mask_key, working_layer.height, working_layer.width)
+            target = colour_statistics(working_layer, mask)
         return self._styles.mixed(region.styles, target, done.new_styles, on_step)
 
     def _notice(self, tiled: TiledWork[Any]) -> str:
@@ -444,10 +450,10 @@ class Painter:
         return ""
 
 
-def working_size(plan: Plan) -> tuple[int, int]:
+def working_size(request: RenderRequest) -> tuple[int, int]:
     """Height and width at which a request is painted: the layer's by the stroke size, at most the result's."""
-    height, width = plan.out.shape[:2]
-    factor = min(1.0, max(plan.content.height, plan.content.width) / plan.stroke_size / max(height, width))
+    height, width = request.out.shape[:2]
+    factor = min(1.0, max(request.content.height, request.content.width) / request.stroke_size / max(height, width))
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 

@@ -8,44 +8,44 @@ from typing import Any
 
 from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
 from adain_client.texts import _
-from adain_host.settings import MAX_CHOSEN_STYLES, Choices
+from adain_host.settings import MAX_CHOSEN_STYLES, StylizeSettings
 from adain_host.styles import LAYER_STYLE
 
 
-class Chooser:
-    """The choices, and the region that the widgets are about.
+class SettingsEditor:
+    """The settings, and the region that the widgets are about.
 
     Attributes:
-        choices: What is chosen. region: The index of the region that is shown.
+        settings: What is chosen. region: The index of the region that is shown.
     """
 
-    def __init__(self, choices: Choices) -> None:
-        self.choices = choices
+    def __init__(self, settings: StylizeSettings) -> None:
+        self.settings = settings
         self.region = 0
 
     @property
     def current(self) -> RegionChoice:
         """The region that is shown."""
-        return self.choices.regions[self.region]
+        return self.settings.regions[self.region]
 
     @property
     def is_complete(self) -> bool:
         """Every region has a style."""
-        return all(any(style.weight > 0 for style in region.styles) for region in self.choices.regions)
+        return all(any(style.weight > 0 for style in region.styles) for region in self.settings.regions)
 
-    def use(self, choices: Choices) -> None:
+    def use(self, settings: StylizeSettings) -> None:
         """Choose all of this instead."""
-        self.choices, self.region = choices, 0
+        self.settings, self.region = settings, 0
 
     def change(self, **changes: Any) -> None:
         """Change what is the same for all regions."""
-        self.choices = replace(self.choices, **changes)
+        self.settings = replace(self.settings, **changes)
 
     def change_region(self, **changes: Any) -> None:
         """Change the region that is shown."""
-        regions = list(self.choices.regions)
+        regions = list(self.settings.regions)
         regions[self.region] = replace(self.current, **changes)
-        self.choices = replace(self.choices, regions=tuple(regions))
+        self.settings = replace(self.settings, regions=tuple(regions))
 
     def pick(self, source: str, *, adds: bool) -> None:
         """A style was clicked.
@@ -83,21 +83,21 @@ class Chooser:
             masks: Of all regions that there are to be.
             shown: The index of the one that is shown from now on.
         """
-        old = {region.mask: region for region in self.choices.regions}
+        old = {region.mask: region for region in self.settings.regions}
         regions = tuple(replace(old.get(mask, self.current), mask=mask) for mask in masks)
-        self.choices, self.region = replace(self.choices, regions=regions), shown
+        self.settings, self.region = replace(self.settings, regions=regions), shown
 
 
-def usable(choices: Choices, masks: Collection[str]) -> Choices:
-    """Choices of another time, without layers that may be closed by now and regions that a document has not.
+def usable(settings: StylizeSettings, masks: Collection[str]) -> StylizeSettings:
+    """Settings of another time, without layers that may be closed by now and regions that a document has not.
 
     Args:
-        choices: As they were remembered.
+        settings: As they were remembered.
         masks: The names of the masks that there are now.
     """
     regions = tuple(
         replace(region, styles=tuple(s for s in region.styles if not s.source.startswith(LAYER_STYLE)))
-        for region in choices.regions
+        for region in settings.regions
         if region.mask == "" or region.mask in masks
     )
-    return replace(choices, regions=regions or Choices().regions)
+    return replace(settings, regions=regions or StylizeSettings().regions)

@@ -23,7 +23,7 @@ PAINTER = "painter.safetensors"
 
 
 @dataclass(frozen=True)
-class Start:
+class InitialWeights:
     """What a run begins with.
 
     Attributes:
@@ -44,7 +44,7 @@ class Start:
     painter: Mapping[str, Tensor] | None = None
 
     @classmethod
-    def from_model(cls, model: str) -> Start:
+    def from_model(cls, model: str) -> InitialWeights:
         """A released model's decoder and encoder. Raises WeightsError."""
         weights = load_model(model)
         own = weights.encoder_digest != read_manifest()[DEFAULT_MODEL].encoder.sha256
@@ -52,12 +52,12 @@ class Start:
         return cls(weights.name, begun, weights.encoder, weights.decoder, weights.encoder_digest, own)
 
     @classmethod
-    def from_nothing(cls) -> Start:
+    def from_nothing(cls) -> InitialWeights:
         """The embedded encoder, and a decoder that knows nothing yet. Raises WeightsError."""
         return replace(cls.from_model(DEFAULT_MODEL), model="", begun=NOTHING, decoder=None)
 
     @classmethod
-    def of_refinement(cls, model: str, file: str | None, *, from_scratch: bool, seed: int) -> Start:
+    def of_refinement(cls, model: str, file: str | None, *, from_scratch: bool, seed: int) -> InitialWeights:
         """A refinement of a model's pictures.
 
         Args:
@@ -85,7 +85,7 @@ class Start:
         return replace(painting, begun=begun, decoder=decoder, painter=painting.decoder)
 
     @classmethod
-    def of_run(cls, run: Path) -> Start:
+    def of_run(cls, run: Path) -> InitialWeights:
         """What a run's folder says it began with; one of before such folders did began with nothing.
 
         Raises:

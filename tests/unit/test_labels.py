@@ -9,13 +9,13 @@ import pytest
 from adain_client import protocol
 from adain_client.client import ServerInfo
 from adain_client.jobs import Pixels
-from adain_host import words
+from adain_host import labels
 from adain_host.requests import Content
-from adain_host.settings import Choices, ServerChoice
+from adain_host.settings import ServerSettings, StylizeSettings
 from helpers import random_pixels
 
-HERE, THERE = ServerChoice(), ServerChoice(remote=True, address="studio.example:5571")
-BEST = Choices(quality="best")
+HERE, THERE = ServerSettings(), ServerSettings(remote=True, address="studio.example:5571")
+BEST = StylizeSettings(quality="best")
 
 
 def _server(finish_s_per_megapixel: float) -> ServerInfo:
@@ -28,8 +28,8 @@ def _layer(side: int) -> Content:
 
 def test_every_quality_has_a_name_and_a_meaning() -> None:
     """In the order of what they cost; the tip has all of them."""
-    assert tuple(words.QUALITY_NAMES) == tuple(words.QUALITY_MEANINGS) == protocol.QUALITY
-    assert words.QUALITY_TIP.splitlines() == [
+    assert tuple(labels.QUALITY_NAMES) == tuple(labels.QUALITY_MEANINGS) == protocol.QUALITY
+    assert labels.QUALITY_TIP.splitlines() == [
         "How much work goes into the picture",
         "Quick: Painted in one pass",
         "Fine: Then the brush strokes are refined",
@@ -52,38 +52,47 @@ def test_every_quality_has_a_name_and_a_meaning() -> None:
 )
 def test_time_of_the_finish_is_said_beforehand(seconds: float, said: str) -> None:
     """No more exactly than it can be known; a million pixels are painted here."""
-    sentence = words.finish_forecast(_server(seconds), HERE, BEST, _layer(1000))
+    sentence = labels.finish_forecast(_server(seconds), HERE, BEST, _layer(1000))
     assert sentence == f"The finish takes {said} on this machine."
 
 
 def test_time_is_that_of_the_size_at_which_is_painted() -> None:
     """Strokes that fit a large layer, or twice as broad ones, cost less; several pictures cost more."""
-    server, finest = _server(100.0), Choices(quality="best", stroke_size=1.0)
-    assert "7 minutes" in words.finish_forecast(server, HERE, finest, _layer(2048))
-    assert "2 minutes" in words.finish_forecast(server, HERE, BEST, _layer(2048))
-    assert "25 seconds" in words.finish_forecast(server, HERE, Choices(quality="best", stroke_size=4.0), _layer(2048))
-    assert "5 minutes" in words.finish_forecast(server, HERE, BEST, _layer(1000), pictures=3)
+    server, finest = _server(100.0), StylizeSettings(quality="best", stroke_size=1.0)
+    assert "7 minutes" in labels.finish_forecast(server, HERE, finest, _layer(2048))
+    assert "2 minutes" in labels.finish_forecast(server, HERE, BEST, _layer(2048))
+    assert "25 seconds" in labels.finish_forecast(
+        server, HERE, StylizeSettings(quality="best", stroke_size=4.0), _layer(2048)
+    )
+    assert "5 minutes" in labels.finish_forecast(server, HERE, BEST, _layer(1000), pictures=3)
 
 
 def test_time_on_another_machine_is_said_of_the_server() -> None:
     """It tells nothing of this one."""
-    sentence = words.finish_forecast(_server(40.0), THERE, BEST, _layer(1000))
+    sentence = labels.finish_forecast(_server(40.0), THERE, BEST, _layer(1000))
     assert sentence == "The finish takes about 40 seconds on the server."
 
 
 @pytest.mark.parametrize(
-    ("info", "choices"),
-    [(None, BEST), (_server(0.0), BEST), (_server(40.0), Choices()), (_server(40.0), Choices(quality="fast"))],
+    ("info", "settings"),
+    [
+        (None, BEST),
+        (_server(0.0), BEST),
+        (_server(40.0), StylizeSettings()),
+        (_server(40.0), StylizeSettings(quality="fast")),
+    ],
     ids=["no server", "not measured", "fine", "fast"],
 )
-def test_nothing_is_said_when_nobody_knows_or_nothing_is_finished(info: ServerInfo | None, choices: Choices) -> None:
+def test_nothing_is_said_when_nobody_knows_or_nothing_is_finished(
+    info: ServerInfo | None, settings: StylizeSettings
+) -> None:
     """No server, one that has not measured it, another quality; no layer."""
-    assert words.finish_forecast(info, HERE, choices, _layer(1000)) == ""
-    assert words.finish_forecast(_server(40.0), HERE, BEST, None) == ""
+    assert labels.finish_forecast(info, HERE, settings, _layer(1000)) == ""
+    assert labels.finish_forecast(_server(40.0), HERE, BEST, None) == ""
 
 
 def test_time_is_that_of_what_is_selected() -> None:
     """The rectangle around it is a quarter of the layer."""
     selection = Pixels(bytes(4 * 8) + 4 * (bytes(4) + b"\x09" * 4), 8, 8, "Y")
     selected = replace(_layer(1000), selection=selection)
-    assert "10 seconds" in words.finish_forecast(_server(40.0), HERE, BEST, selected)
+    assert "10 seconds" in labels.finish_forecast(_server(40.0), HERE, BEST, selected)

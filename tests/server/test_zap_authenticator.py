@@ -13,8 +13,8 @@ from zmq.utils import z85
 
 from adain_client import protocol
 from adain_client.connection import read_connection_file
-from adain_server.access import Gatekeeper
-from adain_server.place import Place
+from adain_server.access import ZapAuthenticator
+from adain_server.endpoint import Endpoint
 from attacks.outcome import wait_until
 
 PATIENCE_MS = 3000
@@ -24,18 +24,18 @@ BINDS = ("ipc", "tcp://127.0.0.1:0")
 
 
 @pytest.fixture(params=BINDS)
-def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+def endpoint(request: pytest.FixtureRequest) -> Iterator[Endpoint]:
     """A server's place without a server; on tcp with CURVE."""
     with (
         tempfile.TemporaryDirectory(prefix="adain-test-") as folder,
-        Place(Path(folder) / "connection.json", request.param) as claimed,
+        Endpoint(Path(folder) / "connection.json", request.param) as claimed,
     ):
         yield claimed
 
 
-def _knock(place: Place) -> zmq.Socket[bytes]:
+def _knock(endpoint: Endpoint) -> zmq.Socket[bytes]:
     """The owner's peer, with the right keys, and a message that goes out as soon as it is let in."""
-    info = read_connection_file(place._file)
+    info = read_connection_file(endpoint._file)
     peer: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     peer.setsockopt(zmq.LINGER, 0)
     if info.server_key:
@@ -47,50 +47,54 @@ def _knock(place: Place) -> zmq.Socket[bytes]:
     return peer
 
 
-def _never_answer(_place: Place) -> None:
+def _never_answer(_place: Endpoint) -> None:
     """The questions stay where they are."""
 
 
-def _close(place: Place) -> None:
-    place.gatekeeper.close()
+def _close(endpoint: Endpoint) -> None:
+    endpoint.authenticator.close()
 
 
-def _answer_again(place: Place) -> None:
-    info = read_connection_file(place._file)
-    if place.gatekeeper.socket.closed:
-        place.gatekeeper = Gatekeeper(place.context, z85.decode(info.client_key) if info.client_key else b"", None)
+def _answer_again(endpoint: Endpoint) -> None:
+    info = read_connection_file(endpoint._file)
+    if endpoint.authenticator.socket.closed:
+        endpoint.authenticator = ZapAuthenticator(
+            endpoint.context, z85.decode(info.client_key) if info.client_key else b"", None
+        )
 
 
 @pytest.mark.parametrize("go_silent", [_never_answer, _close], ids=["silent", "closed"])
-def test_77_nobody_is_let_in_while_the_gatekeeper_is_silent(place: Place, go_silent: Callable[[Place], None]) -> None:
+def test_77_nobody_is_let_in_while_the_gatekeeper_is_silent(
+    endpoint: Endpoint, go_silent: Callable[[Endpoint], None]
+) -> None:
     """Not even the owner with the right keys, on ipc and on tcp; once it answers the same peer is heard."""
-    go_silent(place)
-    with _knock(place) as peer:
-        assert not place.router.poll(PATIENCE_MS)
+    go_silent(endpoint)
+    with _knock(endpoint) as peer:
+        assert not endpoint.router.poll(PATIENCE_MS)
         assert not peer.poll(0)
-        _answer_again(place)
+        _answer_again(endpoint)
 
         def is_let_in() -> bool:
-            place.gatekeeper.answer()
-            return bool(place.router.poll(0))
+            endpoint.authenticator.answer()
+            return bool(endpoint.router.poll(0))
 
         assert wait_until(is_let_in, 10) < 10
-        assert place.router.recv_multipart()[1] == protocol.pack("hello", client="owner")
+        assert endpoint.router.recv_multipart()[1] == protocol.pack("hello", client="owner")
 
 
 @pytest.mark.parametrize("reply", ["nonsense", "another question's", "cut"])
-def test_77_answer_that_is_none_lets_nobody_in(place: Place, reply: str) -> None:
+def test_77_answer_that_is_none_lets_nobody_in(endpoint: Endpoint, reply: str) -> None:
     """A gatekeeper that is out of its mind admits nobody either."""
     version = b"0.9" if reply == "nonsense" else b"1.0"
 
     def is_let_in() -> bool:
-        while place.gatekeeper.socket.poll(0):
-            frames = place.gatekeeper.socket.recv_multipart()
+        while endpoint.authenticator.socket.poll(0):
+            frames = endpoint.authenticator.socket.recv_multipart()
             split = frames.index(b"") + 1
             number = os.urandom(8) if reply == "another question's" else frames[split + 1]
             answer = [version, number, b"200", b"OK", b"owner", b""]
-            place.gatekeeper.socket.send_multipart([*frames[:split], *answer[: 4 if reply == "cut" else 6]])
-        return bool(place.router.poll(0))
+            endpoint.authenticator.socket.send_multipart([*frames[:split], *answer[: 4 if reply == "cut" else 6]])
+        return bool(endpoint.router.poll(0))
 
-    with _knock(place):
+    with _knock(endpoint):
         assert wait_until(is_let_in, BAD_ANSWER_S) == float("inf")

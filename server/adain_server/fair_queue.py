@@ -11,7 +11,7 @@ from adain_server.cache import forget_oldest
 REMEMBERED_CLIENTS = 1024
 
 
-class Turns:
+class FairQueue:
     """Jobs that wait. The next one is the oldest of the client that was served longest ago."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 MISSING = "TensorBoard is not installed; 'pip install adain-style[trainer]' adds it. losses.csv has the same numbers."
 
 
-class Board:
+class TensorBoardLogger:
     """Writes into a run's folder `tensorboard`, or nowhere."""
 
     def __init__(self, writer: Any = None) -> None:
@@ -20,8 +20,8 @@ class Board:
         self._writer = writer
 
     @classmethod
-    def open(cls, run: Path, step: int) -> Board:
-        """A board for a run that goes on from a step; what was written after it is hidden.
+    def open(cls, run: Path, step: int) -> TensorBoardLogger:
+        """A logger for a run that goes on from a step; what was written after it is hidden.
 
         Raises:
             ImportError: TensorBoard is not installed.

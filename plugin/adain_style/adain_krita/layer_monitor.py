@@ -12,12 +12,12 @@ from adain_client.errors import AdainError
 from adain_client.texts import _
 from adain_host.requests import PREVIEW_CONTENT_SIDE, Content
 from adain_host.session import for_people
-from adain_host.settings import Choices
+from adain_host.settings import StylizeSettings
+from adain_krita.cooperative import CooperativeTask, TaskSteps
 from adain_krita.jobs import key_frames
 from adain_krita.layers import LayerError, Target, reduced_steps
 from adain_krita.masks import glance_at_masks, mask_steps
 from adain_krita.qt import QtCore, QtWidgets, samples_of
-from adain_krita.work import Steps, Work
 
 LOOK_EVERY_MS = 700
 GLANCE_SIDE = 64
@@ -25,7 +25,7 @@ GLANCE_SIDE = 64
 
 
 @dataclass(frozen=True)
-class Sight:
+class LayerSnapshot:
     """What the user works on.
 
     Attributes:
@@ -40,20 +40,20 @@ class Sight:
     problem: str = ""
 
 
-class Watcher(QtCore.QObject):
+class LayerMonitor(QtCore.QObject):
     """Looks now and then while it is awake, never while a mouse button or pen is down."""
 
-    def __init__(self, choices: Callable[[], Choices], changed: Callable[[Sight], None]) -> None:
+    def __init__(self, settings: Callable[[], StylizeSettings], changed: Callable[[LayerSnapshot], None]) -> None:
         """Make it, asleep.
 
         Args:
-            choices: The regions' masks of these are read as well.
+            settings: The regions' masks of these are read as well.
             changed: Told what there is to see now.
         """
         super().__init__()
-        self._choices, self._changed = choices, changed
+        self._settings, self._changed = settings, changed
         self._seen: object = None
-        self._work: Work[Content] | None = None
+        self._task: CooperativeTask[Content] | None = None
         self._timer = QtCore.QTimer(self)
         self._timer.setInterval(LOOK_EVERY_MS)
         self._timer.timeout.connect(self.look)
@@ -76,38 +76,38 @@ class Watcher(QtCore.QObject):
         try:
             target = find_target(document)
         except LayerError as error:
-            self._show((str(error),), Sight(problem=str(error)))
+            self._show((str(error),), LayerSnapshot(problem=str(error)))
             return
         glance = target.node.thumbnail(GLANCE_SIDE, GLANCE_SIDE)
         samples = b"" if glance.isNull() else samples_of(glance, glance.format())
-        choices, frames = self._choices(), key_frames(document, target.node)
+        settings, frames = self._settings(), key_frames(document, target.node)
         layer = (target.number, target.rectangle, target.space, target.is_seen, samples)
-        seen = (layer, tuple(glance_at_masks(document, choices)), frames)
+        seen = (layer, tuple(glance_at_masks(document, settings)), frames)
         if seen != self._seen:
             self._seen = seen
-            self._read(target, choices, frames)
+            self._read(target, settings, frames)
 
-    def _show(self, key: object, sight: Sight) -> None:
+    def _show(self, key: object, snapshot: LayerSnapshot) -> None:
         if key != self._seen:
             self._stop()
             self._seen = key
-            self._changed(sight)
+            self._changed(snapshot)
 
-    def _read(self, target: Target, choices: Choices, frames: tuple[int, ...]) -> None:
+    def _read(self, target: Target, settings: StylizeSettings, frames: tuple[int, ...]) -> None:
         self._stop()
-        self._work = Work(
-            _content_steps(target, choices),
-            lambda content: self._changed(Sight(target, content, frames)),
+        self._task = CooperativeTask(
+            _content_steps(target, settings),
+            lambda content: self._changed(LayerSnapshot(target, content, frames)),
             lambda error: self._fail(target, frames, for_people(error)),
         )
 
     def _fail(self, target: Target, frames: tuple[int, ...], error: AdainError) -> None:
-        self._changed(Sight(target, None, frames, str(error)))
+        self._changed(LayerSnapshot(target, None, frames, str(error)))
 
     def _stop(self) -> None:
-        if self._work is not None:
-            self._work.stop()
-            self._work = None
+        if self._task is not None:
+            self._task.stop()
+            self._task = None
 
 
 def find_target(document: Any) -> Target:
@@ -117,7 +117,7 @@ def find_target(document: Any) -> Target:
     return Target.of(document, document.activeNode())
 
 
-def _content_steps(target: Target, choices: Choices) -> Steps[Content]:
+def _content_steps(target: Target, settings: StylizeSettings) -> TaskSteps[Content]:
     pixels = yield from reduced_steps(target, PREVIEW_CONTENT_SIDE)
-    selection, masks = yield from mask_steps(target.document, choices, target.rectangle, preview=True)
+    selection, masks = yield from mask_steps(target.document, settings, target.rectangle, preview=True)
     return Content(pixels, selection, masks, target.rectangle.height, target.rectangle.width)

@@ -12,7 +12,7 @@ from adain_krita.qt import QtCore
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Steps = Generator[Any, None, T]
+TaskSteps = Generator[Any, None, T]
 """Does a little at each step, and returns what was to be made; yields WAIT when Krita has to do something first."""
 WAIT = True
 
@@ -22,12 +22,12 @@ PAUSE_MS = 2
 """For Krita's own work, between two turns."""
 
 
-class Work(QtCore.QObject, Generic[T]):
+class CooperativeTask(QtCore.QObject, Generic[T]):
     """Steps that are being done, never two works' at a time; stop() leaves the rest undone."""
 
     _is_turning: ClassVar[bool] = False
 
-    def __init__(self, steps: Steps[T], done: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
+    def __init__(self, steps: TaskSteps[T], done: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
         """Begin, not before Krita is idle.
 
         Args:
@@ -47,19 +47,19 @@ class Work(QtCore.QObject, Generic[T]):
         """Do nothing more; nothing is told."""
         self._is_stopped = True
         self._timer.stop()
-        if not Work._is_turning:
+        if not CooperativeTask._is_turning:
             self._steps.close()
 
     def _turn(self) -> None:
         # Some of Krita's functions let its events through, timers as well, while a step waits for them.
-        if Work._is_turning:
+        if CooperativeTask._is_turning:
             return
-        Work._is_turning = True
+        CooperativeTask._is_turning = True
         end: Callable[[], None] | None = None
         try:
             end = self._do_steps()
         finally:
-            Work._is_turning = False
+            CooperativeTask._is_turning = False
         if self._is_stopped:
             self._steps.close()
         elif end is not None:
@@ -86,7 +86,7 @@ class Work(QtCore.QObject, Generic[T]):
         return None
 
 
-def run_now(steps: Steps[T]) -> T:
+def run_now(steps: TaskSteps[T]) -> T:
     """Do all the steps at once, for what is short."""
     while True:
         try:

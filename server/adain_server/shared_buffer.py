@@ -11,7 +11,7 @@ from adain_server.errors import JobError
 SHARED_MEMORY_MOUNT = Path("/dev/shm")  # noqa: S108  # only asked how much room it has
 
 
-class Segment:
+class SharedBuffer:
     """Shared memory of a known size."""
 
     def __init__(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Where a server lives: its private folder, the lock on it, the socket, the keys and the connection file."""
+"""The endpoint at which a server serves: private folder, its lock, the socket, the keys, the connection file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from zmq.utils import z85
 
 from adain_client import protocol
 from adain_client.connection import ConnectionInfo, make_private_folder, write_connection_file
-from adain_server.access import ZAP_DOMAIN, Gatekeeper
+from adain_server.access import ZAP_DOMAIN, ZapAuthenticator
 from adain_server.errors import ServerError
 from adain_server.keys import KeyRing
 from adain_server.limits import CROWD, CROWD_GONE, descriptor_limit, descriptors_left
-
-log = logging.getLogger(__name__)
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +34,13 @@ LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix domain socket's path, on Linux."""
 
 
-class Place:
-    """A claimed place: one server at a time, with a bound ROUTER and the connection file written.
+class Endpoint:
+    """A claimed endpoint: one server at a time, with a bound ROUTER and the connection file written.
+
+    Attributes:
+        address: What clients connect to: ipc://PATH or tcp://ADDRESS:PORT.
+        context, router: The ZeroMQ context, and the socket that all clients talk to.
+        authenticator: Answers libzmq's questions about who may connect.
 
     Use it as a context manager; leaving it removes the socket and the connection file.
     """
@@ -57,8 +60,8 @@ class Place:
         self._announced = False
         self._is_listening = True  # as long as the crowd is bearable
 
-    def __enter__(self) -> Place:
-        """Claim the place. Raises ServerError: taken, not private, or an address that cannot be bound."""
+    def __enter__(self) -> Endpoint:
+        """Claim the endpoint. Raises ServerError: taken, not private, or an address that cannot be bound."""
         try:
             make_private_folder(self._file.parent)
         except OSError as error:
@@ -94,13 +97,13 @@ class Place:
             client_public, client_secret = zmq.curve_keypair()
             owner_key = z85.decode(client_public)
             keys = (server_public, client_public.decode(), client_secret.decode())
-        self.gatekeeper = Gatekeeper(self.context, owner_key, guests)
+        self.authenticator = ZapAuthenticator(self.context, owner_key, guests)
         self._secret = secret
         self._listen(more_ports=NEXT_PORTS)
         try:
             # Who listens everywhere is reached on this machine by its own address.
-            endpoint = self.endpoint.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
-            write_connection_file(self._file, ConnectionInfo(endpoint, os.getpid(), *keys))
+            address = self.address.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
+            write_connection_file(self._file, ConnectionInfo(address, os.getpid(), *keys))
         except OSError as error:
             raise ServerError(f"{self._file} cannot be written: {error.strerror}.") from None
         self._announced = True
@@ -112,9 +115,9 @@ class Place:
             ServerError: The address is taken now.
         """
         if self._bind != "ipc":
-            self._bind = self.endpoint  # with the port that was taken
+            self._bind = self.address  # with the port that was taken
         if self._is_listening:
-            self.router.unbind(self.endpoint)
+            self.router.unbind(self.address)
         self._is_listening = True
         self.router.close(linger=0)
         # libzmq lets go in a thread of its own: it would take away a new socket's file, or still have the port.
@@ -136,7 +139,7 @@ class Place:
         used = 1 - descriptors_left() / descriptor_limit()
         if self._is_listening and used > CROWD:
             log.error("too many connections: nobody else is let in until some have gone")
-            self.router.unbind(self.endpoint)
+            self.router.unbind(self.address)
             self._is_listening = False
         elif not self._is_listening and used < CROWD_GONE:
             self._bind_ipc()
@@ -144,7 +147,7 @@ class Place:
 
     def _listen(self, *, more_ports: int = 0) -> None:
         self.router = _router(self.context, self._secret)
-        self.endpoint = self._bind_ipc() if self._bind == "ipc" else self._bind_tcp(more_ports)
+        self.address = self._bind_ipc() if self._bind == "ipc" else self._bind_tcp(more_ports)
 
     def _bind_tcp(self, more_ports: int) -> str:
         """The port that is wanted, or the first of so many more that is free: the connection file says which."""

@@ -6,7 +6,7 @@ from adain_client.client import ServerInfo
 from adain_client.progress import finish_seconds
 from adain_client.texts import _, ngettext
 from adain_host.requests import Content, painted_size
-from adain_host.settings import Choices, ServerChoice
+from adain_host.settings import ServerSettings, StylizeSettings
 
 STRENGTH, STRENGTH_TIP = _("S_trength"), _("0 = the layer as it is, 100 = the full style")
 COLOURS, COLOURS_TIP = _("C_olours"), _("Whose colours the result has")
@@ -41,23 +41,28 @@ REGION_TIP = _("The part of the layer that the styles and sliders below are abou
 
 
 def finish_forecast(
-    info: ServerInfo | None, server: ServerChoice, choices: Choices, content: Content | None, *, pictures: int = 1
+    info: ServerInfo | None,
+    server: ServerSettings,
+    settings: StylizeSettings,
+    content: Content | None,
+    *,
+    pictures: int = 1,
 ) -> str:
     """How long the finish will take, to be read before it begins.
 
     Args:
         info: What the server has said of itself; None without one.
         server: Which one that is.
-        choices: What is going to be painted.
+        settings: What is going to be painted.
         content: The layer, reduced; None when there is none that could be painted.
         pictures: How many of this size are painted one after the other.
     Returns:
         A sentence; "" when nothing is to be finished, and when nobody knows.
     """
-    if info is None or content is None or choices.quality != "best":
+    if info is None or content is None or settings.quality != "best":
         return ""
-    strokes = choices.strokes_for(content.height, content.width)
-    seconds = finish_seconds(info, *painted_size(content, choices), strokes)
+    strokes = settings.strokes_for(content.height, content.width)
+    seconds = finish_seconds(info, *painted_size(content, settings), strokes)
     if seconds is None:
         return ""
     here, there = _("The finish takes {time} on this machine."), _("The finish takes {time} on the server.")
