@@ -31,8 +31,8 @@ from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics
 from adain_net.tiling import TILE, TiledContent
 from adain_net.transform import adain_transform
-from adain_server.ncnn_engine import NcnnEngine
-from adain_server.worker_process import ALLOCATOR
+from adain_server.io_process.worker_process import ALLOCATOR
+from adain_server.worker.ncnn_engine import NcnnEngine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adain_server.worker_process import ALLOCATOR
+from adain_server.io_process.worker_process import ALLOCATOR
 from turns import in_turns, spread
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -66,8 +66,8 @@ def _overhead(client: Client, side: int, runs: int) -> None:
     from adain_net.statistics import StyleStatistics
     from adain_net.tiling import TiledContent
     from adain_net.transform import adain_transform
-    from adain_server.layers import Layer
-    from adain_server.ncnn_engine import best_engine
+    from adain_server.worker.layers import Layer
+    from adain_server.worker.ncnn_engine import best_engine
     from adain_weights.styles import built_in_styles, read_style
     from helpers import array_pixels, embedded_network, request
 

@@ -25,7 +25,7 @@ def main() -> int:
                 return 1  # the server has said why
             status = subprocess.run(
                 [
-                    *(sys.executable, "-m", "adain_server.stylize_cli", *place, "--no-start"),
+                    *(sys.executable, "-m", "adain_stylize.cli", *place, "--no-start"),
                     *(str(PICTURES / "chelsea.jpg"), "--style", str(PICTURES / "van-gogh-road-to-tarascon.jpg")),
                     *("-o", str(RESULT)),
                 ],

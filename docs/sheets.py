@@ -20,7 +20,8 @@ from PIL import Image
 from adain_client.client import Client
 from adain_client.jobs import Pixels, Region, StylizeRequest
 from adain_client.launcher import connect
-from adain_server.picture_files import content_pixels, open_picture, result_picture, save_picture
+from adain_stylize.pictures import content_pixels, result_picture, save_picture
+from adain_weights.picture_files import open_picture
 
 GAP = 8
 ACROSS = 640

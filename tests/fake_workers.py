@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 if TYPE_CHECKING:
-    from adain_server.measured_styles import OnStep
-    from adain_server.rendering import OnDraft, RenderRequest
+    from adain_server.worker.measured_styles import OnStep
+    from adain_server.worker.rendering import OnDraft, RenderRequest
 
 READY: dict[str, Any] = {
     "op": "ready",
@@ -46,7 +46,7 @@ def hangs_with_its_job_and_then_while_it_loads(
 
 def dies_before_its_first_word(connection: Connection, device: str, model: str, models: Path, budget: int) -> None:
     """The real one, that dies as soon as it looks at a job's pixels."""
-    from adain_server import worker
+    from adain_server.worker import worker
 
     def die(*_arguments: object) -> None:
         os._exit(7)
@@ -62,7 +62,7 @@ def has_no_memory(connection: Connection, device: str, model: str, models: Path,
 
     from adain_net.engine import Engine
     from adain_net.network import AdainNetwork
-    from adain_server import loaded_models, ncnn_engine, worker
+    from adain_server.worker import loaded_models, ncnn_engine, worker
 
     def engine_without_memory(network: AdainNetwork) -> Engine:
         engine = ncnn_engine.best_engine(network)
@@ -104,8 +104,8 @@ def finishes(connection: Connection, device: str, model: str, models: Path, budg
     draft is 4 x 6 pixels of the number of steps that are over, and one comes after every step.
     """
     from adain_client import protocol
-    from adain_server import worker
-    from adain_server.rendering import Painted
+    from adain_server.worker import worker
+    from adain_server.worker.rendering import Painted
 
     class Models:
         finish_s_per_megapixel = READY["finish_s_per_megapixel"]

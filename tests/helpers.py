@@ -26,7 +26,7 @@ from adain_client.connection import read_connection_file
 from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
 from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
-from adain_server.layers import DTYPES, Array
+from adain_server.worker.layers import DTYPES, Array
 from adain_weights.catalog import AboutModel
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model, write_model

@@ -14,12 +14,12 @@ from unittest import mock
 import fake_workers
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
-from adain_server import server as server_module
-from adain_server import worker_process
 from adain_server.config import LEAST_MEMORY_BUDGET, ServerConfig
-from adain_server.endpoint import Endpoint
 from adain_server.errors import ServerError
-from adain_server.server import Server
+from adain_server.io_process import server as server_module
+from adain_server.io_process import worker_process
+from adain_server.io_process.endpoint import Endpoint
+from adain_server.io_process.server import Server
 from adain_weights.manifest import DEFAULT_MODEL
 from attacks.outcome import wait_until
 

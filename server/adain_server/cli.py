@@ -14,20 +14,20 @@ from adain_client.client import Client
 from adain_client.connection import default_connection_file, read_connection_file
 from adain_client.errors import AdainError
 from adain_client.folders import user_styles_folder
-from adain_server import keys
+from adain_server.access import keys
 from adain_server.config import (
     DEFAULT_HANG_TIMEOUT_S,
-    DEFAULT_MAX_PIXELS,
     LEAST_MEMORY_BUDGET,
     ServerConfig,
     default_memory_budget,
 )
-from adain_server.endpoint import Endpoint
 from adain_server.errors import ServerError
-from adain_server.limits import raise_descriptor_limit
+from adain_server.io_process.endpoint import Endpoint
+from adain_server.io_process.limits import raise_descriptor_limit
+from adain_server.io_process.server import Server
 from adain_server.logs import log_to_file, log_to_terminal
-from adain_server.server import Server
 from adain_weights.catalog import user_models_folder
+from adain_weights.limits import LARGEST_PICTURE
 from adain_weights.manifest import DEFAULT_MODEL
 
 
@@ -137,9 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--max-megapixels",
         type=_megapixels,
-        default=DEFAULT_MAX_PIXELS,
+        default=LARGEST_PICTURE,
         metavar="N",
-        help=f"refuse larger pictures (default: {DEFAULT_MAX_PIXELS // 1_000_000})",
+        help=f"refuse larger pictures (default: {LARGEST_PICTURE // 1_000_000})",
     )
     parser.add_argument(
         "--memory-budget",

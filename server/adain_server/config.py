@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_MAX_PIXELS = 2**28
-"""16,384 x 16,384: the network works in tiles, so the pixels themselves are what needs memory, 8 bytes each."""
+from adain_weights.limits import LARGEST_PICTURE
 
 DEFAULT_HANG_TIMEOUT_S = 120.0
 """A tile takes seconds on a slow processor; so does a reduced copy of the largest picture."""
@@ -54,7 +53,7 @@ class ServerConfig:
     connection_file: Path
     memory_budget: int
     styles: Path
-    max_pixels: int = DEFAULT_MAX_PIXELS
+    max_pixels: int = LARGEST_PICTURE
     max_jobs: int = 64
     max_client_jobs: int = 8
     max_bytes: int = 2 * 1024**3

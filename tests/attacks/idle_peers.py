@@ -8,7 +8,7 @@ import zmq
 
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
-from adain_server.limits import raise_descriptor_limit
+from adain_server.io_process.limits import raise_descriptor_limit
 from attacks.outcome import Outcome, descriptors, wait_until
 from helpers import RunningServer
 

@@ -14,8 +14,8 @@ import msgpack
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.jobs import StyleFile, StyleSource, StylizeJob
-from adain_server.admission import check_name, check_request
 from adain_server.errors import JobError
+from adain_server.io_process.admission import check_name, check_request
 from attacks.outcome import Outcome
 from helpers import random_pixels, request
 

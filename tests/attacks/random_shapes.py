@@ -11,7 +11,7 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import AdainError
 from adain_client.jobs import Pixels, Region, StylizeRequest
-from adain_server.layers import DTYPES, Array
+from adain_server.worker.layers import DTYPES, Array
 from attacks.outcome import Outcome
 from helpers import RunningServer, array_pixels, pixels_array, random_pixels
 

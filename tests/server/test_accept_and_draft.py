@@ -20,7 +20,7 @@ from adain_client.client import Client
 from adain_client.errors import CancelledError, RequestError
 from adain_client.jobs import Draft, Message, Progress, StylizeJob, StylizeRequest
 from adain_client.protocol import Header
-from adain_server import worker_process
+from adain_server.io_process import worker_process
 from attacks.outcome import wait_until
 from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS, READY
 from helpers import pixels_array, random_pixels, request

@@ -12,7 +12,7 @@ import pytest
 
 from adain_client import protocol
 from adain_client.connection import read_connection_file
-from adain_server.limits import MEMORY_LIMIT, SPARE_DESCRIPTORS
+from adain_server.io_process.limits import MEMORY_LIMIT, SPARE_DESCRIPTORS
 from attacks.outcome import descriptors, resident_mib, wait_until
 from helpers import SMALL_REQUEST, RunningServer, works
 from raw_peer import RawPeer

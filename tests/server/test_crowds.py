@@ -124,7 +124,7 @@ def test_50_client_that_asks_and_never_reads_costs_little(own_server: RunningSer
 SLEEPY = """
 import sys, time
 from adain_server import cli
-from adain_server.server import Server
+from adain_server.io_process.server import Server
 
 take = Server._take_client_message
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import pytest
 import torch
 
-from adain_server.loaded_models import LoadedModels
-from adain_server.worker import Worker, choose_device
+from adain_server.worker.loaded_models import LoadedModels
+from adain_server.worker.worker import Worker, choose_device
 from helpers import RunningServer, works
 
 

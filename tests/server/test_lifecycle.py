@@ -23,8 +23,8 @@ from adain_client.connection import ConnectionInfo, read_connection_file, write_
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import StylizeJob
 from adain_server import cli
-from adain_server.endpoint import NEXT_PORTS, Endpoint
-from adain_server.server import DRAIN_S
+from adain_server.io_process.endpoint import NEXT_PORTS, Endpoint
+from adain_server.io_process.server import DRAIN_S
 from adain_weights.manifest import DEFAULT_MODEL
 from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, works
 from raw_peer import RawPeer

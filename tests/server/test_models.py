@@ -139,7 +139,7 @@ def test_recoloured_styles_work_with_another_model(mine: Client) -> None:
 def test_command_lists_and_uses_models(own_server: RunningServer, tmp_path: Path) -> None:
     """adain-stylize --list-models and --model."""
     write_other_model(own_server.models / "mine")
-    command = [sys.executable, "-m", "adain_server.stylize_cli", "--connection-file", str(own_server.connection_file)]
+    command = [sys.executable, "-m", "adain_stylize.cli", "--connection-file", str(own_server.connection_file)]
     listed = subprocess.run([*command, "--list-models"], check=True, capture_output=True, text=True).stdout
     assert "mine" in listed and "the server's own" in listed
     picture, out = PICTURES / "chelsea.jpg", tmp_path / "out.png"

@@ -15,7 +15,7 @@ from PIL import Image
 
 from adain_client.client import Client
 from adain_client.errors import RequestError
-from adain_server.config import DEFAULT_MAX_PIXELS
+from adain_weights.limits import LARGEST_PICTURE
 from attacks.outcome import resident_mib
 from helpers import PICTURES, RunningServer, picture_pixels, request
 
@@ -46,8 +46,8 @@ def _cut(count: int) -> bytes:
 
 
 FILES = {
-    "more pixels than a server takes": lambda: _png(int(DEFAULT_MAX_PIXELS**0.5) + 8),
-    "four times as many": lambda: _png(2 * int(DEFAULT_MAX_PIXELS**0.5)),
+    "more pixels than a server takes": lambda: _png(int(LARGEST_PICTURE**0.5) + 8),
+    "four times as many": lambda: _png(2 * int(LARGEST_PICTURE**0.5)),
     "ICO": lambda: _other_format("ICO"),
     "TGA": lambda: _other_format("TGA"),
     "EPS": lambda: _other_format("EPS"),
@@ -91,7 +91,7 @@ def test_46_picture_on_the_command_line_that_is_none_is_refused(
 ) -> None:
     """As a style and as the picture itself: one line, exit 1, and no result."""
     photo, out = PICTURES / "chelsea.jpg", tmp_path / "out.png"
-    command = [sys.executable, "-m", "adain_server.stylize_cli", "--connection-file", str(server.connection_file)]
+    command = [sys.executable, "-m", "adain_stylize.cli", "--connection-file", str(server.connection_file)]
     for content, style in ((photo, bad), (bad, photo)):
         run = subprocess.run(
             [*command, "--no-start", str(content), "--style", str(style), "-o", str(out), "--quiet"],

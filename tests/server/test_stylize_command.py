@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_server.stylize_cli import _content_paths
+from adain_stylize.cli import _content_paths
 from adain_weights.styles import read_style
 from helpers import PICTURES, RunningServer, server_pid
 from read_only import read_only
@@ -24,7 +24,7 @@ STYLE = str(PICTURES / "van-gogh-road-to-tarascon.jpg")
 
 
 def _run(server: RunningServer, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "adain_server.stylize_cli", "--connection-file", str(server.connection_file)]
+    command = [sys.executable, "-m", "adain_stylize.cli", "--connection-file", str(server.connection_file)]
     return subprocess.run(
         [*command, "--no-start", *arguments], capture_output=True, text=True, timeout=100, check=False, cwd=cwd
     )
@@ -223,7 +223,7 @@ def test_85_result_that_cannot_be_written_is_a_sentence(server: RunningServer, p
 
 def test_server_is_started_when_none_runs(photo: Path) -> None:
     """The first picture starts a server and says so, the second finds it; the server is ended by its id."""
-    command = [sys.executable, "-m", "adain_server.stylize_cli", str(photo), "--style", STYLE, "--quiet"]
+    command = [sys.executable, "-m", "adain_stylize.cli", str(photo), "--style", STYLE, "--quiet"]
     with tempfile.TemporaryDirectory(prefix="adain-test-") as folder:
         place = Path(folder) / "connection.json"
         said = []
@@ -251,7 +251,7 @@ def test_server_is_started_when_none_runs(photo: Path) -> None:
 
 def test_no_server_is_one_sentence(tmp_path: Path, photo: Path) -> None:
     """With --no-start and no server: exit 1 and a sentence."""
-    command = [sys.executable, "-m", "adain_server.stylize_cli", "--connection-file", str(tmp_path / "none.json")]
+    command = [sys.executable, "-m", "adain_stylize.cli", "--connection-file", str(tmp_path / "none.json")]
     run = subprocess.run(
         [*command, "--no-start", str(photo), "--style", STYLE, "-o", str(tmp_path / "out.png")],
         capture_output=True,
@@ -309,7 +309,7 @@ def test_saved_style_paints_as_its_picture(server: RunningServer, photo: Path) -
 
 def test_style_is_saved_under_a_name_for_the_user(photo: Path) -> None:
     """A bare name goes to the user's own folder."""
-    command = [sys.executable, "-m", "adain_server.stylize_cli", "--style", STYLE, "--save-style", "road"]
+    command = [sys.executable, "-m", "adain_stylize.cli", "--style", STYLE, "--save-style", "road"]
     environment = {**os.environ, "XDG_DATA_HOME": str(photo.parent)}
     subprocess.run(command, check=True, env=environment, timeout=60, capture_output=True)
     saved = read_style(photo.parent / "adain-style" / "styles" / "road.safetensors")

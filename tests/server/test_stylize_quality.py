@@ -22,7 +22,7 @@ from PIL import Image
 from adain_client import protocol
 from adain_client.client import Client, ServerInfo
 from adain_client.jobs import Progress
-from adain_server.terminal import Forecast, KeepOnInterrupt, _rounded
+from adain_stylize.terminal import Forecast, KeepOnInterrupt, _rounded
 from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS
 from server_inside import ServerInside, finishing_server_inside
 
@@ -54,7 +54,7 @@ class Command:
     """adain-stylize as a user runs it; what it says is read meanwhile."""
 
     def __init__(self, server: ServerInside, *arguments: str, cwd: Path) -> None:
-        command = [sys.executable, "-m", "adain_server.stylize_cli", "--connection-file", str(server.connection_file)]
+        command = [sys.executable, "-m", "adain_stylize.cli", "--connection-file", str(server.connection_file)]
         self._process = subprocess.Popen(
             [*command, "--no-start", "--style", STYLE, *arguments], stderr=subprocess.PIPE, text=True, cwd=cwd
         )
@@ -197,7 +197,7 @@ class _Knowing(Client):
 
 def test_forecast_waits_for_the_server_and_is_said_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked until the server is ready, and then no more; the size that is painted counts."""
-    monkeypatch.setattr("adain_server.terminal.LOADING_POLL_S", 0.0)
+    monkeypatch.setattr("adain_stylize.terminal.LOADING_POLL_S", 0.0)
     said: list[str] = []
     client = _Knowing(150.0)
     forecast = Forecast(client, 2.0, said.append)

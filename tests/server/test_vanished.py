@@ -10,7 +10,7 @@ import pytest
 
 from adain_client import protocol
 from adain_client.jobs import StylizeJob
-from adain_server.server import Server
+from adain_server.io_process.server import Server
 from attacks.outcome import wait_until
 from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, segments_of, works
 from raw_peer import RawPeer

@@ -11,8 +11,8 @@ import fake_workers
 from adain_client import protocol
 from adain_client.errors import RequestError
 from adain_client.jobs import StyleInfo, StylizeJob
-from adain_server import worker_process
-from adain_server.library import StyleLibrary
+from adain_server.io_process import worker_process
+from adain_server.io_process.library import StyleLibrary
 from attacks.outcome import wait_until
 from helpers import SMALL_REQUEST, random_pixels, request
 from raw_peer import RawPeer

@@ -13,8 +13,8 @@ from zmq.utils import z85
 
 from adain_client import protocol
 from adain_client.connection import read_connection_file
-from adain_server.access import ZapAuthenticator
-from adain_server.endpoint import Endpoint
+from adain_server.access.authenticator import ZapAuthenticator
+from adain_server.io_process.endpoint import Endpoint
 from attacks.outcome import wait_until
 
 PATIENCE_MS = 3000

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from adain_net.boxes import Box
-from adain_server.colour import colour_statistics, recolouring, under_own_chroma
-from adain_server.layers import LUMA, Layer
+from adain_server.worker.colour import colour_statistics, recolouring, under_own_chroma
+from adain_server.worker.layers import LUMA, Layer
 
 
 def _layer(seed: int, *, mean: tuple[float, float, float], spread: float = 0.1) -> Layer:

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from adain_net.boxes import Box
-from adain_server.detail import Enlarged
-from adain_server.layers import Array, Layer
+from adain_server.worker.detail import Enlarged
+from adain_server.worker.layers import Array, Layer
 
 
 def _content(height: int = 160, width: int = 120) -> Array:

@@ -13,8 +13,8 @@ from adain_net.decoder import Decoder
 from adain_net.encoder import Encoder
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
-from adain_server import ncnn_engine
-from adain_server.ncnn_engine import EngineError, NcnnEngine, best_engine, check_engine
+from adain_server.worker import ncnn_engine
+from adain_server.worker.ncnn_engine import EngineError, NcnnEngine, best_engine, check_engine
 
 CPU = torch.device("cpu")
 SIZES = [(16, 16), (16, 41), (17, 23), (131, 67), (192, 256), (256, 192), (64, 576)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adain_server.fair_queue import REMEMBERED_CLIENTS, FairQueue
+from adain_server.io_process.fair_queue import REMEMBERED_CLIENTS, FairQueue
 
 
 def _client(job_id: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 
@@ -14,10 +16,20 @@ OURS = {
     "adain_net",
     "adain_plugin",
     "adain_server",
+    "adain_stylize",
     "adain_trainer",
     "adain_weights",
 }
+
+
+def modules_of(package: str) -> str:
+    """All modules of a package's folder."""
+    folder = importlib.import_module(package).__path__
+    return ", ".join(f"{package}.{module.name}" for module in pkgutil.iter_modules(folder))
+
+
 HEAVY = {"torch", "torchvision", "numpy", "PIL", "safetensors", "huggingface_hub"}
+SERVES = {"adain_server", "adain_client", "adain_weights"}
 
 CASES = [
     ("adain_client.launcher", {"adain_client"}, HEAVY | {"gi"}),
@@ -29,9 +41,17 @@ CASES = [
     ("adain_weights.catalog", {"adain_weights"}, HEAVY),
     ("adain_weights.hub", {"adain_weights"}, {"torch", "torchvision", "PIL", "huggingface_hub"}),
     ("adain_weights.cli", {"adain_weights"}, {"zmq", "msgpack", "PIL", "torchvision"}),
-    # The I/O process checks saved styles and makes swatches; it never computes.
-    ("adain_server.cli", {"adain_server", "adain_client", "adain_weights"}, {"torch", "torchvision"}),
-    ("adain_server.worker", {"adain_server", "adain_client", "adain_weights", "adain_net"}, {"torchvision"}),
+    # The I/O process checks saved styles and makes swatches; it never computes. That holds for all its folder.
+    ("adain_server.cli", SERVES, {"torch", "torchvision"}),
+    (
+        modules_of("adain_server.io_process"),
+        {"adain_server", "adain_client", "adain_weights"},
+        {"torch", "torchvision"},
+    ),
+    (modules_of("adain_server.access"), {"adain_server", "adain_client"}, {"torch", "torchvision", "numpy", "PIL"}),
+    # A client of the server; saving a style loads the network only then.
+    ("adain_stylize.cli", {"adain_stylize", "adain_client", "adain_weights"}, {"torch", "torchvision"}),
+    ("adain_server.worker.worker", {"adain_server", "adain_client", "adain_weights", "adain_net"}, {"torchvision"}),
     ("adain_trainer.cli", {"adain_trainer", "adain_net", "adain_weights"}, {"zmq", "msgpack"}),
 ]
 

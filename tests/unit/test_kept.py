@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from adain_server import store as store_module
 from adain_server.cache import ByteCache
 from adain_server.errors import JobError
-from adain_server.store import PictureStore
+from adain_server.io_process import store as store_module
+from adain_server.io_process.store import PictureStore
 from helpers import shared_memory_names
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from adain_net.boxes import Box
-from adain_server.layers import DTYPES, Array, Layer, as_mask, union_share
-from adain_server.transfer import linear_light, srgb_coded
+from adain_server.worker.layers import DTYPES, Array, Layer, as_mask, union_share
+from adain_server.worker.transfer import linear_light, srgb_coded
 
 WHOLE = Box(0, 40, 0, 30)
 

@@ -15,11 +15,11 @@ from adain_net.engine import TorchEngine
 from adain_net.finish import GradientEngine
 from adain_net.layout import load_refinement
 from adain_net.network import AdainNetwork
-from adain_server import canvas, rendering
-from adain_server.drafts import SIDE
-from adain_server.layers import Array, Layer
-from adain_server.measured_styles import Style, StyleEncoder
-from adain_server.rendering import Painted, RegionInput, Renderer, RenderRequest
+from adain_server.worker import canvas, rendering
+from adain_server.worker.drafts import SIDE
+from adain_server.worker.layers import Array, Layer
+from adain_server.worker.measured_styles import Style, StyleEncoder
+from adain_server.worker.rendering import Painted, RegionInput, Renderer, RenderRequest
 from adain_weights.models import load_refinement_weights
 from helpers import picture_pixels, pixels_array
 

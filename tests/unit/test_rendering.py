@@ -16,13 +16,13 @@ from adain_net.encoder import EncoderFeatures
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
 from adain_net.tiling import TILE
-from adain_server import rendering
-from adain_server.colour import colour_statistics
 from adain_server.errors import JobError
-from adain_server.layers import DTYPES, LUMA, Array, Layer
-from adain_server.measured_styles import Style, StyleEncoder
-from adain_server.rendering import Painted, RegionInput, Renderer, RenderRequest
-from adain_server.transfer import linear_light, srgb_coded
+from adain_server.worker import rendering
+from adain_server.worker.colour import colour_statistics
+from adain_server.worker.layers import DTYPES, LUMA, Array, Layer
+from adain_server.worker.measured_styles import Style, StyleEncoder
+from adain_server.worker.rendering import Painted, RegionInput, Renderer, RenderRequest
+from adain_server.worker.transfer import linear_light, srgb_coded
 from helpers import picture_pixels, pixels_array
 
 GIB = 1024**3

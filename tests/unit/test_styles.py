@@ -21,7 +21,7 @@ from safetensors.numpy import load, save
 
 from adain_net.encoder import EncoderFeatures
 from adain_net.network import AdainNetwork
-from adain_server.style_files import save_style
+from adain_stylize.style_files import save_style
 from adain_trainer import pictures
 from adain_trainer.cli import main
 from adain_trainer.styles import LIBRARY, measure_with

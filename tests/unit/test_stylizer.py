@@ -18,9 +18,9 @@ from adain_net.network import AdainNetwork
 from adain_net.refinement import RefinementNetwork
 from adain_net.statistics import channel_statistics
 from adain_net.stylizer import QUALITIES, Stylizer
-from adain_server.layers import Array, Layer
-from adain_server.measured_styles import Style, StyleEncoder
-from adain_server.rendering import RegionInput, Renderer, RenderRequest
+from adain_server.worker.layers import Array, Layer
+from adain_server.worker.measured_styles import Style, StyleEncoder
+from adain_server.worker.rendering import RegionInput, Renderer, RenderRequest
 from adain_trainer.losses import layer_distances
 from adain_weights.models import load_refinement_weights
 from helpers import picture_tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from adain_server.transfer import linear_light, srgb_coded
+from adain_server.worker.transfer import linear_light, srgb_coded
 
 KNOWN = [(0.0, 0.0), (0.001, 0.01292), (0.0031308, 0.0404499), (0.18, 0.461356), (0.5, 0.735357), (1.0, 1.0)]
 """Linear light, and what IEC 61966-2-1 makes of it."""

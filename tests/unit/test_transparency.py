@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from adain_net.boxes import Box
-from adain_server.layers import Array, Layer
-from adain_server.transparency import VisibleColours, fill_empty
+from adain_server.worker.layers import Array, Layer
+from adain_server.worker.transparency import VisibleColours, fill_empty
 
 
 def _layer() -> Array:

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from adain_client import protocol
-from adain_server import drafts
-from adain_server import worker as worker_module
-from adain_server.loaded_models import LoadedModels
-from adain_server.worker import DRAFT_EVERY_S, Cancelled, Worker
+from adain_server.worker import drafts
+from adain_server.worker import worker as worker_module
+from adain_server.worker.loaded_models import LoadedModels
+from adain_server.worker.worker import DRAFT_EVERY_S, Cancelled, Worker
 
 JOB, OTHER = b"j" * 16, b"o" * 16
 NO_MODELS = cast("LoadedModels", None)

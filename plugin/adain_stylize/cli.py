@@ -21,18 +21,10 @@ from adain_client.folders import user_styles_folder
 from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
 from adain_client.launcher import connect
 from adain_client.progress import fraction
-from adain_server.picture_files import (
-    SUFFIXES,
-    PictureError,
-    content_pixels,
-    mask_pixels,
-    open_picture,
-    result_picture,
-    save_picture,
-    style_picture,
-)
-from adain_server.terminal import Forecast, KeepOnInterrupt
+from adain_stylize.pictures import content_pixels, mask_pixels, result_picture, save_picture
+from adain_stylize.terminal import Forecast, KeepOnInterrupt
 from adain_weights.errors import WeightsError
+from adain_weights.picture_files import SUFFIXES, PictureError, open_picture, style_picture
 from adain_weights.styles import read_style
 
 
@@ -199,7 +191,7 @@ def _save_style(options: argparse.Namespace) -> int:
     path, crop = picture_and_crop(text)
     picture = style_picture(path, crop=crop)
     # Imported here: it loads torch, which every other use of this command leaves to the server.
-    from adain_server.style_files import save_style
+    from adain_stylize.style_files import save_style
 
     save_style(
         target,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adain_net.boxes import CELL, Box
-from adain_server.layers import STRIP, Layer, cut
+from adain_server.worker.layers import STRIP, Layer, cut
 
 ORIGIN = Box(0, 0, 0, 0)
 

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 
 from adain_server.errors import JobError
-from adain_server.shared_buffer import SharedBuffer
+from adain_server.io_process.shared_buffer import SharedBuffer
 
 FORGET_AFTER_S = 600.0
 """A picture that no request has named for so long is somebody's privacy, not a cache."""

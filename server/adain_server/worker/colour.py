@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adain_net.boxes import Box
 from adain_net.regions import mask_values
-from adain_server.layers import LUMA, Layer, as_mask
+from adain_server.worker.layers import LUMA, Layer, as_mask
 
 SAMPLE_SIDE = 512
 """Colours are averaged over a picture of at most this side, in pixels: more would not change them."""

@@ -11,19 +11,14 @@ from typing import Any
 from adain_client import protocol
 from adain_client.protocol import CHUNK_BYTES, Header
 from adain_server.errors import JobError
-from adain_server.shared_buffer import SharedBuffer
-from adain_server.store import PictureStore
+from adain_server.io_process.shared_buffer import SharedBuffer
+from adain_server.io_process.store import PictureStore
+from adain_server.model_key import ModelKey
 from adain_weights.errors import WeightsError
 from adain_weights.styles import parse_style
 
 UPLOAD_WINDOW = 16
 """Chunks that a client may have on their way for a job."""
-
-
-ModelKey = tuple[str, int]
-"""A model's name, and the time of its file: one that was trained further is another one."""
-OWN_MODEL: ModelKey = ("", 0)
-"""The one that the server was started with."""
 
 
 class JobState(enum.Enum):

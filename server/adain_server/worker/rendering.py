@@ -27,15 +27,15 @@ from adain_net.statistics import StyleStatistics, mix_statistics
 from adain_net.tiling import SMALLEST_TILE, TILE, ReadPart, TiledContent, TiledWork, WritePart
 from adain_net.transform import AffineTransform, adain_transform
 from adain_server.cache import ByteCache
-from adain_server.canvas import Canvas, room_for
-from adain_server.colour import colour_statistics
-from adain_server.detail import Enlarged
-from adain_server.drafts import Drafts
 from adain_server.errors import JobError
-from adain_server.layers import Array, Layer, as_mask, union_share
-from adain_server.measured_styles import OnStep, Style, StyleEncoder, StyleMeasurer
-from adain_server.output import Output
-from adain_server.transparency import VisibleColours
+from adain_server.worker.canvas import Canvas, room_for
+from adain_server.worker.colour import colour_statistics
+from adain_server.worker.detail import Enlarged
+from adain_server.worker.drafts import Drafts
+from adain_server.worker.layers import Array, Layer, as_mask, union_share
+from adain_server.worker.measured_styles import OnStep, Style, StyleEncoder, StyleMeasurer
+from adain_server.worker.output import Output
+from adain_server.worker.transparency import VisibleColours
 
 OnDraft = Callable[[Array], None]
 """Given the picture as it forms, (h, w, 3) uint8 sRGB, at most drafts.SIDE pixels a side."""

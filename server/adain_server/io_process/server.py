@@ -16,18 +16,19 @@ import zmq
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.protocol import Header
-from adain_server.access import OWNER
-from adain_server.admission import check_jobs, check_model, check_name, check_request
+from adain_server.access.authenticator import OWNER
 from adain_server.cache import forget_oldest
 from adain_server.config import ServerConfig
-from adain_server.endpoint import Endpoint
 from adain_server.errors import JobError, ServerError
-from adain_server.fair_queue import FairQueue
-from adain_server.job import OWN_MODEL, Job, JobState, ModelKey, is_picture, request_of, style_sources
-from adain_server.library import StyleLibrary
-from adain_server.limits import MEMORY_LIMIT, give_memory_back, memory_of, most_segments, own_memory
-from adain_server.store import PictureStore
-from adain_server.worker_process import WorkerProcess
+from adain_server.io_process.admission import check_jobs, check_model, check_name, check_request
+from adain_server.io_process.endpoint import Endpoint
+from adain_server.io_process.fair_queue import FairQueue
+from adain_server.io_process.job import Job, JobState, is_picture, request_of, style_sources
+from adain_server.io_process.library import StyleLibrary
+from adain_server.io_process.limits import MEMORY_LIMIT, give_memory_back, memory_of, most_segments, own_memory
+from adain_server.io_process.store import PictureStore
+from adain_server.io_process.worker_process import WorkerProcess
+from adain_server.model_key import OWN_MODEL, ModelKey
 from adain_weights.catalog import DECODER, known_models
 
 log = logging.getLogger(__name__)

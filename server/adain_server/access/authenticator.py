@@ -7,8 +7,8 @@ import os
 
 import zmq
 
-from adain_server.keys import KeyRing
-from adain_server.limits import SPARE_DESCRIPTORS, descriptors_left
+from adain_server.access.keys import KeyRing
+from adain_server.io_process.limits import SPARE_DESCRIPTORS, descriptors_left
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from adain_net.boxes import Box
 from adain_net.regions import region_box
-from adain_server.colour import under_own_chroma
-from adain_server.layers import Array, Layer, mask_sum, union_share
+from adain_server.worker.colour import under_own_chroma
+from adain_server.worker.layers import Array, Layer, mask_sum, union_share
 
 
 class Output:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from adain_net.boxes import Box
-from adain_server.layers import LUMA, Layer
+from adain_server.worker.layers import LUMA, Layer
 
 RADIUS = 2
 """Of the window in which the slope is taken, in pixels of the working picture."""

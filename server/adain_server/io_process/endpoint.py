@@ -18,10 +18,10 @@ from zmq.utils import z85
 
 from adain_client import protocol
 from adain_client.connection import ConnectionInfo, make_private_folder, write_connection_file
-from adain_server.access import ZAP_DOMAIN, ZapAuthenticator
+from adain_server.access.authenticator import ZAP_DOMAIN, ZapAuthenticator
+from adain_server.access.keys import KeyRing
 from adain_server.errors import ServerError
-from adain_server.keys import KeyRing
-from adain_server.limits import CROWD, CROWD_GONE, descriptor_limit, descriptors_left
+from adain_server.io_process.limits import CROWD, CROWD_GONE, descriptor_limit, descriptors_left
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from adain_client.choices import style_name
 from adain_client.jobs import StyleInfo
 from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
-from adain_server.picture_files import SUFFIXES, PictureError, open_picture
 from adain_weights.errors import WeightsError
+from adain_weights.picture_files import SUFFIXES, PictureError, open_picture
 from adain_weights.style_pictures import swatch
 from adain_weights.styles import built_in_styles, read_style
 

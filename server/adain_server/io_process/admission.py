@@ -10,7 +10,7 @@ from adain_client import protocol
 from adain_client.protocol import Header
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError
-from adain_server.job import Job, is_picture, mask_blobs, style_sources
+from adain_server.io_process.job import Job, is_picture, mask_blobs, style_sources
 from adain_weights.catalog import find_model, is_model_name
 
 JOB_BYTES_A_PIXEL = 40

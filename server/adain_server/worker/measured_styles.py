@@ -17,10 +17,10 @@ from adain_net.regions import mask_values
 from adain_net.statistics import StyleStatistics
 from adain_net.tiling import LayerStatistics, tiled_style_statistics
 from adain_server.cache import ByteCache
-from adain_server.colour import ColourStatistics, colour_statistics, recolouring
 from adain_server.errors import JobError
-from adain_server.layers import Layer
-from adain_server.transparency import VisibleColours
+from adain_server.worker.colour import ColourStatistics, colour_statistics, recolouring
+from adain_server.worker.layers import Layer
+from adain_server.worker.transparency import VisibleColours
 from adain_weights.errors import WeightsError
 from adain_weights.style_pictures import open_style_picture
 from adain_weights.styles import SavedStyle

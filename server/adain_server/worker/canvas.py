@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adain_net.boxes import Box
-from adain_server.layers import Array, cut
+from adain_server.worker.layers import Array, cut
 
 WHITE = 65535
 """16 bit keep more than a picture of float32 needs, in half the memory."""

@@ -14,11 +14,11 @@ from adain_net.network import AdainNetwork
 from adain_net.refinement import RefinementNetwork
 from adain_server.cache import ByteCache, forget_oldest
 from adain_server.errors import JobError
-from adain_server.finish_speed import fastest_finish
-from adain_server.job import OWN_MODEL, ModelKey
-from adain_server.measured_styles import StyleEncoder
-from adain_server.ncnn_engine import best_engine
-from adain_server.rendering import Renderer
+from adain_server.model_key import OWN_MODEL, ModelKey
+from adain_server.worker.finish_speed import fastest_finish
+from adain_server.worker.measured_styles import StyleEncoder
+from adain_server.worker.ncnn_engine import best_engine
+from adain_server.worker.rendering import Renderer
 from adain_weights.errors import WeightsError
 from adain_weights.models import ModelWeights, load_model, load_refinement_weights
 

@@ -27,14 +27,14 @@ from adain_net.measured_style import MeasuredStyle
 from adain_net.statistics import StyleStatistics
 from adain_server.config import LEAST_MEMORY_BUDGET
 from adain_server.errors import JobError
-from adain_server.layers import DTYPES, Array, Layer
-from adain_server.loaded_models import LoadedModels
-from adain_server.measured_styles import Style
-from adain_server.picture_files import PictureError, style_picture
-from adain_server.rendering import RegionInput, RenderRequest
+from adain_server.worker.layers import DTYPES, Array, Layer
+from adain_server.worker.loaded_models import LoadedModels
+from adain_server.worker.measured_styles import Style
+from adain_server.worker.rendering import RegionInput, RenderRequest
 from adain_weights.errors import WeightsError
 from adain_weights.hub import obtain
 from adain_weights.models import load_model
+from adain_weights.picture_files import PictureError, style_picture
 from adain_weights.styles import parse_style, read_style
 
 log = logging.getLogger(__name__)

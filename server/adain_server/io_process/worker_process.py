@@ -93,7 +93,7 @@ class WorkerProcess:
 
 def _run(connection: Connection, device: str, model: str, models: Path, memory_budget: int) -> None:
     # Imported here, so that the parent, which never computes, does not load torch.
-    from adain_server.worker import run_worker
+    from adain_server.worker.worker import run_worker
 
     run_worker(connection, device=device, model=model, models=models, memory_budget=memory_budget)
 

@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from adain_net.boxes import Box
 from adain_net.finish import TiledFinish
-from adain_server.layers import Array, Layer, union_share
+from adain_server.worker.layers import Array, Layer, union_share
 
 SIDE = 512
 """Pixels of a draft's longer side at most."""

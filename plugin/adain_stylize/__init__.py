@@ -1,0 +1,1 @@
+"""adain-stylize: paints files and folders from the command line, as a client of the server."""

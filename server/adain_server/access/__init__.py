@@ -1,0 +1,1 @@
+"""Who may talk to the server: ZeroMQ's authentication, and the keys of other machines."""

@@ -1,0 +1,1 @@
+"""The worker process: from layers, styles and settings to painted pixels."""
