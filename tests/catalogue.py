@@ -2,14 +2,13 @@
 
     python tests/catalogue.py
 
-prints it. A test carries the numbers of its faults in its name: test_18_19_... is one for 18 and 19. A fault counts as
+prints it. A test names its faults in a decorator: `@pytest.mark.fault(18, 19)` is one for 18 and 19. A fault counts as
 covered only when its tests provoke it and check all of what it must get; otherwise its reason says what is missing.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-NUMBERED = re.compile(r"test_((?:\d+_)+)")
+MARK = "pytest.mark.fault"
 GROUPS = {
     "A": ("Connections", range(1, 19)),
     "B": ("Headers", range(19, 33)),
@@ -182,21 +181,28 @@ ROWS = (
 )
 
 
+def fault_numbers(test: ast.FunctionDef) -> list[int]:
+    """The numbers in a test's marks, in their order."""
+    calls = [decorator for decorator in test.decorator_list if isinstance(decorator, ast.Call)]
+    marks = [call for call in calls if ast.unparse(call.func) == MARK]
+    return [ast.literal_eval(number) for mark in marks for number in mark.args]
+
+
 @cache
-def numbered_tests() -> Mapping[int, list[str]]:
-    """Node ids, without parameters, of the tests that carry a fault's number; no test is imported."""
+def marked_tests() -> Mapping[int, list[str]]:
+    """Node ids, without parameters, of the tests that are marked with a fault's number; no test is imported."""
     found: defaultdict[int, list[str]] = defaultdict(list)
     for file in sorted(TESTS.rglob("test_*.py")):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and (match := NUMBERED.match(node.name)):
-                for number in match[1].split("_")[:-1]:
-                    found[int(number)].append(f"{file.relative_to(TESTS.parent)}::{node.name}")
+            if isinstance(node, ast.FunctionDef):
+                for number in fault_numbers(node):
+                    found[number].append(f"{file.relative_to(TESTS.parent)}::{node.name}")
     return found
 
 
 def print_catalogue() -> None:
     """Every row with its mark and its tests, by groups; at the end how many rows have which mark."""
-    tests = numbered_tests()
+    tests = marked_tests()
     marks = Counter(row.mark(tests[row.number]) for row in ROWS)
     for letter, (title, numbers) in GROUPS.items():
         print(f"{letter}. {title}")

@@ -22,66 +22,79 @@ def test_every_attack_has_its_test() -> None:
         assert f'"{name}"' in source or f"attacks.{name.replace('-', '_')} " in source, name
 
 
-def test_5_6_9_10_12_fuzzed_connections_leave_nothing() -> None:
+@pytest.mark.fault(5, 6, 9, 10, 12)
+def test_fuzzed_connections_leave_nothing() -> None:
     """By ipc and by tcp, half of them past the handshake."""
     _run("fuzz-connections", 1000)
 
 
-def test_19_20_21_23_24_25_26_29_mutated_headers_get_typed_errors() -> None:
+@pytest.mark.fault(19, 20, 21, 23, 24, 25, 26, 29)
+def test_mutated_headers_get_typed_errors() -> None:
     """Or are taken."""
     _run("mutated-headers", 50_000)
 
 
-def test_44_45_55_57_58_random_sequences_follow_the_protocol() -> None:
+@pytest.mark.fault(44, 45, 55, 57, 58)
+def test_random_sequences_follow_the_protocol() -> None:
     """Of a model of it."""
     _run("sequences", 300)
 
 
-def test_13_idle_peers_disturb_nobody() -> None:
+@pytest.mark.fault(13)
+def test_idle_peers_disturb_nobody() -> None:
     """They all come in, stay, and go without a trace."""
     _run("idle-peers", 300)
 
 
-def test_9_10_half_open_connections_are_closed() -> None:
+@pytest.mark.fault(9, 10)
+def test_half_open_connections_are_closed() -> None:
     """In whatever state they stop."""
     _run("half-open", 18)
 
 
-def test_74_75_76_strangers_deliver_nothing() -> None:
+@pytest.mark.fault(74, 75, 76)
+def test_strangers_deliver_nothing() -> None:
     """Six kinds of them."""
     _run("strangers", 2)
 
 
-def test_55_cancelled_job_makes_room_for_the_next() -> None:
+@pytest.mark.fault(55)
+def test_cancelled_job_makes_room_for_the_next() -> None:
     """After any step."""
     _run("cancel", 3)
 
 
-def test_47_48_49_overload_is_shared_out() -> None:
+@pytest.mark.fault(47, 48, 49)
+def test_overload_is_shared_out() -> None:
     """Everybody gets an answer, and its part."""
     _run("overload", 4)
 
 
-def test_61_73_killed_servers_lose_no_job() -> None:
+@pytest.mark.fault(61, 73)
+def test_killed_servers_lose_no_job() -> None:
     """The client goes on with the next one."""
     _run("kill-server", 3)
 
 
-def test_53_54_killed_clients_leave_nothing() -> None:
+@pytest.mark.fault(53, 54)
+def test_killed_clients_leave_nothing() -> None:
     """While they send, while they are painted for, while they fetch."""
     _run("kill-client", 5)
 
 
-def test_36_40_42_random_shapes_come_back_whole() -> None:
+@pytest.mark.fault(36, 40, 42)
+def test_random_shapes_come_back_whole() -> None:
     """In every layout and depth."""
     _run("random-shapes", 80)
 
 
-def test_60_62_server_answers_whatever_its_worker_does() -> None:
+@pytest.mark.fault(60, 62)
+def test_server_answers_whatever_its_worker_does() -> None:
     """It computes, hangs, dies."""
     _run("answers", 50)
 
 
-def test_30_59_soak_of_half_a_minute() -> None:
+@pytest.mark.fault(30, 59)
+def test_half_a_minute_of_soak_leaves_nothing() -> None:
     """Too short for a slope; with every fault in it, and every result right."""
     _run("soak", 0.5)

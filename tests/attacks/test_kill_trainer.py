@@ -17,10 +17,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+@pytest.mark.fault(83, 84, 87)
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_83_84_87_trainer_killed_in_a_write_goes_on_as_if_it_had_not_been(
-    whole: Path, tmp_path: Path, moment: str
-) -> None:
+def test_trainer_killed_in_a_write_goes_on_as_if_it_had_not_been(whole: Path, tmp_path: Path, moment: str) -> None:
     """Twice, at different steps: a whole checkpoint is there each time, and in the end every bit is the same."""
     run = tmp_path / "run"
     for occurrence in (5, 3):

@@ -89,12 +89,13 @@ def _paint(gimp: Gimp, server: Waiting, change: str, output: str) -> tuple[tuple
     return status, changed, after
 
 
+@pytest.mark.fault(96, 98)
 @pytest.mark.parametrize(
     ("change", "output", "sentence"),
     [(change, output, said) for change, outputs in CHANGES.values() for output, said in outputs.items()],
     ids=[f"{name}-{output}" for name, (_, outputs) in CHANGES.items() for output in outputs],
 )
-def test_96_98_change_meanwhile_drops_the_result(
+def test_change_meanwhile_drops_the_result(
     gimp: Gimp, waiting: Waiting, change: str, output: str, sentence: str
 ) -> None:
     """The user is told; the image is as they left it."""
@@ -103,16 +104,16 @@ def test_96_98_change_meanwhile_drops_the_result(
     assert [(layer["offsets"], layer["size"], layer["pixels"]) for layer in after["layers"]] == changed
 
 
-def test_98_nothing_changed_meanwhile_and_the_result_is_there(gimp: Gimp, waiting: Waiting) -> None:
+@pytest.mark.fault(98)
+def test_nothing_changed_meanwhile_and_the_result_is_there(gimp: Gimp, waiting: Waiting) -> None:
     """Only what is done is what drops it: looking does not."""
     status, _changed, after = _paint(gimp, waiting, "pass", "in-place")
     assert status == ("success", "success") and set(samples(after["layers"][0]).flat) == {77}
 
 
+@pytest.mark.fault(98)
 @pytest.mark.parametrize("change", ["layer.fill(Gimp.FillType.WHITE)", "image.resize(200, 200, 0, 0)"])
-def test_98_new_layer_above_one_that_is_still_in_its_place_is_inserted(
-    gimp: Gimp, waiting: Waiting, change: str
-) -> None:
+def test_new_layer_above_one_that_is_still_in_its_place_is_inserted(gimp: Gimp, waiting: Waiting, change: str) -> None:
     """The user may paint on the layer or enlarge the canvas: a layer of its own harms neither."""
     status, changed, after = _paint(gimp, waiting, change, "new-layer")
     new, *others = after["layers"]
@@ -121,8 +122,9 @@ def test_98_new_layer_above_one_that_is_still_in_its_place_is_inserted(
     assert new["offsets"] == others[0]["offsets"] and new["size"] == others[0]["size"]
 
 
+@pytest.mark.fault(98)
 @pytest.mark.parametrize("output", ["new-layer", "in-place"])
-def test_98_image_that_is_closed_meanwhile_does_not_come_back(gimp: Gimp, waiting: Waiting, output: str) -> None:
+def test_image_that_is_closed_meanwhile_does_not_come_back(gimp: Gimp, waiting: Waiting, output: str) -> None:
     """GIMP keeps it, seen by nobody, until the plug-in is done, and no longer."""
     status, _changed, after = _paint(gimp, waiting, "image.delete()", output)
     assert after is None, status
@@ -160,6 +162,7 @@ def _longest_gap(gimp: Gimp) -> float:
     return float(max(gaps))
 
 
-def test_101_gimp_answers_while_the_plug_in_paints(gimp: Gimp) -> None:
+@pytest.mark.fault(101)
+def test_gimp_answers_while_the_plug_in_paints(gimp: Gimp) -> None:
     """From before the layer is read until the new one is there; the best of some times, because others work, too."""
     assert any(_longest_gap(gimp) < GAP_MS for _ in range(TRIES))

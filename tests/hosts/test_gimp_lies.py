@@ -52,11 +52,10 @@ def _colours(found: tuple[tuple[str, str], Any, Any]) -> set[int]:
     return set(samples(after["layers"][0]).flat)
 
 
+@pytest.mark.fault(96, 97)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize(("lie", "sentence"), LIES.values(), ids=LIES.keys())
-def test_96_97_lie_changes_nothing_and_is_said(
-    gimp: Gimp, liar: LyingServer, lie: Lie, sentence: str, output: str
-) -> None:
+def test_lie_changes_nothing_and_is_said(gimp: Gimp, liar: LyingServer, lie: Lie, sentence: str, output: str) -> None:
     """The error's sentence; the next result is right."""
     liar.lie = lie
     assert sentence in _refused(_paint(gimp, output))
@@ -64,8 +63,9 @@ def test_96_97_lie_changes_nothing_and_is_said(
     assert _colours(_paint(gimp, output)) == {78}
 
 
+@pytest.mark.fault(96, 97)
 @pytest.mark.parametrize("output", OUTPUTS)
-def test_96_97_result_that_breaks_off_changes_nothing_and_is_said(gimp: Gimp, liar: LyingServer, output: str) -> None:
+def test_result_that_breaks_off_changes_nothing_and_is_said(gimp: Gimp, liar: LyingServer, output: str) -> None:
     """The first of two parts has come when the server falls silent."""
     break_off(liar)
     found = _paint(gimp, output, 600, 500)
@@ -73,16 +73,18 @@ def test_96_97_result_that_breaks_off_changes_nothing_and_is_said(gimp: Gimp, li
     assert liar.heard.count("chunk") == 2
 
 
+@pytest.mark.fault(102)
 @pytest.mark.parametrize("output", OUTPUTS)
 @pytest.mark.parametrize("stray", [before_and_truth, others_and_truth])
-def test_102_result_of_another_job_is_ignored(gimp: Gimp, liar: LyingServer, stray: Lie, output: str) -> None:
+def test_result_of_another_job_is_ignored(gimp: Gimp, liar: LyingServer, stray: Lie, output: str) -> None:
     """What GIMP shows is all of this job's colour, with its alpha."""
     assert _colours(_paint(gimp, output)) == {77}
     liar.lie = stray
     assert _colours(_paint(gimp, output)) == {78}
 
 
-def test_97_102_pixels_of_the_job_before_are_no_result(gimp: Gimp, liar: LyingServer) -> None:
+@pytest.mark.fault(97, 102)
+def test_pixels_of_the_job_before_are_no_result(gimp: Gimp, liar: LyingServer) -> None:
     """Sent under the new job's id, as its own."""
     assert _colours(_paint(gimp, "in-place")) == {77}
     liar.lie = lambda answer: [answer.result(), answer.chunk(0, answer.before.pixels)]
@@ -98,11 +100,12 @@ def breakable(gimp: Gimp) -> Iterator[Path]:
     module.write_text(whole)
 
 
+@pytest.mark.fault(96)
 @pytest.mark.parametrize(
     ("output", "broken"),
     [("new-layer", "write_pixels"), ("new-layer", "_copy_mask"), ("in-place", "write_pixels")],
 )
-def test_96_insertion_that_fails_is_a_sentence_and_leaves_the_image(
+def test_insertion_that_fails_is_a_sentence_and_leaves_the_image(
     gimp: Gimp, liar: LyingServer, breakable: Path, output: str, broken: str
 ) -> None:
     """Before and after the new layer is there: neither a half painted layer nor a changed pixel stays."""

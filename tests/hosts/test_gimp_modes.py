@@ -71,8 +71,9 @@ def _with_alpha(babl_format: str) -> str:
     return babl_format if model.endswith("A") else f"{model}A {kind}"
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(("base", "precision", "alpha"), _cases(new_layer=True))
-def test_97_new_layer_has_the_servers_colours_and_the_images_precision(
+def test_new_layer_has_the_servers_colours_and_the_images_precision(
     gimp: Gimp, client: Client, base: str, precision: str, alpha: bool
 ) -> None:
     """It lies directly above, in place, size and depth like the layer, which is not touched; alpha is the layer's."""

@@ -135,9 +135,10 @@ def test_layer_beyond_the_canvas_is_painted(gimp: Gimp, at: tuple[int, int], out
     assert (samples(new)[..., :3] != samples(old)[..., :3]).mean() > 0.5
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize("output", ["new-layer", "in-place"])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (7, 1), (97, 73), (3, 200)], ids=str)
-def test_36_any_size_comes_back(gimp: Gimp, size: tuple[int, int], output: str) -> None:
+def test_any_size_comes_back(gimp: Gimp, size: tuple[int, int], output: str) -> None:
     """Odd sizes, single rows and a single pixel have their own size afterwards."""
     status, before, after = gimp.run(
         """
@@ -195,8 +196,9 @@ def test_colours_under_transparency_do_not_show(gimp: Gimp) -> None:
     assert not visible.all() and np.array_equal(first[visible], second[visible])
 
 
+@pytest.mark.fault(40)
 @pytest.mark.parametrize("output", ["new-layer", "in-place"])
-def test_40_wholly_transparent_layer_stays_so(gimp: Gimp, output: str) -> None:
+def test_wholly_transparent_layer_stays_so(gimp: Gimp, output: str) -> None:
     """Nothing appears where nothing is."""
     status, after = gimp.run(
         """

@@ -92,9 +92,10 @@ def _refusal(gimp: Gimp, prepare: str = "", *, output: str = "new-layer", **argu
     return str(sentence)
 
 
+@pytest.mark.fault(39, 96)
 @pytest.mark.parametrize("output", ["new-layer", "in-place"])
 @pytest.mark.parametrize(("prepare", "sentence"), WHAT_CANNOT_BE_PAINTED.values(), ids=WHAT_CANNOT_BE_PAINTED.keys())
-def test_39_96_what_cannot_be_painted_is_refused(gimp: Gimp, prepare: str, sentence: str, output: str) -> None:
+def test_what_cannot_be_painted_is_refused(gimp: Gimp, prepare: str, sentence: str, output: str) -> None:
     """Pixels, layers, choice of layers and undo steps are those of before; the sentence says what to do."""
     assert _refusal(gimp, prepare, output=output) == sentence
 
@@ -139,8 +140,9 @@ WRONG_ARGUMENTS = {
 }
 
 
+@pytest.mark.fault(96)
 @pytest.mark.parametrize(("arguments", "sentence"), WRONG_ARGUMENTS.values(), ids=WRONG_ARGUMENTS.keys())
-def test_96_wrong_arguments_are_refused(gimp: Gimp, arguments: dict[str, Any], sentence: str) -> None:
+def test_wrong_arguments_are_refused(gimp: Gimp, arguments: dict[str, Any], sentence: str) -> None:
     """The sentence says which one is wrong; nothing changes."""
     assert _refusal(gimp, **arguments) == sentence
 

@@ -97,7 +97,8 @@ def test_server_is_started_and_found_again(startable: Gimp) -> None:
     assert server_pid(startable.connection_file) == pid
 
 
-def test_67_96_killed_server_is_a_sentence_and_the_next_picture_starts_another(
+@pytest.mark.fault(67, 96)
+def test_killed_server_is_a_sentence_and_the_next_picture_starts_another(
     startable: Gimp, own_server: RunningServer
 ) -> None:
     """A server that dies while it paints leaves the picture as it was, and nothing in the next one's way."""
@@ -135,7 +136,8 @@ def _wait_for_jobs(client: Client, count: int) -> None:
         time.sleep(0.02)
 
 
-def test_54_96_killed_plug_in_leaves_the_picture_and_no_job(gimp: Gimp, server: RunningServer) -> None:
+@pytest.mark.fault(54, 96)
+def test_killed_plug_in_leaves_the_picture_and_no_job(gimp: Gimp, server: RunningServer) -> None:
     """GIMP's Cancel ends the plug-in's process: no stray layer, no undo step, and the server drops the job."""
     with server.client() as client:
         gimp.start(PAINT, **LONG)
@@ -154,7 +156,8 @@ def studio() -> Iterator[RunningServer]:
         yield running
 
 
-def test_37_layer_that_is_too_large_for_the_server_is_a_sentence(gimp: Gimp, studio: RunningServer) -> None:
+@pytest.mark.fault(37)
+def test_layer_that_is_too_large_for_the_server_is_a_sentence(gimp: Gimp, studio: RunningServer) -> None:
     """The server's own sentence, which says what to do."""
     gimp.use(studio)
     assert "scale it down" in _refused(gimp.run(PAINT, side=200, output="in-place"))

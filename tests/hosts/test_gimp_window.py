@@ -170,7 +170,8 @@ def _same_pixels(before: dict[str, Any], after: dict[str, Any]) -> bool:
     return bool(before["layers"] == [layer for layer in after["layers"] if layer["id"] == before["layers"][0]["id"]])
 
 
-def test_99_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp) -> None:
+@pytest.mark.fault(99)
+def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp) -> None:
     """By keyboard: the preview changes with the style and with the strength; one undo takes the layer away, redo brings
     the same pixels back.
     """
@@ -199,7 +200,8 @@ def test_99_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGi
     assert json.loads(gimp.settings.read_text())["choices"]["regions"][0]["styles"][0]["source"] == "hokusai-great-wave"
 
 
-def test_99_painting_in_place_is_undone_in_one_step_and_redone(gimp: WindowedGimp) -> None:
+@pytest.mark.fault(99)
+def test_painting_in_place_is_undone_in_one_step_and_redone(gimp: WindowedGimp) -> None:
     """Through a soft selection: one undo brings every pixel back, redo the same painted ones."""
     settings = StylizeSettings((RegionChoice((StyleChoice("hokusai-great-wave"),)),), output="in-place")
     SettingsStore(gimp.settings.parent).save(SavedSettings(stylize=settings))
@@ -292,7 +294,8 @@ def test_real_finish_is_kept_before_its_end(gimp: WindowedGimp) -> None:
     assert 0 < int(steps[-1][0]) < int(steps[-1][1]) - 1
 
 
-def test_96_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) -> None:
+@pytest.mark.fault(96)
+def test_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) -> None:
     """Cancel ends the painting soon and keeps the window; a second one closes it. No layer, no undo step is left."""
     window = _open(gimp, side=2400)
     _choose_style(gimp, "great wave")
@@ -422,7 +425,8 @@ def _quit(installation: Installation, screen: Screen, blow: signal.Signals | Non
     return seconds
 
 
-def test_100_gimp_quits_with_the_window_of_a_dead_server(gimp_installation: Installation, screen: Screen) -> None:
+@pytest.mark.fault(100)
+def test_gimp_quits_with_the_window_of_a_dead_server(gimp_installation: Installation, screen: Screen) -> None:
     """Killed, or stopped so that it answers nothing: GIMP is gone as soon as without our window."""
     if missing := missing_programs():
         pytest.skip(f"windows need {', '.join(missing)}")

@@ -96,8 +96,9 @@ def test_quits_while_a_job_runs(
     assert seconds < without + MORE_S
 
 
+@pytest.mark.fault(100)
 @pytest.mark.parametrize(("blow", "script"), [(signal.SIGKILL, CONNECTED), (signal.SIGSTOP, JOB)])
-def test_100_quits_when_the_server_is_gone(
+def test_quits_when_the_server_is_gone(
     krita_installation: Installation,
     screen: Screen,
     without: float,

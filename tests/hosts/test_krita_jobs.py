@@ -55,7 +55,8 @@ def _run(krita: Krita, script: str, *, side: int = 96, **values: Any) -> Any:
     return krita.run(BEGIN + script, width=side, height=side, **values)
 
 
-def test_99_one_undo_takes_the_layer_away_and_redo_brings_it_back(krita: Krita) -> None:
+@pytest.mark.fault(99)
+def test_one_undo_takes_the_layer_away_and_redo_brings_it_back(krita: Krita) -> None:
     """With the same pixels; the layer that the user works on stays the active one."""
     before, painted, undone, redone = _run(
         krita,
@@ -76,7 +77,8 @@ def test_99_one_undo_takes_the_layer_away_and_redo_brings_it_back(krita: Krita) 
     assert painted["layers"][0] == before["layers"][0] and painted["active"] == before["active"]
 
 
-def test_96_progress_is_shown_and_a_running_job_is_cancelled(krita: Krita) -> None:
+@pytest.mark.fault(96)
+def test_progress_is_shown_and_a_running_job_is_cancelled(krita: Krita) -> None:
     """The bar moves with the server's words; the button of its row ends the job, and nothing is changed."""
     unchanged, shares, texts, rows, seconds = _run(
         krita,
@@ -126,7 +128,8 @@ def test_jobs_wait_for_each_other_and_one_that_waits_is_cancelled(krita: Krita) 
     assert stages[1:] == ["waiting", "waiting"] and counts == [0, 2, 2]
 
 
-def test_101_user_paints_on_another_layer_while_a_job_runs(krita: Krita) -> None:
+@pytest.mark.fault(101)
+def test_user_paints_on_another_layer_while_a_job_runs(krita: Krita) -> None:
     """Strokes of the mouse land; Krita answers all the time, but for the moment of Krita's own work for a new layer."""
     landed, names, gaps = _run(
         krita,
@@ -179,8 +182,9 @@ CHANGES = {
 }
 
 
+@pytest.mark.fault(98)
 @pytest.mark.parametrize("change", CHANGES)
-def test_98_change_meanwhile_is_a_question(krita: Krita, change: str) -> None:
+def test_change_meanwhile_is_a_question(krita: Krita, change: str) -> None:
     """Nothing is inserted unasked; one button inserts all the same, the other one forgets."""
     script, sentence = CHANGES[change]
     found = _run(
@@ -215,7 +219,8 @@ def test_98_change_meanwhile_is_a_question(krita: Krita, change: str) -> None:
     assert found[2:] in ([], [(sentence, "Insert all the same", 3), 3])
 
 
-def test_98_document_that_is_closed_meanwhile_is_opened_as_a_new_one(krita: Krita) -> None:
+@pytest.mark.fault(98)
+def test_document_that_is_closed_meanwhile_is_opened_as_a_new_one(krita: Krita) -> None:
     """Or forgotten: the user is asked."""
     found, opened = _run(
         krita,
@@ -262,8 +267,9 @@ def test_job_ends_although_the_panel_was_closed(krita: Krita) -> None:
     assert len(names) == 2
 
 
+@pytest.mark.fault(96)
 @pytest.mark.parametrize("step", ["new_layer", "write_steps", "find_node"])
-def test_96_insertion_that_fails_is_a_sentence_and_leaves_the_document(krita: Krita, step: str) -> None:
+def test_insertion_that_fails_is_a_sentence_and_leaves_the_document(krita: Krita, step: str) -> None:
     """A mistake of ours, or what Krita refuses, after the result has come; the same job is painted when it is gone."""
     unchanged, sentence, names = _run(
         krita,
@@ -315,7 +321,8 @@ def startable(krita: Krita) -> Iterator[Krita]:
             time.sleep(0.05)
 
 
-def test_96_server_killed_while_it_paints_is_said_and_another_one_paints(
+@pytest.mark.fault(96)
+def test_server_killed_while_it_paints_is_said_and_another_one_paints(
     startable: Krita, own_server: RunningServer
 ) -> None:
     """The row has the sentence and Try again, which starts a server and paints; nothing was inserted before."""

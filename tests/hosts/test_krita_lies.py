@@ -70,8 +70,9 @@ def _colours(painted: Painted) -> set[int]:
     return set(samples(new).flat)
 
 
+@pytest.mark.fault(96, 97)
 @pytest.mark.parametrize(("lie", "sentence"), [*LIES.values(), UNASKED], ids=[*LIES, "ended without being asked"])
-def test_96_97_lie_changes_nothing_and_is_said(krita: Krita, liar: LyingServer, lie: Lie, sentence: str) -> None:
+def test_lie_changes_nothing_and_is_said(krita: Krita, liar: LyingServer, lie: Lie, sentence: str) -> None:
     """In the row of the job; the same panel's next result is right."""
     liar.lie = lie
     assert sentence in _refused(_paint(krita))
@@ -79,14 +80,16 @@ def test_96_97_lie_changes_nothing_and_is_said(krita: Krita, liar: LyingServer, 
     assert _colours(_paint(krita)) == {78}
 
 
-def test_96_97_result_that_breaks_off_changes_nothing_and_is_said(krita: Krita, liar: LyingServer) -> None:
+@pytest.mark.fault(96, 97)
+def test_result_that_breaks_off_changes_nothing_and_is_said(krita: Krita, liar: LyingServer) -> None:
     """The first of two parts has come when the server falls silent."""
     break_off(liar)
     assert _refused(_paint(krita, 600, 500)) == "The AdaIN server stopped answering; try again."
 
 
+@pytest.mark.fault(96)
 @pytest.mark.parametrize("steps", [0, 1])
-def test_96_progress_beyond_its_end_harms_nothing(krita: Krita, liar: LyingServer, steps: int) -> None:
+def test_progress_beyond_its_end_harms_nothing(krita: Krita, liar: LyingServer, steps: int) -> None:
     """The bar of the row takes no more than its end."""
 
     def beyond(answer: Answer) -> Iterator[Message]:
@@ -97,15 +100,17 @@ def test_96_progress_beyond_its_end_harms_nothing(krita: Krita, liar: LyingServe
     assert _colours(_paint(krita)) == {77}
 
 
+@pytest.mark.fault(102)
 @pytest.mark.parametrize("stray", [before_and_truth, others_and_truth])
-def test_102_result_of_another_job_is_ignored(krita: Krita, liar: LyingServer, stray: Lie) -> None:
+def test_result_of_another_job_is_ignored(krita: Krita, liar: LyingServer, stray: Lie) -> None:
     """The new layer is all of this job's colour."""
     assert _colours(_paint(krita)) == {77}
     liar.lie = stray
     assert _colours(_paint(krita)) == {78}
 
 
-def test_102_result_of_a_server_before_is_ignored(krita: Krita, liar: LyingServer) -> None:
+@pytest.mark.fault(102)
+def test_result_of_a_server_before_is_ignored(krita: Krita, liar: LyingServer) -> None:
     """It breaks off in the middle of its result, and the one in its place paints the job that is tried again."""
     break_off(liar)
     _refused(_paint(krita, 600, 500))

@@ -147,8 +147,9 @@ def _gradient(model: str, depth: str) -> bytes:
     return values.astype({"U8": np.uint8, "U16": np.uint16, "F16": np.float16, "F32": np.float32}[depth]).tobytes()
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(("model", "depth"), SPACES)
-def test_97_new_layer_has_the_servers_colours_and_its_layers_space(
+def test_new_layer_has_the_servers_colours_and_its_layers_space(
     krita: Krita, client: Client, model: str, depth: str
 ) -> None:
     """With Krita's own profile and with the other curve; no step has 8 bit; at strength 0 a gradient is the content."""
@@ -301,8 +302,9 @@ REFUSED: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.fault(96)
 @pytest.mark.parametrize(("prepare", "sentence"), REFUSED.values(), ids=REFUSED.keys())
-def test_96_what_cannot_be_painted_is_said(krita: Krita, prepare: str, sentence: str) -> None:
+def test_what_cannot_be_painted_is_said(krita: Krita, prepare: str, sentence: str) -> None:
     """A sentence, and nothing has changed."""
     script = (
         f"document, layer = picture(40, 30, canvas=(96, 72))\n{prepare}\nyield from settle(document)\n"
@@ -340,7 +342,8 @@ def test_layer_beyond_the_canvas_is_painted(krita: Krita, client: Client) -> Non
     assert [source["bounds"] for _sentence, source, _new in results] == [(500, 400, *SIZE), (-300, 5, *SIZE)]
 
 
-def test_36_any_size_comes_back(krita: Krita) -> None:
+@pytest.mark.fault(36)
+def test_any_size_comes_back(krita: Krita) -> None:
     """Odd sizes, single rows and a single pixel."""
     sizes = [(1, 1), (1, 5), (7, 1), (97, 73), (3, 200)]
     results = krita.run(
@@ -467,7 +470,8 @@ def test_result_lies_directly_above_its_layer_in_the_group(krita: Krita) -> None
     assert after["active"] == before["active"] == old[1]["id"]
 
 
-def test_99_one_undo_removes_the_layer_and_redo_brings_it_back(krita: Krita) -> None:
+@pytest.mark.fault(99)
+def test_one_undo_removes_the_layer_and_redo_brings_it_back(krita: Krita) -> None:
     """With all its pixels; the layer that the user had stays the active one."""
     results = krita.run(
         """
@@ -569,7 +573,8 @@ def test_animated_layers_current_frame_is_painted(krita: Krita, client: Client) 
     assert _steps(painted[visible], _expected(client, shown)[visible]) <= 1
 
 
-def test_99_all_key_frames_are_painted(krita: Krita) -> None:
+@pytest.mark.fault(99)
+def test_all_key_frames_are_painted(krita: Krita) -> None:
     """A new animated layer with the same key frames, each with paint and its own alpha, in one step of undo."""
     sentence, now, active, keys, before, after, undone = krita.run(
         FILM.replace(

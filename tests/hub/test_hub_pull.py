@@ -1,4 +1,4 @@
-"""Pulling with the real client from a Hub on this machine; the numbers are the rows of the catalogue of faults."""
+"""Pulling with the real client from a Hub on this machine."""
 
 from __future__ import annotations
 
@@ -103,8 +103,9 @@ def test_progress_is_shown_or_not(
     assert not are_progress_bars_disabled()
 
 
+@pytest.mark.fault(89)
 @pytest.mark.usefixtures("no_waiting")
-def test_89_cut_download_goes_on_where_it_was_cut(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
+def test_cut_download_goes_on_where_it_was_cut(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
     """The connection ends in the middle: the rest is asked for, and nothing unfinished is left."""
     mirror.add(MINE.repo_id, {DECODER: decoder_bytes()})
     mirror.cuts = [1_000_000, 2_000_000]
@@ -113,8 +114,9 @@ def test_89_cut_download_goes_on_where_it_was_cut(mirror: HubMirror, models: Pat
     assert not leftovers(models, tmp_path / "cache")
 
 
+@pytest.mark.fault(89)
 @pytest.mark.usefixtures("no_waiting")
-def test_89_download_that_stays_cut_is_a_sentence(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
+def test_download_that_stays_cut_is_a_sentence(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
     """No byte comes through: said in a sentence, nothing left behind; it works when the network does."""
     mirror.add(MINE.repo_id, {DECODER: decoder_bytes()})
     mirror.cuts = [0] * 100
@@ -126,9 +128,8 @@ def test_89_download_that_stays_cut_is_a_sentence(mirror: HubMirror, models: Pat
     assert pull(MINE, models) == NAME
 
 
-def test_84_89_killed_download_leaves_nothing_in_the_models_folder(
-    mirror: HubMirror, models: Path, tmp_path: Path
-) -> None:
+@pytest.mark.fault(84, 89)
+def test_killed_download_leaves_nothing_in_the_models_folder(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
     """SIGKILL halfway: no half model; the next pull has a whole one and takes the orphan out of the cache."""
     mirror.add(MINE.repo_id, {DECODER: decoder_bytes()})
     mirror.stall = True
@@ -154,8 +155,9 @@ def test_84_89_killed_download_leaves_nothing_in_the_models_folder(
     assert pull(MINE, models) == NAME and not leftovers(models, tmp_path / "cache")
 
 
+@pytest.mark.fault(90)
 @pytest.mark.parametrize("lfs", [True, False], ids=["digest-of-the-hub", "digest-of-model.json"])
-def test_90_wrong_bytes_of_the_right_size_are_refused(mirror: HubMirror, models: Path, lfs: bool) -> None:
+def test_wrong_bytes_of_the_right_size_are_refused(mirror: HubMirror, models: Path, lfs: bool) -> None:
     """Fetched twice, then given up; nothing is kept under the model's name."""
     files = model_files()
     mirror.add(MINE.repo_id, files).lfs = lfs
@@ -167,7 +169,8 @@ def test_90_wrong_bytes_of_the_right_size_are_refused(mirror: HubMirror, models:
     assert mirror.fetched(DECODER) == 2 and not (models / NAME).exists()
 
 
-def test_90_wrong_bytes_once_are_fetched_again(mirror: HubMirror, models: Path) -> None:
+@pytest.mark.fault(90)
+def test_wrong_bytes_once_are_fetched_again(mirror: HubMirror, models: Path) -> None:
     """A mishap on the way costs one more download."""
     files = model_files()
     mirror.add(MINE.repo_id, files)
@@ -176,14 +179,16 @@ def test_90_wrong_bytes_once_are_fetched_again(mirror: HubMirror, models: Path) 
     assert mirror.fetched(DECODER) == 2 and (models / NAME / DECODER).read_bytes() == files[DECODER]
 
 
-def test_90_repository_whose_digest_is_another_is_refused(mirror: HubMirror, models: Path) -> None:
+@pytest.mark.fault(90)
+def test_repository_whose_digest_is_another_is_refused(mirror: HubMirror, models: Path) -> None:
     """The decoder was replaced there and model.json was not: what its owner measured is not what one would get."""
     mirror.add(MINE.repo_id, {**model_files(), DECODER: decoder_bytes(0.5)})
     with pytest.raises(WeightsError, match="SHA-256"):
         pull(MINE, models)
 
 
-def test_91_moved_branch_changes_nothing_until_update(mirror: HubMirror, models: Path) -> None:
+@pytest.mark.fault(91)
+def test_moved_branch_changes_nothing_until_update(mirror: HubMirror, models: Path) -> None:
     """The commit is pinned, also where a damaged copy is fetched again; --update takes the new one, once."""
     repository = mirror.add(MINE.repo_id, model_files())
     first = repository.branches["main"]
@@ -205,7 +210,8 @@ def test_91_moved_branch_changes_nothing_until_update(mirror: HubMirror, models:
     assert sha256((models / old / DECODER).read_bytes()) == sha256(decoder_bytes())
 
 
-def test_92_whole_copy_needs_no_network(mirror: HubMirror, models: Path) -> None:
+@pytest.mark.fault(92)
+def test_whole_copy_needs_no_network(mirror: HubMirror, models: Path) -> None:
     """Nothing is asked, and nothing is said."""
     mirror.add(MINE.repo_id, model_files())
     pull(MINE, models)
@@ -218,8 +224,9 @@ def test_92_whole_copy_needs_no_network(mirror: HubMirror, models: Path) -> None
     assert load_model(NAME, models).name == NAME
 
 
+@pytest.mark.fault(92)
 @pytest.mark.parametrize("forbidden", [True, False], ids=["HF_HUB_OFFLINE", "no-server"])
-def test_92_offline_the_embedded_model_is_used(
+def test_offline_the_embedded_model_is_used(
     mirror: HubMirror, models: Path, monkeypatch: pytest.MonkeyPatch, forbidden: bool
 ) -> None:
     """One line says what failed and what is used; it is one that load_model() takes."""
@@ -232,7 +239,8 @@ def test_92_offline_the_embedded_model_is_used(
     assert not models.exists()
 
 
-def test_92_other_models_are_left_alone(models: Path) -> None:
+@pytest.mark.fault(92)
+def test_other_models_are_left_alone(models: Path) -> None:
     """Names and folders come back as they are."""
     assert obtain("mine", models) == ("mine", "") and obtain(DEFAULT_MODEL, models) == (DEFAULT_MODEL, "")
     model, notice = obtain("hf://nonsense", models)
@@ -244,10 +252,9 @@ def _cached(tmp_path: Path) -> Path:
     return snapshot
 
 
+@pytest.mark.fault(93)
 @pytest.mark.parametrize("damage", ["edited", "cut", "gone", "dangling", "model.json"])
-def test_93_damaged_model_is_repaired_from_the_cache(
-    mirror: HubMirror, models: Path, tmp_path: Path, damage: str
-) -> None:
+def test_damaged_model_is_repaired_from_the_cache(mirror: HubMirror, models: Path, tmp_path: Path, damage: str) -> None:
     """load_model() refuses it where it can tell; pull() makes it whole again without another download."""
     mirror.add(MINE.repo_id, model_files())
     pull(MINE, models)
@@ -267,9 +274,10 @@ def test_93_damaged_model_is_repaired_from_the_cache(
     assert mirror.fetched(DECODER) == 1
 
 
+@pytest.mark.fault(93)
 @pytest.mark.parametrize("lfs", [True, False], ids=["large", "in-git"])
 @pytest.mark.parametrize("dangling", [True, False], ids=["dangling", "edited"])
-def test_93_damaged_cache_is_fetched_again_once(
+def test_damaged_cache_is_fetched_again_once(
     mirror: HubMirror, models: Path, tmp_path: Path, lfs: bool, dangling: bool
 ) -> None:
     """The cache's bytes were edited, or its link leads nowhere."""

@@ -1,4 +1,4 @@
-"""What is not let in, and what a Hub refuses; the numbers are the rows of the catalogue of faults."""
+"""What is not let in, and what a Hub refuses."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ _WRONG: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.fault(94)
 @pytest.mark.parametrize("kind", _WRONG)
-def test_94_wrong_safetensors_never_get_in(mirror: HubMirror, models: Path, kind: str) -> None:
+def test_wrong_safetensors_never_get_in(mirror: HubMirror, models: Path, kind: str) -> None:
     """Header, names, shapes and numbers are checked before anything is replaced; the model that was there stays."""
     repository = mirror.add(MINE.repo_id, {DECODER: decoder_bytes()})
     pull(MINE, models)
@@ -67,18 +68,20 @@ def test_94_wrong_safetensors_never_get_in(mirror: HubMirror, models: Path, kind
     assert (models / NAME / DECODER).read_bytes() == decoder_bytes() and not leftovers(models)
 
 
+@pytest.mark.fault(94)
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"{", "is not JSON"), (b"{}", "does not say"), (b'{"format": "adain-style model 1"}', "other fields")],
 )
-def test_94_wrong_about_is_refused(mirror: HubMirror, models: Path, content: bytes, words: str) -> None:
+def test_wrong_model_json_is_refused(mirror: HubMirror, models: Path, content: bytes, words: str) -> None:
     """A repository's model.json is not trusted either."""
     mirror.add(MINE.repo_id, {DECODER: decoder_bytes(), ABOUT: content})
     with pytest.raises(WeightsError, match=words):
         pull(MINE, models)
 
 
-def test_94_file_that_is_far_too_large_is_not_fetched(
+@pytest.mark.fault(94)
+def test_file_that_is_far_too_large_is_not_fetched(
     mirror: HubMirror, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The Hub says its size beforehand."""
@@ -97,7 +100,8 @@ class _Bomb:
         return (os.mkdir, (self._mark,))
 
 
-def test_81_95_unknown_pickle_is_not_opened(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
+@pytest.mark.fault(81, 95)
+def test_unknown_pickle_is_not_opened(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
     """Its name is that of the public pair and its bytes are not: the explicit command is named, and nothing runs."""
     bomb = pickle.dumps({"a": _Bomb(tmp_path / "mark")}, protocol=2)
     mirror.add(MINE.repo_id, {"vgg_normalised.pth": bomb, "decoder.pth": bomb}).lfs = False
@@ -113,7 +117,8 @@ def _know_public_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "read_downloads", lambda: {"public-adain": model})
 
 
-def test_95_known_pickles_are_converted_once(mirror: HubMirror, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(95)
+def test_known_pickles_are_converted_once(mirror: HubMirror, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a repository with the public pair, when the digests are on the manifest; the result loads as a network."""
     _know_public_pair(monkeypatch)
     mirror.add(MINE.repo_id, public_pair())
@@ -128,7 +133,8 @@ def test_95_known_pickles_are_converted_once(mirror: HubMirror, models: Path, mo
     assert pull(MINE, models) == NAME and mirror.fetched("decoder.pth") == 1
 
 
-def test_95_any_mirror_with_the_right_bytes_will_do(
+@pytest.mark.fault(95)
+def test_any_mirror_with_the_right_bytes_will_do(
     mirror: HubMirror, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first one is gone, the second has other bytes, the third is taken; then no network is needed."""
@@ -144,7 +150,8 @@ def test_95_any_mirror_with_the_right_bytes_will_do(
     assert load_model("public-adain", models).name == "public-adain"
 
 
-def test_95_converted_by_hand_needs_no_mirror(mirror: HubMirror, models: Path) -> None:
+@pytest.mark.fault(95)
+def test_converted_by_hand_needs_no_mirror(mirror: HubMirror, models: Path) -> None:
     """Somebody had the pair already and converted it under that name: it is used as it is."""
     about = AboutModel("Public", "", "MIT", "converted here", {}, {})
     write_model(models / "public-adain", decoder_tensors(), about=about, card="# Public")
@@ -152,7 +159,8 @@ def test_95_converted_by_hand_needs_no_mirror(mirror: HubMirror, models: Path) -
     assert obtain("public-adain", models) == ("public-adain", "")
 
 
-def test_95_no_mirror_has_the_right_bytes(mirror: HubMirror, models: Path) -> None:
+@pytest.mark.fault(95)
+def test_no_mirror_has_the_right_bytes(mirror: HubMirror, models: Path) -> None:
     """With the real digests nothing here fits: a sentence, the embedded model, and nothing kept."""
     for repo_id in read_downloads()["public-adain"].repositories:
         mirror.add(repo_id, public_pair())
@@ -229,7 +237,8 @@ def test_file_that_model_json_names_must_be_there(mirror: HubMirror, models: Pat
         pull(MINE, models)
 
 
-def test_85_cache_that_cannot_be_written_is_a_sentence(
+@pytest.mark.fault(85)
+def test_cache_that_cannot_be_written_is_a_sentence(
     mirror: HubMirror, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file is where the cache's folder should be."""
@@ -241,7 +250,8 @@ def test_85_cache_that_cannot_be_written_is_a_sentence(
     assert is_sentence(str(failure.value)) and str(tmp_path / "file" / "cache") in str(failure.value)
 
 
-def test_85_full_disk_is_a_sentence(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
+@pytest.mark.fault(85)
+def test_full_disk_is_a_sentence(mirror: HubMirror, models: Path, tmp_path: Path) -> None:
     """No file may grow beyond a megabyte: exit 1, one line at the end, nothing left behind."""
     mirror.add(MINE.repo_id, {DECODER: decoder_bytes()})
     done = subprocess.run(

@@ -108,7 +108,8 @@ def test_server_starts_with_the_embedded_model_and_says_why(
         assert NAME not in [model.name for model in client.models()]
 
 
-def test_92_server_starts_without_a_network(hub: Repository, mirror: HubMirror, tmp_path: Path) -> None:
+@pytest.mark.fault(92)
+def test_server_starts_without_a_network(hub: Repository, mirror: HubMirror, tmp_path: Path) -> None:
     """Offline at the first start: the embedded model, and a line that says so."""
     mirror.stop()
     with _start(tmp_path) as server, server.client() as client:

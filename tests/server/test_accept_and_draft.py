@@ -123,14 +123,16 @@ def test_picture_is_painted_in_the_quality_that_was_asked_for(client: Client, qu
     assert np.all(result == expected)
 
 
-def test_31_unknown_quality_is_refused(client: Client) -> None:
+@pytest.mark.fault(31)
+def test_unknown_quality_is_refused(client: Client) -> None:
     """BAD_FIELD, with a sentence that names those that there are."""
     with pytest.raises(RequestError, match="fast, fine, best") as caught:
         client.stylize(_wanted(SHORT, "superb"))
     assert caught.value.code == "BAD_FIELD" and not caught.value.retryable
 
 
-def test_57_58_quality_is_a_part_of_what_a_job_is(peer: RawPeer) -> None:
+@pytest.mark.fault(57, 58)
+def test_quality_is_a_part_of_what_a_job_is(peer: RawPeer) -> None:
     """Left out it is fast, so that both attach; the same id with another one is a conflict."""
     job = StylizeJob(_wanted(SHORT, "fast"))
     assert peer.ask(*job.open())["op"] == "grant"
@@ -213,7 +215,8 @@ def test_accepting_what_is_over_has_no_answer(peer: RawPeer) -> None:
         _hears_nothing(peer)
 
 
-def test_79_stranger_accepts_nothing(server: ServerInside, peer: RawPeer) -> None:
+@pytest.mark.fault(79)
+def test_stranger_accepts_nothing(server: ServerInside, peer: RawPeer) -> None:
     """Nor does it see anything: the job goes on, and no answer tells that there is one."""
     job = _finishing(peer)
     with RawPeer(server) as stranger:
@@ -244,7 +247,8 @@ def test_worker_is_told_once(monkeypatch: pytest.MonkeyPatch, peer: RawPeer) -> 
     assert told == ["run", "accept"]
 
 
-def test_61_next_worker_hears_that_a_job_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(61)
+def test_next_worker_hears_that_a_job_was_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker dies of another job; the one that takes its place makes no step of this one's finish."""
     monkeypatch.setattr(worker_process, "_run", fake_workers.finishes)
     with ServerInside() as own, own.client() as client, RawPeer(own) as peer:
@@ -260,7 +264,8 @@ def test_61_next_worker_hears_that_a_job_was_accepted(monkeypatch: pytest.Monkey
         assert client.status().worker_starts == 2 and _made(waiting) == 0
 
 
-def test_55_cancelling_ends_the_finish_without_a_result(peer: RawPeer, client: Client) -> None:
+@pytest.mark.fault(55)
+def test_cancelling_ends_the_finish_without_a_result(peer: RawPeer, client: Client) -> None:
     """Also when it was accepted before: confirmed, and nothing of the job follows."""
     for first in ([], ["accept"], ["draft"]):
         job = _finishing(peer)
@@ -278,7 +283,8 @@ def test_55_cancelling_ends_the_finish_without_a_result(peer: RawPeer, client: C
         _hears_nothing(peer)
 
 
-def test_60_finish_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(60)
+def test_finish_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its steps are what a worker has to report: without one for the time limit it is lost, accepted or not."""
     monkeypatch.setattr(worker_process, "_run", fake_workers.finishes)
     with ServerInside(hang_timeout_s=0.5) as own, own.client() as client:
@@ -352,7 +358,8 @@ def test_job_that_is_taken_up_again_is_asked_about_anew(server: ServerInside, pe
     assert _made(job) >= 1
 
 
-def test_61_client_says_again_what_it_wants_when_it_opens_its_job_again() -> None:
+@pytest.mark.fault(61)
+def test_client_says_again_what_it_wants_when_it_opens_its_job_again() -> None:
     """A server that was restarted knows neither that the job was accepted nor that somebody looks on."""
     job = StylizeJob(_wanted(SHORT), wants_drafts=True)
     assert _ops(job.open()) == ["open", "draft"]

@@ -69,7 +69,8 @@ def _says_nothing_of(peer: RawPeer, job: StylizeJob) -> None:
         assert header["job"] != job.job_id
 
 
-def test_55_cancelling_while_it_arrives(peer: RawPeer, client: Client) -> None:
+@pytest.mark.fault(55)
+def test_cancelling_while_the_job_arrives(peer: RawPeer, client: Client) -> None:
     """Half of it is there: confirmed; nothing is held any more; another time it has ended already."""
     layer, held = _layer(800), client.status().held_bytes
     job = StylizeJob(request(layer, STYLES))
@@ -82,7 +83,8 @@ def test_55_cancelling_while_it_arrives(peer: RawPeer, client: Client) -> None:
     _says_nothing_of(peer, job)
 
 
-def test_55_cancelling_while_it_waits(peer: RawPeer, client: Client) -> None:
+@pytest.mark.fault(55)
+def test_cancelling_while_the_job_waits(peer: RawPeer, client: Client) -> None:
     """Behind a job that is painted: confirmed, never begun; the one before it is finished."""
     running = _running(peer, client)
     job = _job(64)
@@ -97,7 +99,8 @@ def test_55_cancelling_while_it_waits(peer: RawPeer, client: Client) -> None:
     _says_nothing_of(peer, job)
 
 
-def test_55_cancelling_while_it_is_painted(peer: RawPeer, client: Client) -> None:
+@pytest.mark.fault(55)
+def test_cancelling_while_the_job_is_painted(peer: RawPeer, client: Client) -> None:
     """Confirmed at once; the worker stops at the next tile, and its memory comes back; no result follows."""
     held = client.status().held_bytes
     job = _running(peer, client)
@@ -108,7 +111,8 @@ def test_55_cancelling_while_it_is_painted(peer: RawPeer, client: Client) -> Non
     _says_nothing_of(peer, job)
 
 
-def test_55_cancelling_while_its_result_waits(peer: RawPeer, client: Client) -> None:
+@pytest.mark.fault(55)
+def test_cancelling_while_the_result_waits(peer: RawPeer, client: Client) -> None:
     """Too late: ALREADY_DONE, and the result can be fetched all the same."""
     job, announced = _finished(peer)
     assert peer.ask(*job.cancel())["code"] == "ALREADY_DONE"
@@ -120,14 +124,16 @@ def test_55_cancelling_while_its_result_waits(peer: RawPeer, client: Client) -> 
     assert peer.ask(*job.cancel())["code"] == "ALREADY_DONE"
 
 
-def test_55_cancelling_what_nobody_has_opened(peer: RawPeer) -> None:
+@pytest.mark.fault(55)
+def test_cancelling_a_job_that_nobody_has_opened(peer: RawPeer) -> None:
     """UNKNOWN_JOB, with its id, and not worth another try."""
     answer = peer.ask([protocol.pack("cancel", job=b"?" * 16)])
     assert (answer["code"], answer["job"], answer["retryable"]) == ("UNKNOWN_JOB", b"?" * 16, False)
 
 
+@pytest.mark.fault(57)
 @pytest.mark.parametrize("comes_back", [False, True], ids=["same connection", "new connection"])
-def test_57_result_that_waits_is_announced_again(
+def test_result_that_waits_is_announced_again(
     server: RunningServer, peer: RawPeer, client: Client, comes_back: bool
 ) -> None:
     """Its job id comes again: the very same result at once, and the worker is not asked."""
@@ -144,7 +150,8 @@ def test_57_result_that_waits_is_announced_again(
         assert asking.ask(*job.open())["code"] == "ALREADY_DONE"
 
 
-def test_57_result_that_was_fetched_by_half_starts_again(peer: RawPeer) -> None:
+@pytest.mark.fault(57)
+def test_result_that_was_fetched_by_half_starts_again(peer: RawPeer) -> None:
     """The connection broke in the middle of it: all of its chunks come again, from the first one."""
     job = _job(800)
     peer.upload(job)

@@ -26,8 +26,9 @@ SLACK_S = 3.0
 TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(190))
 
 
+@pytest.mark.fault(1, 2)
 @pytest.mark.parametrize("length", [10 * 1024**3, 2**63 - 1, 2**64 - 1, 2**63], ids=str)
-def test_1_2_length_beyond_all_bounds_ends_the_connection(server: RunningServer, length: int) -> None:
+def test_length_beyond_all_bounds_ends_the_connection(server: RunningServer, length: int) -> None:
     """At once, before anything is allocated for it."""
     before = resident_mib(server.process.pid)
     with ZmtpPeer(server).shake_hands() as peer:
@@ -37,7 +38,8 @@ def test_1_2_length_beyond_all_bounds_ends_the_connection(server: RunningServer,
     assert works(server)
 
 
-def test_4_peers_that_promise_much_cost_nothing(server: RunningServer) -> None:
+@pytest.mark.fault(4)
+def test_peers_that_promise_much_cost_nothing(server: RunningServer) -> None:
     """Twenty announce the largest frame there is, and send a kilobyte; twenty announce 256 MiB."""
     before = resident_mib(server.process.pid)
     peers = []
@@ -51,8 +53,9 @@ def test_4_peers_that_promise_much_cost_nothing(server: RunningServer) -> None:
         peer.socket.close()
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", TLS_HELLO], ids=["http", "tls"])
-def test_5_other_protocols_are_shown_out(server: RunningServer, tcp_server: RunningServer, data: bytes) -> None:
+def test_other_protocols_are_shown_out(server: RunningServer, tcp_server: RunningServer, data: bytes) -> None:
     """By ipc and by tcp."""
     for each in (server, tcp_server):
         with ZmtpPeer(each) as peer:
@@ -61,7 +64,8 @@ def test_5_other_protocols_are_shown_out(server: RunningServer, tcp_server: Runn
         assert works(each)
 
 
-def test_6_unknown_mechanism_is_shown_out(server: RunningServer, tcp_server: RunningServer) -> None:
+@pytest.mark.fault(6)
+def test_unknown_mechanism_is_shown_out(server: RunningServer, tcp_server: RunningServer) -> None:
     """And PLAIN, which is known and not wanted."""
     for each in (server, tcp_server):
         for mechanism in (b"MAGIC", b"PLAIN"):
@@ -70,8 +74,9 @@ def test_6_unknown_mechanism_is_shown_out(server: RunningServer, tcp_server: Run
                 assert peer.closed_after(HANDSHAKE_S + SLACK_S) < HANDSHAKE_S + SLACK_S
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("version", [0, 1], ids=["ZMTP 1", "ZMTP 2"])
-def test_7_older_versions_get_round_nothing(server: RunningServer, tcp_server: RunningServer, version: int) -> None:
+def test_older_versions_get_round_nothing(server: RunningServer, tcp_server: RunningServer, version: int) -> None:
     """An old peer says no credentials: by CURVE it gets nothing, by ipc nothing unless its user was checked."""
     hello = b"\x01\x00" + frame(HELLO) if version else b"\x01\x00" + bytes([len(HELLO) + 1, 0]) + HELLO
     first = SIGNATURE + b"\x01\x05" if version else b""
@@ -82,8 +87,9 @@ def test_7_older_versions_get_round_nothing(server: RunningServer, tcp_server: R
         assert works(each)
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("kind", [b"PUB", b"SUB", b"REP", b"PUSH", b"NONSENSE"])
-def test_8_socket_of_a_wrong_kind_is_shown_out(server: RunningServer, kind: bytes) -> None:
+def test_socket_of_a_wrong_kind_is_shown_out(server: RunningServer, kind: bytes) -> None:
     """Its handshake does not end well."""
     with ZmtpPeer(server) as peer:
         peer.send(greeting())
@@ -92,22 +98,25 @@ def test_8_socket_of_a_wrong_kind_is_shown_out(server: RunningServer, kind: byte
         assert peer.closed_after(HANDSHAKE_S + SLACK_S) < HANDSHAKE_S + SLACK_S
 
 
+@pytest.mark.fault(9)
 @pytest.mark.parametrize("count", [0, 1, 11, 40])
-def test_9_greeting_that_stops_is_closed(server: RunningServer, count: int) -> None:
+def test_greeting_that_stops_is_closed(server: RunningServer, count: int) -> None:
     """After so many of its bytes."""
     with ZmtpPeer(server) as peer:
         peer.send(greeting()[:count])
         assert peer.closed_after(HANDSHAKE_S + SLACK_S) < HANDSHAKE_S + SLACK_S
 
 
-def test_10_half_a_frame_is_closed(server: RunningServer) -> None:
+@pytest.mark.fault(10)
+def test_half_a_frame_is_closed(server: RunningServer) -> None:
     """A peer that stops in the middle does not answer the heartbeat either."""
     with ZmtpPeer(server).shake_hands() as peer:
         peer.send(frame(b"x" * 1000, announced=100_000))
         assert peer.closed_after(SILENCE_S + SLACK_S) < SILENCE_S + SLACK_S
 
 
-def test_11_bytes_that_drip_are_closed(server: RunningServer) -> None:
+@pytest.mark.fault(11)
+def test_bytes_that_drip_are_closed(server: RunningServer) -> None:
     """A byte now and then is no sign of life; only a whole frame is."""
     with ZmtpPeer(server).shake_hands() as peer:
         peer.send(frame(b"", announced=100_000))
@@ -130,8 +139,9 @@ NONSENSE = {
 }
 
 
+@pytest.mark.fault(12)
 @pytest.mark.parametrize("data", NONSENSE.values(), ids=NONSENSE.keys())
-def test_12_nonsense_once_connected_harms_nobody(server: RunningServer, data: bytes) -> None:
+def test_nonsense_once_connected_harms_nobody(server: RunningServer, data: bytes) -> None:
     """Whatever becomes of the peer, the server is the same process and works."""
     with ZmtpPeer(server).shake_hands() as peer:
         peer.send(data)
@@ -140,7 +150,8 @@ def test_12_nonsense_once_connected_harms_nobody(server: RunningServer, data: by
     assert works(server) and server.process.poll() is None
 
 
-def test_16_peer_that_dies_inside_a_message_delivers_nothing(own_server: RunningServer) -> None:
+@pytest.mark.fault(16)
+def test_peer_that_dies_inside_a_message_delivers_nothing(own_server: RunningServer) -> None:
     """Of a message of two frames the first one came: no answer, no error in the log, and its memory comes back."""
     before = resident_mib(own_server.process.pid)
     for _ in range(60):
@@ -152,7 +163,8 @@ def test_16_peer_that_dies_inside_a_message_delivers_nothing(own_server: Running
     assert "refused a message" not in own_server.text()
 
 
-def test_17_nobody_takes_anothers_place(own_server: RunningServer) -> None:
+@pytest.mark.fault(17)
+def test_nobody_takes_anothers_place(own_server: RunningServer) -> None:
     """A peer that names itself is not heard, whoever else has that name; the others' ids are the server's choice."""
     with RawPeer(own_server) as good:
         assert good.ask([HELLO])["op"] == "welcome"
@@ -167,7 +179,8 @@ def test_17_nobody_takes_anothers_place(own_server: RunningServer) -> None:
     assert "names itself" in (own_server.folder / "server.log").read_text()
 
 
-def test_17_name_that_looks_like_the_servers_choice_takes_no_place(own_server: RunningServer) -> None:
+@pytest.mark.fault(17)
+def test_name_that_looks_like_the_servers_choice_takes_no_place(own_server: RunningServer) -> None:
     """Its own ids begin with a zero byte, which hides such a name; the second peer that claims it is not heard."""
     with ZmtpPeer(own_server, timeout_s=0.4).shake_hands(identity=b"\x00abcd") as first:
         first.send(frame(HELLO))
@@ -180,7 +193,8 @@ def test_17_name_that_looks_like_the_servers_choice_takes_no_place(own_server: R
     assert works(own_server)
 
 
-def test_3_messages_that_never_end_cost_bounded_memory(own_server: RunningServer) -> None:
+@pytest.mark.fault(3)
+def test_messages_that_never_end_cost_bounded_memory(own_server: RunningServer) -> None:
     """2,048 frames of 1 MiB that all announce another one: the flood ends, a job of another client is painted right."""
     pid = own_server.process.pid
     with own_server.client() as client:
@@ -199,8 +213,9 @@ def test_3_messages_that_never_end_cost_bounded_memory(own_server: RunningServer
     assert "all connections were closed" in (own_server.folder / "server.log").read_text()
 
 
+@pytest.mark.fault(14, 15)
 @pytest.mark.parametrize("bind", ["ipc", "tcp://127.0.0.1:0"])
-def test_14_15_more_peers_than_descriptors(bind: str) -> None:
+def test_more_peers_than_descriptors_are_served(bind: str) -> None:
     """The limit that a session starts with is raised; a crowd beyond it is let in, and good clients are served."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
@@ -222,7 +237,8 @@ def test_14_15_more_peers_than_descriptors(bind: str) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_15_crowd_beyond_every_limit_does_not_end_the_server() -> None:
+@pytest.mark.fault(15)
+def test_crowd_beyond_every_limit_does_not_end_the_server() -> None:
     """By ipc libzmq would end with the last descriptor: before, nobody else is let in; who is in is served."""
     limit, crowd = 4096, 8000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -244,7 +260,8 @@ def test_15_crowd_beyond_every_limit_does_not_end_the_server() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_14_last_descriptors_are_kept() -> None:
+@pytest.mark.fault(14)
+def test_last_descriptors_are_kept() -> None:
     """Where the limit is reached all the same: who is in stays, others are refused, and later served again."""
     with RunningServer("--bind", "tcp://127.0.0.1:0") as running, running.client() as good:
         good.hello()

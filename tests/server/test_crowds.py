@@ -32,7 +32,8 @@ def _timed(peer: RawPeer, frames: Message) -> tuple[float, protocol.Header]:
     return time.monotonic() - started, answer
 
 
-def test_47_full_queue_is_said_at_once(own_server: RunningServer) -> None:
+@pytest.mark.fault(47)
+def test_full_queue_is_said_at_once(own_server: RunningServer) -> None:
     """Full of many clients' jobs: BUSY within 100 ms, and when to come back; then one is let in."""
     most, each = ServerConfig.max_jobs, ServerConfig.max_client_jobs
     with ExitStack() as stack:
@@ -53,7 +54,8 @@ def test_47_full_queue_is_said_at_once(own_server: RunningServer) -> None:
     assert works(own_server)
 
 
-def test_49_thousand_jobs_of_one_client_are_capped_and_others_are_served(own_server: RunningServer) -> None:
+@pytest.mark.fault(49)
+def test_thousand_jobs_of_one_client_are_capped_and_others_are_served(own_server: RunningServer) -> None:
     """It has its share and no more; meanwhile another one is answered quickly, and painted."""
     took: list[float] = []
     with own_server.client() as client, RawPeer(own_server) as greedy:
@@ -78,7 +80,8 @@ def _send(peer: ZmtpPeer, message: Message) -> None:
     assert peer.send(frame(bytes(message[0])))
 
 
-def test_50_client_that_fetches_and_never_reads_loses_its_jobs(own_server: RunningServer) -> None:
+@pytest.mark.fault(50)
+def test_client_that_fetches_and_never_reads_loses_its_jobs(own_server: RunningServer) -> None:
     """It asks for a large result again and again: little is queued, its other job ends, and others are served."""
     zeros = Pixels(bytes(4000 * 4000), 4000, 4000, "Y")
     job = StylizeJob(request(zeros, STYLES, mask=zeros))
@@ -106,7 +109,8 @@ QUEUE_MIB = 64
 """Chunks of 1 MiB that libzmq queues for a peer."""
 
 
-def test_50_client_that_asks_and_never_reads_costs_little(own_server: RunningServer) -> None:
+@pytest.mark.fault(50)
+def test_client_that_asks_and_never_reads_costs_little(own_server: RunningServer) -> None:
     """Of 3,000 lists few are queued, and others are served meanwhile; nothing of it stays when it goes."""
     pid, asked = own_server.process.pid, 3000
     with own_server.client() as client:
@@ -150,8 +154,9 @@ def _answers(server: RunningServer) -> bool:
         return False
 
 
+@pytest.mark.fault(52)
 @pytest.mark.parametrize("chunks", [200, 800])
-def test_52_flood_into_a_busy_server_harms_nobody(chunks: int) -> None:
+def test_flood_into_a_busy_server_harms_nobody(chunks: int) -> None:
     """The peer floods and goes while nothing is read: the server lives, its memory comes back, others are served."""
     flood = frame(protocol.pack("chunk", job=b"?" * 16, digest=b"d" * 32, offset=0), MORE)
     flood += frame(b"x" * protocol.CHUNK_BYTES)
@@ -179,7 +184,8 @@ HEADERS = (
 REFUSALS = 2000
 
 
-def test_30_refused_headers_leave_nothing(own_server: RunningServer) -> None:
+@pytest.mark.fault(30)
+def test_refused_headers_leave_nothing(own_server: RunningServer) -> None:
     """Two thousand, after as many as fill what is remembered: memory and descriptors are what they were."""
     pid = own_server.process.pid
     with RawPeer(own_server) as peer:
@@ -192,7 +198,8 @@ def test_30_refused_headers_leave_nothing(own_server: RunningServer) -> None:
     assert resident_mib(pid) - before < 2 and descriptors(pid) <= opened
 
 
-def test_59_refused_jobs_leave_nothing(own_server: RunningServer) -> None:
+@pytest.mark.fault(59)
+def test_refused_jobs_leave_nothing(own_server: RunningServer) -> None:
     """Three hundred before their upload, for their shape, and in it, for their pixels: nothing is held or open."""
     pid = own_server.process.pid
     layer = random_pixels(200, 200)

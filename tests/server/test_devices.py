@@ -13,8 +13,9 @@ from adain_server.worker.worker import Worker, choose_device
 from helpers import RunningServer, works
 
 
+@pytest.mark.fault(66)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
-def test_66_card_that_is_missing_is_said_and_the_processor_paints() -> None:
+def test_card_that_is_missing_is_said_and_the_processor_paints() -> None:
     """--device cuda on a machine without one: one sentence, and a server that works."""
     with RunningServer("--device", "cuda") as server:
         assert server.text().count("There is no cuda device on this machine; the CPU is used instead.") == 1
@@ -23,13 +24,14 @@ def test_66_card_that_is_missing_is_said_and_the_processor_paints() -> None:
         assert works(server)
 
 
+@pytest.mark.fault(66)
 @pytest.mark.parametrize("wanted", ["auto", "cuda"])
 @pytest.mark.parametrize(
     "error",
     [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("CUDA error: all devices are busy or unavailable")],
     ids=["full", "busy"],
 )
-def test_66_card_that_is_taken_is_said_and_the_processor_is_chosen(
+def test_card_that_is_taken_is_said_and_the_processor_is_chosen(
     monkeypatch: pytest.MonkeyPatch, wanted: str, error: Exception
 ) -> None:
     """It is there, and has no memory left or refuses: the worker starts all the same."""
@@ -48,12 +50,14 @@ def test_66_card_that_is_taken_is_said_and_the_processor_is_chosen(
     assert chosen.notice == "The cuda device is taken or fails; the CPU is used instead."
 
 
-def test_66_processor_that_is_wanted_needs_no_notice() -> None:
+@pytest.mark.fault(66)
+def test_processor_that_is_wanted_needs_no_notice() -> None:
     """Nor does a machine without a card when nobody asked for one."""
     assert choose_device("cpu").notice == ""
 
 
-def test_66_card_that_is_lost_in_a_job_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(66)
+def test_card_that_is_lost_in_a_job_ends_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """A process cannot use it again: the error is not swallowed, so that the next worker looks what can compute."""
     ours, theirs = Pipe()
     worker = Worker(theirs, cast(LoadedModels, None))

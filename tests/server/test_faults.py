@@ -36,8 +36,9 @@ BAD_MESSAGES = {
 }
 
 
+@pytest.mark.fault(18, 19, 27, 28, 81)
 @pytest.mark.parametrize(("frames", "code"), BAD_MESSAGES.values(), ids=BAD_MESSAGES.keys())
-def test_18_19_27_28_81_bad_message_gets_a_typed_error(server: RunningServer, frames: list[bytes], code: str) -> None:
+def test_bad_message_gets_a_typed_error(server: RunningServer, frames: list[bytes], code: str) -> None:
     """A bad header gets its error and a sentence; the connection and the server live on."""
     with RawPeer(server) as peer:
         answer = peer.ask(frames)
@@ -47,7 +48,8 @@ def test_18_19_27_28_81_bad_message_gets_a_typed_error(server: RunningServer, fr
         assert peer.ask([protocol.pack("hello", client="x")])["op"] == "welcome"
 
 
-def test_32_log_of_a_real_server_has_lines_of_json(own_server: RunningServer) -> None:
+@pytest.mark.fault(32)
+def test_log_of_a_real_server_has_lines_of_json(own_server: RunningServer) -> None:
     """What a peer wrote is escaped; the file lies in the private folder."""
     with RawPeer(own_server) as peer:
         peer.ask([msgpack.packb({"v": 1, "op": "\n\x1b[31m forged"})])
@@ -56,7 +58,8 @@ def test_32_log_of_a_real_server_has_lines_of_json(own_server: RunningServer) ->
     assert b"\x1b" not in (own_server.folder / "server.log").read_bytes()
 
 
-def test_18_third_bad_envelope_silences_the_peer(server: RunningServer) -> None:
+@pytest.mark.fault(18)
+def test_third_bad_envelope_silences_the_peer(server: RunningServer) -> None:
     """A peer that cannot count frames is ignored after the third time; others are served."""
     with RawPeer(server) as peer:
         for _ in range(3):
@@ -66,7 +69,8 @@ def test_18_third_bad_envelope_silences_the_peer(server: RunningServer) -> None:
     assert works(server)
 
 
-def test_1_oversized_frame_is_never_taken(server: RunningServer) -> None:
+@pytest.mark.fault(1)
+def test_oversized_frame_is_never_taken(server: RunningServer) -> None:
     """A frame above 1 MiB ends the connection; the server goes on."""
     with RawPeer(server) as peer:
         peer.send([b"x" * (protocol.CHUNK_BYTES + 1)])
@@ -103,8 +107,9 @@ LYING_CHUNKS: dict[str, tuple[Callable[[StylizeJob, list[bytes]], list[bytes]], 
 }
 
 
+@pytest.mark.fault(33, 44, 45, 59)
 @pytest.mark.parametrize(("lie", "code"), LYING_CHUNKS.values(), ids=LYING_CHUNKS.keys())
-def test_33_44_45_59_chunk_that_lies_ends_the_job(
+def test_chunk_that_lies_ends_the_job(
     server: RunningServer, lie: Callable[[StylizeJob, list[bytes]], list[bytes]], code: str
 ) -> None:
     """A length, an offset or a digest that does not fit: the job ends with its code, its memory is given back."""
@@ -120,7 +125,8 @@ def test_33_44_45_59_chunk_that_lies_ends_the_job(
     assert works(server)
 
 
-def test_44_chunk_after_the_upload_is_refused(server: RunningServer) -> None:
+@pytest.mark.fault(44)
+def test_chunk_after_the_upload_is_refused(server: RunningServer) -> None:
     """A chunk that nobody asked for ends the job, also while the worker has it; the server goes on."""
     with RawPeer(server) as peer:
         job = StylizeJob(request(random_pixels(300, 300), SMALL_REQUEST.regions[0].styles))
@@ -130,7 +136,8 @@ def test_44_chunk_after_the_upload_is_refused(server: RunningServer) -> None:
     assert works(server)
 
 
-def test_5_http_request_does_not_disturb(server: RunningServer) -> None:
+@pytest.mark.fault(5)
+def test_http_request_does_not_disturb(server: RunningServer) -> None:
     """Bytes of another protocol on the socket are dropped; good clients go on."""
     path = read_connection_file(server.connection_file).endpoint.removeprefix("ipc://")
     with socket.socket(socket.AF_UNIX) as stranger:
@@ -143,7 +150,8 @@ def test_5_http_request_does_not_disturb(server: RunningServer) -> None:
     assert works(server)
 
 
-def test_57_client_that_comes_back_gets_its_job(server: RunningServer) -> None:
+@pytest.mark.fault(57)
+def test_client_that_comes_back_gets_its_job(server: RunningServer) -> None:
     """A connection that breaks in mid-job: the same job id on a new connection attaches, and the result is right."""
     with server.client() as client:
         wanted = request(random_pixels(600, 600, seed=8), SMALL_REQUEST.regions[0].styles)
@@ -163,7 +171,8 @@ def test_57_client_that_comes_back_gets_its_job(server: RunningServer) -> None:
     assert job.error is None and job.result == expected
 
 
-def test_62_killed_worker_costs_one_job(own_server: RunningServer) -> None:
+@pytest.mark.fault(62)
+def test_killed_worker_costs_one_job(own_server: RunningServer) -> None:
     """The running job gets a retryable error, the worker is started again, the next job works."""
     killed: list[int] = []
 
@@ -182,13 +191,15 @@ def test_62_killed_worker_costs_one_job(own_server: RunningServer) -> None:
     assert own_server.worker_pid() != killed[0]
 
 
-def test_62_idle_worker_killed_is_replaced(own_server: RunningServer) -> None:
+@pytest.mark.fault(62)
+def test_idle_worker_killed_is_replaced(own_server: RunningServer) -> None:
     """A worker that dies between jobs is missed by nobody."""
     os.kill(own_server.worker_pid(), signal.SIGKILL)
     assert works(own_server)
 
 
-def test_60_hung_worker_is_ended_and_replaced() -> None:
+@pytest.mark.fault(60)
+def test_hung_worker_is_ended_and_replaced() -> None:
     """A worker that is stopped in mid-job: others are answered at once, the job fails, the next one is painted."""
     stopped: list[int] = []
     seen: list[ServerStatus] = []
@@ -221,7 +232,8 @@ def _status_while(client: Client, seen: list[ServerStatus]) -> None:
         time.sleep(0.1)
 
 
-def test_61_killed_server_is_taken_up_again_by_the_client(own_server: RunningServer) -> None:
+@pytest.mark.fault(61)
+def test_killed_server_is_taken_up_again_by_the_client(own_server: RunningServer) -> None:
     """Kill -9 in mid-job and a restart at the same place: the client sends its job again and gets the right pixels."""
     wanted = request(random_pixels(300, 300), SMALL_REQUEST.regions[0].styles)
     with own_server.client() as client:
@@ -278,14 +290,16 @@ def test_dead_server_is_a_sentence_in_time(own_server: RunningServer) -> None:
     assert time.monotonic() - started < 40
 
 
-def test_8_null_router_peer_is_not_a_client(server: RunningServer) -> None:
+@pytest.mark.fault(8)
+def test_null_router_peer_is_not_a_client(server: RunningServer) -> None:
     """A socket of a wrong kind gets nothing and disturbs nobody."""
     with RawPeer(server, kind=zmq.PUB) as peer:
         peer.send([protocol.pack("hello", client="x")])
     assert works(server)
 
 
-def test_100_client_close_never_lingers(own_server: RunningServer) -> None:
+@pytest.mark.fault(100)
+def test_client_close_never_lingers(own_server: RunningServer) -> None:
     """Closing a client of a dead server takes no time."""
     client: Client = own_server.client()
     client.hello()

@@ -51,7 +51,8 @@ def test_progress_ends_with_the_download(client: Client) -> None:
     assert all(progress.step <= progress.steps for progress in seen)
 
 
-def test_42_several_chunks_arrive_whole(client: Client) -> None:
+@pytest.mark.fault(42)
+def test_several_chunks_arrive_whole(client: Client) -> None:
     """A picture of more chunks than the window: with an empty mask it comes back bit for bit."""
     content = random_pixels(2500, 2500)
     nothing = Pixels(bytes(2500 * 2500), 2500, 2500, "Y")
@@ -59,15 +60,17 @@ def test_42_several_chunks_arrive_whole(client: Client) -> None:
     assert client.stylize(wanted).pixels == content
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 13), (17, 1), (31, 47)])
-def test_36_odd_sizes_come_back_exactly(client: Client, height: int, width: int) -> None:
+def test_odd_sizes_come_back_exactly(client: Client, height: int, width: int) -> None:
     """One pixel, one row, one column, primes."""
     content = random_pixels(height, width)
     result = client.stylize(request(content, [(random_pixels(20, 20), 1.0)]))
     assert (result.pixels.height, result.pixels.width) == (height, width)
 
 
-def test_40_alpha_channel_comes_back_unchanged(client: Client) -> None:
+@pytest.mark.fault(40)
+def test_alpha_channel_comes_back_unchanged(client: Client) -> None:
     """RGBA in, RGBA out, with the very alpha; the colours are painted."""
     content = random_pixels(48, 56, "RGBA")
     result = pixels_array(client.stylize(request(content, [(picture_pixels(STYLE, side=64), 1.0)])).pixels)
@@ -93,7 +96,8 @@ def test_hidden_colours_have_no_influence(client: Client) -> None:
     assert np.abs(results[0] - results[1]).max() <= 1
 
 
-def test_40_fully_transparent_layer_comes_back(client: Client) -> None:
+@pytest.mark.fault(40)
+def test_fully_transparent_layer_comes_back(client: Client) -> None:
     """Nothing is seen, so nothing is painted: bit for bit."""
     layer = random_pixels(30, 20, "RGBA")
     pixels = np.array(pixels_array(layer))
@@ -159,7 +163,8 @@ def test_two_clients_at_once_get_their_own_results(server: RunningServer, networ
     assert float((expected[0] - expected[1]).abs().max()) > 0.05  # the two results do differ
 
 
-def test_48_clients_take_turns(server: RunningServer) -> None:
+@pytest.mark.fault(48)
+def test_clients_take_turns(server: RunningServer) -> None:
     """A client with one job does not wait for all of another's."""
     finished: list[str] = []
     style = picture_pixels(STYLE, side=64)
@@ -185,7 +190,8 @@ def test_48_clients_take_turns(server: RunningServer) -> None:
     assert finished.index("modest") < len(finished) - 1
 
 
-def test_55_cancel_ends_the_job_and_frees_the_server(client: Client) -> None:
+@pytest.mark.fault(55)
+def test_cancel_ends_the_job_and_frees_the_server(client: Client) -> None:
     """A job that is cancelled while it runs raises CancelledError; the next job works."""
     stages: list[str] = []
     big = request(random_pixels(900, 900), [(random_pixels(64, 64, seed=5), 1.0)])
@@ -198,7 +204,8 @@ def test_55_cancel_ends_the_job_and_frees_the_server(client: Client) -> None:
     assert len(client.stylize(small).pixels.data) == 16 * 16 * 3
 
 
-def test_55_79_cancel_before_the_upload_is_over(server: RunningServer) -> None:
+@pytest.mark.fault(55, 79)
+def test_cancel_before_the_upload_is_over(server: RunningServer) -> None:
     """A job is cancelled between open and upload: confirmed once, then unknown."""
     with RawPeer(server) as peer:
         job = StylizeJob(request(random_pixels(32, 32), [(random_pixels(32, 32), 1.0)]))
@@ -299,10 +306,9 @@ REFUSED = {
 }
 
 
+@pytest.mark.fault(31, 34, 35, 37, 38, 41)
 @pytest.mark.parametrize(("changes", "code"), REFUSED.values(), ids=REFUSED.keys())
-def test_31_34_35_37_38_41_impossible_job_is_refused_before_its_upload(
-    server: RunningServer, changes: dict[str, Any], code: str
-) -> None:
+def test_impossible_job_is_refused_before_its_upload(server: RunningServer, changes: dict[str, Any], code: str) -> None:
     """A typed error with a sentence; the server goes on answering."""
     with RawPeer(server) as peer:
         answer = peer.ask(_open(**changes))
@@ -311,7 +317,8 @@ def test_31_34_35_37_38_41_impossible_job_is_refused_before_its_upload(
         assert peer.ask([protocol.pack("hello", client="test")])["op"] == "welcome"
 
 
-def test_57_58_79_job_id_with_other_contents_is_a_conflict(server: RunningServer) -> None:
+@pytest.mark.fault(57, 58, 79)
+def test_job_id_with_other_contents_is_a_conflict(server: RunningServer) -> None:
     """The same id with the same contents attaches; with others it is refused and the first job lives."""
     with RawPeer(server) as peer:
         assert peer.ask(_open())["op"] == "grant"
@@ -321,7 +328,8 @@ def test_57_58_79_job_id_with_other_contents_is_a_conflict(server: RunningServer
         assert peer.ask([protocol.pack("cancel", job=b"j" * 16)])["op"] == "cancelled"
 
 
-def test_79_another_clients_job_is_unknown(server: RunningServer) -> None:
+@pytest.mark.fault(79)
+def test_another_clients_job_is_unknown(server: RunningServer) -> None:
     """A peer cannot cancel what it did not open."""
     with RawPeer(server) as owner, RawPeer(server) as other:
         assert owner.ask(_open(job=b"o" * 16))["op"] == "grant"
@@ -329,7 +337,8 @@ def test_79_another_clients_job_is_unknown(server: RunningServer) -> None:
         assert owner.ask([protocol.pack("cancel", job=b"o" * 16)])["op"] == "cancelled"
 
 
-def test_47_49_too_many_jobs_of_one_client_are_busy(server: RunningServer) -> None:
+@pytest.mark.fault(47, 49)
+def test_too_many_jobs_of_one_client_are_busy(server: RunningServer) -> None:
     """Beyond its share a client is told when to try again; another client is served."""
     with RawPeer(server) as greedy, RawPeer(server) as modest:
         answers = [greedy.ask(_open(job=bytes([65 + index]) * 16)) for index in range(9)]
@@ -360,7 +369,8 @@ def test_torch_is_not_in_the_io_process(server: RunningServer) -> None:
     assert "libtorch" in Path(f"/proc/{server.worker_pid()}/maps").read_text()
 
 
-def test_57_79_fetched_job_is_never_painted_again(server: RunningServer) -> None:
+@pytest.mark.fault(57, 79)
+def test_fetched_job_is_never_painted_again(server: RunningServer) -> None:
     """Its `open` comes once more, from its client and from a stranger who has recorded it: ALREADY_DONE."""
     job = StylizeJob(request(random_pixels(24, 24), [(random_pixels(24, 24, seed=1), 1.0)]))
     with RawPeer(server) as peer, RawPeer(server) as stranger:
@@ -372,7 +382,8 @@ def test_57_79_fetched_job_is_never_painted_again(server: RunningServer) -> None
             assert each.ask(*job.open())["code"] == "ALREADY_DONE"
 
 
-def test_56_job_that_waits_too_long_is_not_begun() -> None:
+@pytest.mark.fault(56)
+def test_job_that_waits_too_long_is_not_begun() -> None:
     """EXPIRED, which may be tried again; it never ran."""
     with RunningServer() as own, RawPeer(own) as peer:
         long = StylizeJob(request(random_pixels(900, 900), [(random_pixels(64, 64, seed=1), 1.0)], stroke_size=1.0))
@@ -392,7 +403,8 @@ def test_56_job_that_waits_too_long_is_not_begun() -> None:
         assert late.error.code == "EXPIRED" and late.error.retryable and set(seen) <= {"upload", "queued"}
 
 
-def test_37_more_bytes_than_the_server_takes_are_refused_before_the_upload() -> None:
+@pytest.mark.fault(37)
+def test_more_bytes_than_the_server_takes_are_refused_before_the_upload() -> None:
     """A layer of few pixels with many deep masks: TOO_LARGE, and a sentence that says what to do."""
     masks = [Pixels(bytes([n]) * 4 * 100 * 100, 100, 100, "Y", "f32") for n in range(16)]
     styles = [("van-gogh-bridge", 1.0)]

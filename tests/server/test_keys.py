@@ -99,7 +99,8 @@ def test_keys_that_others_can_read_are_not_trusted(keys: Path, tmp_path: Path) -
         KeyRing(keys).server_pair()
 
 
-def test_80_listening_beyond_loopback_without_keys_is_refused(keys: Path, tmp_path: Path) -> None:
+@pytest.mark.fault(80)
+def test_listening_beyond_loopback_without_keys_is_refused(keys: Path, tmp_path: Path) -> None:
     """One line that says how keys are made; a list that is empty again counts as none."""
     tmp_path.chmod(0o700)
     command = [*SERVER_COMMAND, "--bind", "tcp://0.0.0.0:0", "--connection-file", str(tmp_path / "c.json")]
@@ -140,7 +141,8 @@ def test_only_the_owner_ends_the_server(studio: tuple[RunningServer, ConnectionI
     assert server.process.wait(timeout=30) == 0
 
 
-def test_74_75_76_strangers_get_no_answer(studio: tuple[RunningServer, ConnectionInfo]) -> None:
+@pytest.mark.fault(74, 75, 76)
+def test_strangers_get_no_answer(studio: tuple[RunningServer, ConnectionInfo]) -> None:
     """No CURVE, an unlisted key, a wrong server key, a wrong secret; whoever is listed is served meanwhile."""
     server, anna = studio
     public, secret = (key.decode() for key in zmq.curve_keypair())
@@ -159,7 +161,8 @@ def test_74_75_76_strangers_get_no_answer(studio: tuple[RunningServer, Connectio
     assert server.process.poll() is None
 
 
-def test_75_revoked_and_new_keys_count_without_a_restart(
+@pytest.mark.fault(75)
+def test_revoked_and_new_keys_count_without_a_restart(
     studio: tuple[RunningServer, ConnectionInfo], keys: Path, tmp_path: Path
 ) -> None:
     """The next connection is refused; a key that was made meanwhile is admitted."""
@@ -184,7 +187,8 @@ def test_server_keeps_its_key_over_a_restart(keys: Path, tmp_path: Path) -> None
                 assert client.hello().ready
 
 
-def test_75_loopback_lets_no_guest_in(keys: Path, tmp_path: Path) -> None:
+@pytest.mark.fault(75)
+def test_loopback_lets_no_guest_in(keys: Path, tmp_path: Path) -> None:
     """Whoever listens to the own machine only wants nobody from elsewhere."""
     info = _new(keys, "anna", tmp_path / "anna.json")
     with RunningServer("--bind", "tcp://127.0.0.1:0", "--keys", str(keys)) as server:

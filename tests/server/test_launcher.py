@@ -218,7 +218,8 @@ def test_key_file_without_keys_is_a_sentence(tmp_path: Path) -> None:
         remote_connection("studio:5571", tmp_path / "keys.json")
 
 
-def test_82_key_file_open_to_others_is_not_trusted(tmp_path: Path) -> None:
+@pytest.mark.fault(82)
+def test_key_file_open_to_others_is_not_trusted(tmp_path: Path) -> None:
     """As copying leaves it: the sentence says what to do."""
     write_connection_file(tmp_path / "keys.json", KEYS)
     (tmp_path / "keys.json").chmod(0o644)

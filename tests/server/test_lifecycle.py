@@ -55,7 +55,8 @@ def test_place_is_private(server: RunningServer) -> None:
     assert stat.S_IMODE(socket_path.stat().st_mode) & 0o077 == 0
 
 
-def test_67_68_second_server_refuses(server: RunningServer) -> None:
+@pytest.mark.fault(67, 68)
+def test_second_server_refuses(server: RunningServer) -> None:
     """A second server at the same place says so and leaves the first one alone."""
     assert "already runs" in _refusal("--connection-file", str(server.connection_file))
     with server.client() as client:
@@ -82,10 +83,9 @@ def test_server_ends_cleanly(own_server: RunningServer, end: Callable[[RunningSe
     assert not Path(f"/proc/{worker}").exists()
 
 
+@pytest.mark.fault(72)
 @each_way_to_end
-def test_72_waiting_clients_are_told_of_the_end(
-    own_server: RunningServer, end: Callable[[RunningServer], None]
-) -> None:
+def test_waiting_clients_are_told_of_the_end(own_server: RunningServer, end: Callable[[RunningServer], None]) -> None:
     """A job that cannot be finished is answered with SHUTTING_DOWN, which is retryable."""
     with RawPeer(own_server) as peer:
         assert peer.ask(*StylizeJob(SMALL).open())["op"] == "grant"
@@ -94,7 +94,8 @@ def test_72_waiting_clients_are_told_of_the_end(
         assert (answer["code"], answer["retryable"]) == ("SHUTTING_DOWN", True)
 
 
-def test_72_running_job_is_finished_before_the_end(own_server: RunningServer) -> None:
+@pytest.mark.fault(72)
+def test_running_job_is_finished_before_the_end(own_server: RunningServer) -> None:
     """A client stops the server while another one's job runs: that one gets its result, a later one is refused."""
     job, late = (StylizeJob(request(random_pixels(256, 256), SMALL.regions[0].styles)) for _ in range(2))
     with RawPeer(own_server) as peer:
@@ -111,8 +112,9 @@ def test_72_running_job_is_finished_before_the_end(own_server: RunningServer) ->
     assert own_server.text().count("as a client asked") == 1
 
 
+@pytest.mark.fault(72)
 @each_way_to_end
-def test_72_job_that_takes_longer_than_the_drain_is_given_up(
+def test_job_that_takes_longer_than_the_drain_is_given_up(
     own_server: RunningServer, end: Callable[[RunningServer], None]
 ) -> None:
     """It is given five seconds; then it is told SHUTTING_DOWN, and the server ends cleanly all the same."""
@@ -131,7 +133,8 @@ def test_72_job_that_takes_longer_than_the_drain_is_given_up(
     assert not own_server.connection_file.exists()
 
 
-def test_85_server_whose_folder_turns_read_only_goes_on(own_server: RunningServer) -> None:
+@pytest.mark.fault(85)
+def test_server_whose_folder_turns_read_only_goes_on(own_server: RunningServer) -> None:
     """It paints, lets new clients in, and says which files have to stay when it ends; the next server starts there."""
     with read_only(own_server.folder):
         assert works(own_server)
@@ -154,7 +157,8 @@ def test_stopping_without_a_server_is_a_sentence(own_server: RunningServer) -> N
             client.stop()
 
 
-def test_67_stale_socket_is_replaced(own_server: RunningServer) -> None:
+@pytest.mark.fault(67)
+def test_stale_socket_is_replaced(own_server: RunningServer) -> None:
     """What a killed server left behind does not stop the next one."""
     own_server.process.send_signal(signal.SIGKILL)
     own_server.process.wait()
@@ -163,7 +167,8 @@ def test_67_stale_socket_is_replaced(own_server: RunningServer) -> None:
         assert client.hello().ready
 
 
-def test_69_file_in_the_sockets_place_is_not_touched(tmp_path: Path) -> None:
+@pytest.mark.fault(69)
+def test_file_in_the_sockets_place_is_not_touched(tmp_path: Path) -> None:
     """A regular file where the socket belongs: refused, and the file stays."""
     tmp_path.chmod(0o700)
     (tmp_path / "c.sock").write_text("precious")
@@ -171,8 +176,9 @@ def test_69_file_in_the_sockets_place_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "c.sock").read_text() == "precious"
 
 
+@pytest.mark.fault(69)
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can make a socket another user's")
-def test_69_socket_of_another_user_is_not_touched() -> None:
+def test_socket_of_another_user_is_not_touched() -> None:
     """Somebody else's socket where ours belongs: refused, and it stays whose it is and goes on to answer."""
     with tempfile.TemporaryDirectory(prefix="adain-test-") as folder, socket.socket(socket.AF_UNIX) as theirs:
         endpoint = Path(folder) / "c.sock"
@@ -188,7 +194,8 @@ def test_69_socket_of_another_user_is_not_touched() -> None:
         assert not endpoint.with_suffix(".json").exists()
 
 
-def test_69_link_in_the_sockets_place_is_not_followed() -> None:
+@pytest.mark.fault(69)
+def test_link_in_the_sockets_place_is_not_followed() -> None:
     """Not even to a socket of one's own: refused, and both stay."""
     with tempfile.TemporaryDirectory(prefix="adain-test-") as folder, socket.socket(socket.AF_UNIX) as own:
         target, endpoint = Path(folder) / "other.sock", Path(folder) / "c.sock"
@@ -204,7 +211,8 @@ def test_open_folder_is_refused(tmp_path: Path) -> None:
     assert "chmod 700" in _refusal("--connection-file", str(tmp_path / "c.json"))
 
 
-def test_70_long_path_is_refused(tmp_path: Path) -> None:
+@pytest.mark.fault(70)
+def test_long_path_is_refused(tmp_path: Path) -> None:
     """A socket's path has a limit; the sentence says what to do."""
     assert "too long" in _refusal("--connection-file", str(tmp_path / ("x" * 120) / "c.json"))
 
@@ -230,7 +238,8 @@ def test_tcp_serves_the_holder_of_the_connection_file(tcp_server: RunningServer)
         assert len(client.stylize(SMALL).pixels.data) == 16 * 16 * 3
 
 
-def test_74_75_76_tcp_delivers_nothing_without_the_keys(tcp_server: RunningServer) -> None:
+@pytest.mark.fault(74, 75, 76)
+def test_tcp_delivers_nothing_without_the_keys(tcp_server: RunningServer) -> None:
     """No CURVE, an unlisted key, a wrong server key: no answer to any of them; the holder of the keys is served."""
     info = read_connection_file(tcp_server.connection_file)
     public, secret = (key.decode() for key in zmq.curve_keypair())
@@ -247,7 +256,8 @@ def test_74_75_76_tcp_delivers_nothing_without_the_keys(tcp_server: RunningServe
         assert client.hello().ready
 
 
-def test_71_next_port_is_used_when_one_is_taken() -> None:
+@pytest.mark.fault(71)
+def test_next_port_is_used_when_one_is_taken() -> None:
     """The connection file says which, and a line does; clients of this machine notice nothing."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -259,8 +269,9 @@ def test_71_next_port_is_used_when_one_is_taken() -> None:
             assert works(server)
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize("bind", ["ipc", "tcp://127.0.0.1:0"])
-def test_3_connections_are_let_go_at_the_same_address(tmp_path: Path, bind: str) -> None:
+def test_connections_are_let_go_at_the_same_address(tmp_path: Path, bind: str) -> None:
     """Clients come back to where the connection file says that the server is."""
     tmp_path.chmod(0o700)
     with Endpoint(tmp_path / "c.json", bind) as endpoint:
@@ -270,7 +281,8 @@ def test_3_connections_are_let_go_at_the_same_address(tmp_path: Path, bind: str)
             assert endpoint.address == before and endpoint.router is not router
 
 
-def test_71_no_free_port_is_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.fault(71)
+def test_no_free_port_is_a_sentence(tmp_path: Path) -> None:
     """The wanted one is named, and what to do."""
     tmp_path.chmod(0o700)
     with contextlib.ExitStack() as all_taken:
@@ -344,8 +356,9 @@ def test_idle_server_ends_by_itself() -> None:
         assert "without work" in running.text()
 
 
+@pytest.mark.fault(82)
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
-def test_82_connection_file_open_to_others_is_not_trusted(tmp_path: Path, mode: int) -> None:
+def test_connection_file_open_to_others_is_not_trusted(tmp_path: Path, mode: int) -> None:
     """A file that others can read or write could send pixels to a stranger."""
     path = tmp_path / "connection.json"
     write_connection_file(path, ConnectionInfo("ipc:///tmp/x", 1))
@@ -354,7 +367,8 @@ def test_82_connection_file_open_to_others_is_not_trusted(tmp_path: Path, mode: 
         read_connection_file(path)
 
 
-def test_82_connection_file_that_is_a_link_is_not_trusted(tmp_path: Path) -> None:
+@pytest.mark.fault(82)
+def test_connection_file_that_is_a_link_is_not_trusted(tmp_path: Path) -> None:
     """Nor is a link."""
     write_connection_file(tmp_path / "real.json", ConnectionInfo("ipc:///tmp/x", 1))
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
@@ -416,8 +430,9 @@ def _debians_python() -> str:
     return python
 
 
+@pytest.mark.fault(78)
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
-def test_78_peer_of_another_user_is_refused(own_server: RunningServer) -> None:
+def test_peer_of_another_user_is_refused(own_server: RunningServer) -> None:
     """Even with folder and socket wide open, the kernel's word on the uid decides: root is answered, nobody is not."""
     python = _debians_python()
     endpoint = read_connection_file(own_server.connection_file).endpoint

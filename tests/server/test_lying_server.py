@@ -97,8 +97,9 @@ def _right(client: Client, colour: int) -> bool:
     return _is_of(client.stylize(WANTED), colour)
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(("lie", "code"), LIES.values(), ids=LIES.keys())
-def test_97_lie_is_a_typed_error_and_the_next_job_gets_its_own_result(
+def test_lie_is_a_typed_error_and_the_next_job_gets_its_own_result(
     liar: LyingServer, client: Client, lie: Lie, code: str
 ) -> None:
     """At once, with a sentence; what the lie has left on the connection does not reach the next job."""
@@ -112,7 +113,8 @@ def test_97_lie_is_a_typed_error_and_the_next_job_gets_its_own_result(
     assert _right(client, 78)
 
 
-def test_45_97_damaged_result_is_worth_another_try(liar: LyingServer, client: Client) -> None:
+@pytest.mark.fault(45, 97)
+def test_damaged_result_is_worth_another_try(liar: LyingServer, client: Client) -> None:
     """The error says so, as the protocol does; of a result of another size it says the reverse."""
     for name, worth in (("one other bit", True), ("one row more", False)):
         liar.lie, code = LIES[name]
@@ -143,8 +145,9 @@ FALSE_DRAFTS: dict[str, tuple[Lie, str]] = {
 }
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(("lie", "code"), FALSE_DRAFTS.values(), ids=FALSE_DRAFTS.keys())
-def test_97_false_draft_is_a_typed_error_and_the_next_job_gets_its_own_result(
+def test_false_draft_is_a_typed_error_and_the_next_job_gets_its_own_result(
     liar: LyingServer, client: Client, lie: Lie, code: str
 ) -> None:
     """A host would draw what it is given: nothing of such a draft reaches it."""
@@ -157,8 +160,9 @@ def test_97_false_draft_is_a_typed_error_and_the_next_job_gets_its_own_result(
     assert _right(client, 78)
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize("wanted", [WANTED, replace(WANTED, quality="fine")], ids=["fast", "fine"])
-def test_97_draft_of_what_has_no_finish_is_a_typed_error(
+def test_draft_of_what_has_no_finish_is_a_typed_error(
     liar: LyingServer, client: Client, wanted: StylizeRequest
 ) -> None:
     """It is not asked for, although somebody would look at it; nor is one when nobody would."""
@@ -170,7 +174,8 @@ def test_97_draft_of_what_has_no_finish_is_a_typed_error(
     assert "draft" not in liar.heard
 
 
-def test_102_drafts_of_another_job_are_not_shown(liar: LyingServer, client: Client) -> None:
+@pytest.mark.fault(102)
+def test_drafts_of_another_job_are_not_shown(liar: LyingServer, client: Client) -> None:
     """Those of the job before, and of none; the job's own are, and its result comes."""
     shown: list[Draft] = []
     client.stylize(FINISHED)
@@ -216,15 +221,17 @@ STRAYS: dict[str, Lie] = {
 }
 
 
+@pytest.mark.fault(102)
 @pytest.mark.parametrize("stray", STRAYS.values(), ids=STRAYS.keys())
-def test_102_what_belongs_to_another_job_is_ignored(liar: LyingServer, client: Client, stray: Lie) -> None:
+def test_what_belongs_to_another_job_is_ignored(liar: LyingServer, client: Client, stray: Lie) -> None:
     """And the right result comes, which has another colour."""
     assert _right(client, 77)
     liar.lie = stray
     assert _right(client, 78)
 
 
-def test_97_102_result_of_the_job_before_under_the_new_id_is_refused(liar: LyingServer, client: Client) -> None:
+@pytest.mark.fault(97, 102)
+def test_result_of_the_job_before_under_the_new_id_is_refused(liar: LyingServer, client: Client) -> None:
     """Pixels that do not have the digest of what was announced, and those of a picture of another size."""
     client.stylize(request(random_pixels(50, 40), [(STYLE.name, 1.0)]))
     liar.lie = lambda answer: [
@@ -242,7 +249,8 @@ def test_97_102_result_of_the_job_before_under_the_new_id_is_refused(liar: Lying
     assert caught.value.code == "BAD_DIGEST"
 
 
-def test_61_102_half_a_result_of_a_server_before_is_dropped(
+@pytest.mark.fault(61, 102)
+def test_half_a_result_of_a_server_before_is_dropped(
     liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server dies between two parts; the one that starts in its place gets the job again, and sends it whole."""
@@ -259,7 +267,8 @@ def test_61_102_half_a_result_of_a_server_before_is_dropped(
     assert restarted and liar.heard.count("open") == 2 and _is_of(result, 78)
 
 
-def test_61_restarted_server_hears_again_that_the_picture_is_accepted_and_looked_at(
+@pytest.mark.fault(61)
+def test_restarted_server_hears_again_that_the_picture_is_accepted_and_looked_at(
     liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It dies during the finish; the one that starts in its place knows nothing of what was said before."""
@@ -282,8 +291,9 @@ def test_61_restarted_server_hears_again_that_the_picture_is_accepted_and_looked
     assert again[again.index("open") :][:3] == ["open", "draft", "accept"]
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize("moment", ["hello", "result"])
-def test_97_server_that_falls_silent_is_a_sentence_in_time(
+def test_server_that_falls_silent_is_a_sentence_in_time(
     liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     """It is still connected, and reads; before the job and in the middle of its result."""
@@ -305,12 +315,13 @@ def test_97_server_that_falls_silent_is_a_sentence_in_time(
     assert time.monotonic() - begun < 2 * SOON_S and _is_sentence(caught.value)
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(
     "lie",
     [lambda answer: answer.truth()[:2], lambda answer: [answer.result()], lambda _answer: []],
     ids=["last part", "all parts", "everything"],
 )
-def test_97_missing_end_is_a_sentence_although_the_server_answers(
+def test_missing_end_is_a_sentence_although_the_server_answers(
     liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch, lie: Lie
 ) -> None:
     """A server that says hello and never the rest is not asked for ever."""
@@ -324,7 +335,8 @@ def test_97_missing_end_is_a_sentence_although_the_server_answers(
     assert len(client.stylize(WANTED).pixels.data) == HEIGHT * WIDTH * 3
 
 
-def test_97_102_results_of_other_jobs_do_not_keep_a_forgotten_one_alive(
+@pytest.mark.fault(97, 102)
+def test_results_of_other_jobs_do_not_keep_a_forgotten_one_alive(
     liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the server says of others, it has said nothing of this one."""
@@ -346,7 +358,8 @@ def test_97_102_results_of_other_jobs_do_not_keep_a_forgotten_one_alive(
     assert time.monotonic() - begun < SOON_S and _is_sentence(caught.value)
 
 
-def test_97_frame_above_the_limit_is_a_sentence_and_a_new_connection_works(
+@pytest.mark.fault(97)
+def test_frame_above_the_limit_is_a_sentence_and_a_new_connection_works(
     liar: LyingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is never taken: the connection ends."""
@@ -361,7 +374,8 @@ def test_97_frame_above_the_limit_is_a_sentence_and_a_new_connection_works(
         assert len(client.stylize(WANTED).pixels.data) == HEIGHT * WIDTH * 3
 
 
-def test_97_end_that_nobody_has_asked_for_is_no_cancel(liar: LyingServer, client: Client) -> None:
+@pytest.mark.fault(97)
+def test_end_that_nobody_has_asked_for_is_no_cancel(liar: LyingServer, client: Client) -> None:
     """A window forgets what its user has cancelled, and this has to be told; of a preview it is the protocol."""
     liar.lie = lambda answer: [[pack("cancelled", job=answer.job)]]
     with pytest.raises(RequestError) as caught:
@@ -372,8 +386,9 @@ def test_97_end_that_nobody_has_asked_for_is_no_cancel(liar: LyingServer, client
         client.stylize(request(WANTED.content, WANTED.regions[0].styles, preview=64))
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize("code", ["NONSENSE", "ALREADY_DONE"])
-def test_97_error_without_a_word_gets_a_sentence(liar: LyingServer, client: Client, code: str) -> None:
+def test_error_without_a_word_gets_a_sentence(liar: LyingServer, client: Client, code: str) -> None:
     """With the code that the server gave, whatever that is; the one after a cancel, too, when there was none."""
     liar.lie = lambda answer: [[pack("error", job=answer.job, code=code, message="", retryable=False)]]
     with pytest.raises(RequestError) as caught:
@@ -381,8 +396,9 @@ def test_97_error_without_a_word_gets_a_sentence(liar: LyingServer, client: Clie
     assert caught.value.code == code and _is_sentence(caught.value) and code in str(caught.value)
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(("step", "steps"), [(2**53, 1), (2**53, 2**53), (7, 0), (0, 0)])
-def test_97_progress_beyond_its_end_stays_on_the_bar(liar: LyingServer, client: Client, step: int, steps: int) -> None:
+def test_progress_beyond_its_end_stays_on_the_bar(liar: LyingServer, client: Client, step: int, steps: int) -> None:
     """Hosts' bars take no more than their end; words for it are found, too."""
     seen: list[Progress] = []
 
@@ -397,6 +413,7 @@ def test_97_progress_beyond_its_end_stays_on_the_bar(liar: LyingServer, client: 
     assert all(0 <= fraction(progress) <= 1 for progress in seen) and all(map(TimeLeft().text, seen))
 
 
+@pytest.mark.fault(97)
 @pytest.mark.parametrize(
     "answer",
     [
@@ -407,7 +424,7 @@ def test_97_progress_beyond_its_end_stays_on_the_bar(liar: LyingServer, client: 
         [pack("hello", client="me")],
     ],
 )
-def test_97_wrong_welcome_is_a_sentence(answer: Message) -> None:
+def test_wrong_welcome_is_a_sentence(answer: Message) -> None:
     """Of a program that is no server of ours."""
     with LyingServer(hello=answer) as other, other.client() as client, pytest.raises(ProtocolError) as caught:
         client.hello()
@@ -421,7 +438,8 @@ def test_welcome_may_leave_out_how_long_a_finish_takes(said: dict[str, float], k
         assert client.hello().finish_s_per_megapixel == known
 
 
-def test_102_late_answer_to_an_earlier_question_is_not_taken_for_this_ones(liar: LyingServer, client: Client) -> None:
+@pytest.mark.fault(102)
+def test_late_answer_to_an_earlier_question_is_not_taken_for_this_ones(liar: LyingServer, client: Client) -> None:
     """A swatch of another style, and another part of the list."""
     other = StyleInfo("other", "Other", "", "", "", False)
     liar.also = [
@@ -433,9 +451,8 @@ def test_102_late_answer_to_an_earlier_question_is_not_taken_for_this_ones(liar:
     assert client.swatch("hokusai-great-wave") == b"wave"
 
 
-def test_97_list_without_an_end_is_a_sentence(
-    liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.fault(97)
+def test_list_without_an_end_is_a_sentence(liar: LyingServer, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that always has one more."""
     monkeypatch.setattr(client_module, "MAX_LISTED", 100)
     liar.total = 2**53

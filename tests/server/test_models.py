@@ -88,16 +88,18 @@ def test_removed_model_is_a_sentence(own_server: RunningServer, mine: Client) ->
     _paint(mine)
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("name", ["../mine", "/etc", "a b", ".hidden", "x" * 200])
-def test_31_model_is_never_a_path(client: Client, name: str) -> None:
+def test_model_is_never_a_path(client: Client, name: str) -> None:
     """BAD_NAME before anything is looked for."""
     with pytest.raises(RequestError) as caught:
         client.stylize(_wanted(name))
     assert caught.value.code == "BAD_NAME"
 
 
+@pytest.mark.fault(94)
 @pytest.mark.parametrize("damage", ["cut", "flipped", "other network"])
-def test_94_damaged_model_is_a_sentence_and_harms_nothing(own_server: RunningServer, mine: Client, damage: str) -> None:
+def test_damaged_model_is_a_sentence_and_harms_nothing(own_server: RunningServer, mine: Client, damage: str) -> None:
     """BAD_MODEL with what to do; the server's own paints on."""
     before = _paint(mine)
     path = own_server.models / "mine" / "decoder.safetensors"

@@ -85,7 +85,8 @@ def test_bomb_does_what_it_is_for(tmp_path: Path) -> None:
     assert (tmp_path / "mark").is_dir()
 
 
-def test_81_pickle_in_a_message_is_inert(watched: Watched) -> None:
+@pytest.mark.fault(81)
+def test_pickle_in_a_message_is_inert(watched: Watched) -> None:
     """As a header, as a payload, and as the text of every field that is one."""
     with RawPeer(watched.server) as peer:
         for bomb in (watched.text, watched.data):
@@ -101,7 +102,8 @@ def test_81_pickle_in_a_message_is_inert(watched: Watched) -> None:
     assert _harmless(watched)
 
 
-def test_81_pickle_as_pixels_or_as_a_style_is_inert(watched: Watched) -> None:
+@pytest.mark.fault(81)
+def test_pickle_as_pixels_or_as_a_style_is_inert(watched: Watched) -> None:
     """Pixels are pixels; a style's file that is a pickle is refused."""
     with watched.server.client() as client:
         content = Pixels(watched.data.ljust(64 * 3, b"\0"), 8, 8)
@@ -112,8 +114,9 @@ def test_81_pickle_as_pixels_or_as_a_style_is_inert(watched: Watched) -> None:
     assert _harmless(watched)
 
 
+@pytest.mark.fault(81, 95)
 @pytest.mark.parametrize("kind", ["text", "data"])
-def test_81_95_pickle_in_the_users_folders_is_inert(watched: Watched, kind: str) -> None:
+def test_pickle_in_the_users_folders_is_inert(watched: Watched, kind: str) -> None:
     """A model's file, one of torch's beside it, its description; a saved style and a picture."""
     bomb: bytes = getattr(watched, kind)
     models, styles = watched.server.models, watched.server.styles

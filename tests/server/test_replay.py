@@ -81,7 +81,8 @@ def tcp() -> Iterator[tuple[RunningServer, ConnectionInfo]]:
         yield server, read_connection_file(server.connection_file)
 
 
-def test_79_recorded_connection_is_refused(tcp: tuple[RunningServer, ConnectionInfo]) -> None:
+@pytest.mark.fault(79)
+def test_recorded_connection_is_refused(tcp: tuple[RunningServer, ConnectionInfo]) -> None:
     """Every byte that the owner's client sent comes again: CURVE's keys were that one connection's."""
     server, info = tcp
     recorder = Recorder(server)
@@ -101,7 +102,8 @@ def test_79_recorded_connection_is_refused(tcp: tuple[RunningServer, ConnectionI
     assert _hellos(server, "owner") >= 1 and _hellos(server, "recorded") == heard
 
 
-def test_79_open_that_comes_again_after_a_restart_does_no_harm(own_server: RunningServer) -> None:
+@pytest.mark.fault(79)
+def test_open_that_comes_again_after_a_restart_does_no_harm(own_server: RunningServer) -> None:
     """A new server has neither its pixels nor its result: it asks for them, gives nothing out, and forgets it."""
     job = StylizeJob(SMALL_REQUEST)
     opened = job.open()
@@ -122,7 +124,8 @@ def test_79_open_that_comes_again_after_a_restart_does_no_harm(own_server: Runni
         assert works(again)
 
 
-def test_73_nothing_is_queued_for_a_server_that_is_not_there(own_server: RunningServer) -> None:
+@pytest.mark.fault(73)
+def test_nothing_is_queued_for_a_server_that_is_not_there(own_server: RunningServer) -> None:
     """Questions and jobs are refused at once; a server that starts later hears nothing of them from the same client."""
     with Client(read_connection_file(own_server.connection_file), name="early") as client:
         client.hello()

@@ -88,10 +88,11 @@ def test_own_styles_are_picked_up_by_themselves(client: Client, styles: Path) ->
     assert caught.value.code == "BAD_STYLE"
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(
     ("name", "code"), [("no-such-style", "UNKNOWN_STYLE"), ("../secret", "BAD_NAME"), ("/etc/passwd", "BAD_NAME")]
 )
-def test_31_unknown_names_are_a_sentence(client: Client, name: str, code: str) -> None:
+def test_unknown_names_are_a_sentence(client: Client, name: str, code: str) -> None:
     """For a swatch as for a job; nothing of what was asked for is opened."""
     for ask in (lambda: client.swatch(name), lambda: client.stylize(request(PHOTO, [(name, 1.0)]))):
         with pytest.raises(RequestError) as caught:
@@ -99,8 +100,9 @@ def test_31_unknown_names_are_a_sentence(client: Client, name: str, code: str) -
         assert caught.value.code == code and str(caught.value).endswith(".")
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("cut", [0.1, 0.5, 0.999])
-def test_46_truncated_style_file_is_refused_and_the_next_request_works(client: Client, cut: float) -> None:
+def test_truncated_style_file_is_refused_and_the_next_request_works(client: Client, cut: float) -> None:
     """Wherever the file ends."""
     data = next(iter(built_in_styles().values())).read_bytes()
     with pytest.raises(RequestError, match="save it again") as caught:
@@ -198,7 +200,8 @@ def test_a_cutout_needs_an_alpha_channel(client: Client) -> None:
     assert caught.value.code == "BAD_FIELD" and set(stages) <= {"upload"}
 
 
-def test_39_nan_is_a_sentence_and_the_next_request_works(client: Client) -> None:
+@pytest.mark.fault(39)
+def test_nan_is_a_sentence_and_the_next_request_works(client: Client) -> None:
     """A float layer with a pixel that is no number."""
     array = np.full((20, 20, 3), 0.5, dtype=np.float32)
     array[3, 4] = np.nan

@@ -494,8 +494,9 @@ def _stop(server: RunningServer) -> None:
     server.process.send_signal(signal.SIGSTOP)
 
 
+@pytest.mark.fault(100)
 @pytest.mark.parametrize("harm", [_kill, _stop, lambda _server: None], ids=["dead", "stopped", "well"])
-def test_100_closing_takes_no_time_and_nothing_is_told_afterwards(
+def test_closing_takes_no_time_and_nothing_is_told_afterwards(
     own_window: Window, own_server: RunningServer, harm: Callable[[RunningServer], None]
 ) -> None:
     """In the middle of a picture, whatever has become of the server."""

@@ -69,8 +69,9 @@ def bad(server: RunningServer, name: str) -> Iterator[Path]:
     path.unlink()
 
 
+@pytest.mark.fault(46)
 @each_file
-def test_46_picture_in_the_styles_folder_that_is_none_is_refused(
+def test_file_in_the_styles_folder_that_is_no_picture_is_refused(
     server: RunningServer, client: Client, bad: Path, name: str
 ) -> None:
     """BAD_STYLE and a sentence, for its swatch and for a job, without unpacking it; the next request works."""
@@ -85,8 +86,9 @@ def test_46_picture_in_the_styles_folder_that_is_none_is_refused(
     assert client.stylize(request(PHOTO, [("space-sun", 1.0)])).pixels != PHOTO
 
 
+@pytest.mark.fault(46)
 @each_file
-def test_46_picture_on_the_command_line_that_is_none_is_refused(
+def test_file_on_the_command_line_that_is_no_picture_is_refused(
     server: RunningServer, bad: Path, name: str, tmp_path: Path
 ) -> None:
     """As a style and as the picture itself: one line, exit 1, and no result."""

@@ -193,8 +193,9 @@ REFUSED = {
 }
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize(("arguments", "words"), REFUSED.values(), ids=REFUSED.keys())
-def test_46_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments: list[str], words: str) -> None:
+def test_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments: list[str], words: str) -> None:
     """Exit 1, one line on stderr that says what is wrong; no output file; inputs untouched."""
     folder = photo.parent
     (folder / "notes.txt").write_text("not a picture")
@@ -208,7 +209,8 @@ def test_46_wrong_use_is_one_sentence(server: RunningServer, photo: Path, argume
     assert not (folder / "out.png").exists() and photo.read_bytes() == before
 
 
-def test_85_result_that_cannot_be_written_is_a_sentence(server: RunningServer, photo: Path) -> None:
+@pytest.mark.fault(85)
+def test_result_that_cannot_be_written_is_a_sentence(server: RunningServer, photo: Path) -> None:
     """A disk that turned read-only: exit 1, one line, and the file that was there stays."""
     folder = photo.with_name("results")
     folder.mkdir()

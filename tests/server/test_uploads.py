@@ -61,8 +61,9 @@ def before(server: RunningServer) -> int:
     return _held_bytes(server)
 
 
+@pytest.mark.fault(33, 44)
 @pytest.mark.parametrize(("chunks", "code"), WRONG_CHUNKS.values(), ids=WRONG_CHUNKS.keys())
-def test_33_44_wrong_chunk_of_several_ends_the_job(
+def test_wrong_chunk_of_several_ends_the_job(
     server: RunningServer, content: Pixels, before: int, chunks: list[tuple[int, int]], code: str
 ) -> None:
     """Its code, once; nothing is kept, so that the server needs all of the pixels when they are to come again."""
@@ -86,7 +87,8 @@ def test_33_44_wrong_chunk_of_several_ends_the_job(
     assert works(server)
 
 
-def test_45_damaged_pixels_are_worth_another_try(server: RunningServer, content: Pixels, before: int) -> None:
+@pytest.mark.fault(45)
+def test_damaged_pixels_are_worth_another_try(server: RunningServer, content: Pixels, before: int) -> None:
     """The last bit is another: BAD_DIGEST, which says so; nothing is kept, and the next upload is painted."""
     damaged = bytearray(content.data)
     damaged[-1] ^= 1

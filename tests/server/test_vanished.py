@@ -27,7 +27,8 @@ SOON_S = 30.0
 STYLES = [("space-sun", 1.0)]
 
 
-def test_51_53_client_that_vanishes_while_it_sends_leaves_nothing(own_server: RunningServer) -> None:
+@pytest.mark.fault(51, 53)
+def test_client_that_vanishes_while_it_sends_leaves_nothing(own_server: RunningServer) -> None:
     """A chunk of three has arrived: within five seconds the server holds what it held before.
 
     A server of its own: one with as many kept pictures as it may have would forget one of them for this layer.
@@ -48,7 +49,8 @@ def test_51_53_client_that_vanishes_while_it_sends_leaves_nothing(own_server: Ru
     assert works(own_server)
 
 
-def test_51_54_client_that_vanishes_while_it_waits_leaves_only_its_layer(own_server: RunningServer) -> None:
+@pytest.mark.fault(51, 54)
+def test_client_that_vanishes_while_it_waits_leaves_only_its_layer(own_server: RunningServer) -> None:
     """Behind a job that is painted: its result's memory is free within five seconds, and its turn never comes."""
     first, second = (random_pixels(side, side, seed=secrets.randbits(32)) for side in (2000, 400))
     with own_server.client() as client, RawPeer(own_server) as other:
@@ -72,7 +74,8 @@ def test_51_54_client_that_vanishes_while_it_waits_leaves_only_its_layer(own_ser
     assert works(own_server)
 
 
-def test_51_client_that_vanishes_as_soon_as_it_has_opened_harms_nobody(own_server: RunningServer) -> None:
+@pytest.mark.fault(51)
+def test_client_that_vanishes_as_soon_as_it_has_opened_harms_nobody(own_server: RunningServer) -> None:
     """Nothing of its jobs is missing, so that each would be painted at once: none is, and the next client is served."""
     assert works(own_server)  # from now on the server has the pictures
     opens = b"".join(frame(bytes(StylizeJob(SMALL_REQUEST).open()[0][0])) for _ in range(50))
@@ -84,7 +87,8 @@ def test_51_client_that_vanishes_as_soon_as_it_has_opened_harms_nobody(own_serve
     assert works(own_server) and own_server.process.poll() is None
 
 
-def test_51_54_job_of_a_vanished_client_is_stopped_at_the_next_tile(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(51, 54)
+def test_job_of_a_vanished_client_is_stopped_at_the_next_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker says that it has stopped while it still encodes, and nothing is held for the result."""
     said: list[dict[str, Any]] = []
     take = Server._take_worker_message

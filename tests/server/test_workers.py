@@ -26,7 +26,8 @@ def _use(monkeypatch: pytest.MonkeyPatch, worker: Callable[..., None]) -> None:
     monkeypatch.setattr(worker_process, "_run", worker)
 
 
-def test_60_server_is_alive_and_not_ready_while_a_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(60)
+def test_server_is_alive_and_not_ready_while_a_worker_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker hangs with a job, the next ones while they load: each is ended, and then the server says what it is."""
     _use(monkeypatch, fake_workers.hangs_with_its_job_and_then_while_it_loads)
     with ServerInside(hang_timeout_s=0.5, load_timeout_s=6.0) as server, server.client() as client:
@@ -41,7 +42,8 @@ def test_60_server_is_alive_and_not_ready_while_a_worker_is_replaced(monkeypatch
         assert "dies as soon as it starts" in str(server.error)
 
 
-def test_62_64_job_that_kills_its_worker_at_once_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(62, 64)
+def test_job_that_kills_its_worker_at_once_is_not_given_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker dies before it has said how far it is: WORKER_LOST all the same, after one attempt."""
     _use(monkeypatch, fake_workers.dies_before_its_first_word)
     with ServerInside() as server, server.client() as client:
@@ -51,7 +53,8 @@ def test_62_64_job_that_kills_its_worker_at_once_is_not_given_to_the_next(monkey
         assert client.status().worker_starts == 2
 
 
-def test_63_no_memory_anywhere_is_an_answer_and_the_next_job_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(63)
+def test_no_memory_anywhere_is_an_answer_and_the_next_job_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
     """OUT_OF_MEMORY with a sentence, not worth another try; the worker is the same, and paints what is small."""
     _use(monkeypatch, fake_workers.has_no_memory)
     small = request(random_pixels(24, 24), [(random_pixels(24, 24, seed=1), 1.0)])
@@ -63,7 +66,8 @@ def test_63_no_memory_anywhere_is_an_answer_and_the_next_job_is_painted(monkeypa
         assert client.status().worker_starts == 1 and client.status().held_bytes > 0
 
 
-def test_60_client_that_gives_up_again_and_again_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(60)
+def test_client_that_gives_up_again_and_again_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """It ends its running job and opens it again, faster than the worker reads: others are answered all the time."""
     _use(monkeypatch, fake_workers.finishes)
     side = fake_workers.LEAST_THAT_HANGS
@@ -96,7 +100,8 @@ def test_question_that_fails_in_the_server_is_an_answer(monkeypatch: pytest.Monk
         assert "could not be answered" in client.status().last_error
 
 
-def test_56_job_that_is_too_late_never_reaches_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(56)
+def test_job_that_is_too_late_never_reaches_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its turn comes at once, and is too late all the same: EXPIRED, and the worker never hears of it."""
     told: list[bytes] = []
     send = worker_process.WorkerProcess.send

@@ -63,8 +63,9 @@ def _answer_again(endpoint: Endpoint) -> None:
         )
 
 
+@pytest.mark.fault(77)
 @pytest.mark.parametrize("go_silent", [_never_answer, _close], ids=["silent", "closed"])
-def test_77_nobody_is_let_in_while_the_gatekeeper_is_silent(
+def test_nobody_is_let_in_while_the_authenticator_is_silent(
     endpoint: Endpoint, go_silent: Callable[[Endpoint], None]
 ) -> None:
     """Not even the owner with the right keys, on ipc and on tcp; once it answers the same peer is heard."""
@@ -82,8 +83,9 @@ def test_77_nobody_is_let_in_while_the_gatekeeper_is_silent(
         assert endpoint.router.recv_multipart()[1] == protocol.pack("hello", client="owner")
 
 
+@pytest.mark.fault(77)
 @pytest.mark.parametrize("reply", ["nonsense", "another question's", "cut"])
-def test_77_answer_that_is_none_lets_nobody_in(endpoint: Endpoint, reply: str) -> None:
+def test_malformed_answer_lets_nobody_in(endpoint: Endpoint, reply: str) -> None:
     """A gatekeeper that is out of its mind admits nobody either."""
     version = b"0.9" if reply == "nonsense" else b"1.0"
 

@@ -46,7 +46,8 @@ def test_two_processes_have_the_curve_of_one(tmp_path: Path, recipe: list[str]) 
     assert joint_score(*figures[0][6]) == pytest.approx(joint_score(*figures[1][6]), rel=1e-2)
 
 
-def test_88_folder_in_use_is_a_sentence_in_every_process(tmp_path: Path) -> None:
+@pytest.mark.fault(88)
+def test_folder_in_use_is_a_sentence_in_every_process(tmp_path: Path) -> None:
     """The first process says why, the others that it has ended; none hangs, none shows its stack."""
     with FileLock(tmp_path / "run.lock"):
         command = [*TORCHRUN, "fit", *FROM_NOTHING, "--run", str(tmp_path)]

@@ -30,7 +30,8 @@ def test_folder_without_pictures_is_a_sentence(tmp_path: Path, name: str, capsys
     assert folder in capsys.readouterr().err
 
 
-def test_88_second_trainer_in_a_folder_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.fault(88)
+def test_second_trainer_in_a_folder_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder is locked while a run is at work."""
     with FileLock(tmp_path / "run.lock"):
         assert main(["fit", *FROM_NOTHING, "--run", str(tmp_path), "--steps", "1"]) == 1
@@ -44,7 +45,8 @@ def test_impossible_recipe_is_a_sentence(tmp_path: Path, option: str, capsys: py
     assert capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
-def test_85_run_in_place_of_a_file_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.fault(85)
+def test_run_whose_folder_cannot_be_made_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run's folder that cannot be made: one line."""
     (tmp_path / "file").write_text("")
     assert main(["fit", *FROM_NOTHING, "--steps", "1", "--run", str(tmp_path / "file" / "run")]) == 1
@@ -67,7 +69,8 @@ def test_missing_device_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "--device cpu" in capsys.readouterr().err
 
 
-def test_84_orphan_temporaries_are_removed_at_start(tmp_path: Path) -> None:
+@pytest.mark.fault(84)
+def test_orphan_temporaries_are_removed_at_start(tmp_path: Path) -> None:
     """What a killed trainer left half-written."""
     run = tmp_path / "run"
     run.mkdir()
@@ -77,7 +80,8 @@ def test_84_orphan_temporaries_are_removed_at_start(tmp_path: Path) -> None:
     assert not list(run.glob("*.tmp"))
 
 
-def test_85_full_disk_is_a_sentence_and_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
+@pytest.mark.fault(85)
+def test_full_disk_is_a_sentence_and_the_checkpoint_before_is_kept(tmp_path: Path) -> None:
     """No file may grow beyond 10 MB, as on a disk that is full: one sentence, and the run can go on later."""
     run = tmp_path / "run"
     fit(run, 2, *FROM_NOTHING)
@@ -98,7 +102,8 @@ def test_85_full_disk_is_a_sentence_and_the_checkpoint_before_is_kept(tmp_path: 
     assert len(loss_rows(run)) == 4
 
 
-def test_85_disk_that_turns_read_only_is_a_sentence_and_the_run_goes_on_later(tmp_path: Path) -> None:
+@pytest.mark.fault(85)
+def test_disk_that_turns_read_only_is_a_sentence_and_the_run_goes_on_later(tmp_path: Path) -> None:
     """In the middle of a run: one sentence, the checkpoint is the one before, and nothing half-written is left."""
     run = tmp_path / "run"
     process = start_fit(run, *FROM_NOTHING, "--checkpoint-every", "1")

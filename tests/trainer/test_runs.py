@@ -31,8 +31,9 @@ from helpers import PICTURES
 from trainer.tiny import FINE_TUNE, FROM_NOTHING, TINY, fit, loss_rows, same_tensors
 
 
+@pytest.mark.fault(87)
 @pytest.mark.parametrize("more", [[], ["--accumulate", "2", "--precision", "bf16", "--identity-loss", "sanet"]])
-def test_87_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, more: list[str]) -> None:
+def test_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, more: list[str]) -> None:
     """Six steps at once, or three and then three more: weights, optimiser, running mean and tables are the same."""
     options = [*FROM_NOTHING, "--cooldown-steps", "0", "--eval-every", "3", "--bank-passes", "1", *more]
     for run, pieces in (("whole", [6]), ("pieces", [3, 6])):

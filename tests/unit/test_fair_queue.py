@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from adain_server.io_process.fair_queue import REMEMBERED_CLIENTS, FairQueue
 
 
@@ -23,7 +25,8 @@ def _queue(*jobs: str) -> FairQueue:
     return queue
 
 
-def test_48_third_client_waits_for_one_job_of_each_other() -> None:
+@pytest.mark.fault(48)
+def test_third_client_waits_for_one_job_of_each_other() -> None:
     """However many jobs the others have."""
     many = [f"{client}{number}" for client in "ab" for number in range(8)]
     order = _order(_queue(*many, "c0"))

@@ -27,7 +27,8 @@ def test_the_value_used_longest_ago_goes_first() -> None:
     assert cache.held == 0 and cache.get("a") is None
 
 
-def test_59_unused_pictures_make_room_and_used_ones_stay() -> None:
+@pytest.mark.fault(59)
+def test_unused_pictures_make_room_and_used_ones_stay() -> None:
     """BUSY only when what others use leaves no room; a single request is let in however large."""
     before = shared_memory_names()
     store = PictureStore(100, 99)

@@ -96,15 +96,17 @@ def test_outside_stays_bit_for_bit_and_inside_is_painted(depth: str) -> None:
     assert np.abs(out[:, 10:20, :3].astype(float) / layer.white - between).max() <= tolerance
 
 
-def test_39_floats_beyond_the_range_are_seen_clamped() -> None:
+@pytest.mark.fault(39)
+def test_floats_beyond_the_range_are_seen_clamped() -> None:
     """The network never sees a value outside 0..1."""
     seen = Layer(np.full((40, 30, 3), 3.0, dtype=np.float32) * [[[1, -1, 0.1]]], "RGB").colours(WHOLE)
     assert float(seen.amax()) == 1.0 and float(seen.amin()) == 0.0
     assert float(seen[0, 2, 0, 0]) == pytest.approx(0.3)
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_39_numbers_that_are_none_are_found(bad: float) -> None:
+def test_nan_and_infinity_are_found(bad: float) -> None:
     """Wherever they are; integers have none."""
     array = _ramp("f16", 3)
     assert Layer(array, "RGB").is_finite()

@@ -34,7 +34,8 @@ def _lines(folder: Path) -> list[dict[str, str]]:
     return [json.loads(line) for line in (folder / LOG_NAME).read_text().splitlines()]
 
 
-def test_32_line_cannot_be_forged_and_is_cut(folder: Path) -> None:
+@pytest.mark.fault(32)
+def test_line_cannot_be_forged_and_is_cut(folder: Path) -> None:
     """Line breaks, control characters and a megabyte from a peer stay inside one message."""
     log.warning("refused %s", 'x"}\n{"level": "error"}\x1b[31m\u202e')
     log.warning("long %s", "y" * 1_000_000)

@@ -53,11 +53,12 @@ def test_names_of_models(name: str) -> None:
     assert is_model_name(name)
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(
     "name",
     ["", ".", "..", ".hidden", "a/b", "a\\b", "../a", "/a", "a\0", "a b", "a\n", "ä", "-a", "@a", "C:a", "a" * 129],
 )
-def test_31_paths_are_no_names(name: str) -> None:
+def test_paths_are_no_names(name: str) -> None:
     """Nothing that could lead out of the models folder, whatever the platform."""
     assert not is_model_name(name)
 
@@ -112,8 +113,9 @@ def test_folders_that_are_models_and_folders_that_are_not(tmp_path: Path) -> Non
     assert [model.name for model in known_models(tmp_path / "file")] == list(read_manifest())
 
 
+@pytest.mark.fault(93)
 @pytest.mark.parametrize("kind", ["flipped", "cut", "replaced"])
-def test_93_changed_weights_are_refused(tmp_path: Path, decoder: dict[str, torch.Tensor], kind: str) -> None:
+def test_changed_weights_are_refused(tmp_path: Path, decoder: dict[str, torch.Tensor], kind: str) -> None:
     """The sentence names the file and says what to do."""
     write_model(tmp_path / "mine", decoder, about=MINE, card="# Mine\n")
     path = tmp_path / "mine" / DECODER
@@ -125,7 +127,8 @@ def test_93_changed_weights_are_refused(tmp_path: Path, decoder: dict[str, torch
             load_model(model, tmp_path)
 
 
-def test_93_encoder_that_model_json_does_not_know_is_refused(tmp_path: Path, decoder: dict[str, torch.Tensor]) -> None:
+@pytest.mark.fault(93)
+def test_encoder_that_model_json_does_not_know_is_refused(tmp_path: Path, decoder: dict[str, torch.Tensor]) -> None:
     """Somebody put one beside the decoder, or took one away: the paint would be another."""
     write_model(tmp_path / "mine", decoder, about=MINE, card="# Mine\n")
     (tmp_path / "mine" / ENCODER).write_bytes((EMBEDDED / "vgg19_relu4_1.safetensors").read_bytes())
@@ -137,9 +140,8 @@ def test_93_encoder_that_model_json_does_not_know_is_refused(tmp_path: Path, dec
         load_model("mine", tmp_path)
 
 
-def test_83_writer_that_died_between_two_renames_loses_nothing(
-    tmp_path: Path, decoder: dict[str, torch.Tensor]
-) -> None:
+@pytest.mark.fault(83)
+def test_writer_that_died_between_two_renames_loses_nothing(tmp_path: Path, decoder: dict[str, torch.Tensor]) -> None:
     """The old model was put aside, the new one is not there yet: the old one is found; the next write tidies up."""
     write_model(tmp_path / "mine", decoder, about=MINE, card="# Mine\n")
     (tmp_path / "mine").rename(tmp_path / ".old-mine")
@@ -236,7 +238,8 @@ def test_both_layouts_pass_the_check(network: AdainNetwork, role: str, public: b
         check_weights(other, safetensors_bytes(state, {}), "it")
 
 
-def test_95_public_pair_is_converted_into_the_models_folder(
+@pytest.mark.fault(95)
+def test_public_pair_is_converted_into_the_models_folder(
     network: AdainNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Under a name; it is listed, verified, found and loaded; names that are taken or no names are refused."""

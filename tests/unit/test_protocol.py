@@ -63,7 +63,8 @@ def _documented(section: str) -> dict[str, dict[str, str]]:
     return {op: dict(re.findall(r"(\w+): ([\w?]+)", fields)) for op, fields in rows}
 
 
-def test_43_specification_lists_the_messages() -> None:
+@pytest.mark.fault(43)
+def test_specification_lists_the_messages() -> None:
     """PROTOCOL.md and protocol.py name the same operations, fields and types, both ways."""
     assert _documented("From the client") == FROM_CLIENT
     assert _documented("From the server") == FROM_SERVER
@@ -137,8 +138,9 @@ def test_exact_bytes(op: str) -> None:
     assert pack(op, **MESSAGES[op]) == EXACT_BYTES[op]
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize("op", FROM_CLIENT)
-def test_29_round_trip(op: str) -> None:
+def test_messages_of_a_client_survive_a_round_trip(op: str) -> None:
     """Every message of a client comes out as it went in."""
     frames = [pack(op, **MESSAGES[op])] + ([b"pixels"] if op == "chunk" else [])
     header, payload = unpack(frames, FROM_CLIENT)
@@ -172,8 +174,9 @@ NOT_HEADERS = {
 }
 
 
+@pytest.mark.fault(19, 20, 21, 22, 23, 24, 25)
 @pytest.mark.parametrize("frame", NOT_HEADERS.values(), ids=NOT_HEADERS.keys())
-def test_19_20_21_22_23_24_25_what_is_not_a_header_is_refused(frame: bytes) -> None:
+def test_frame_that_is_no_header_is_refused(frame: bytes) -> None:
     """BAD_HEADER, whatever msgpack raises."""
     with pytest.raises(ProtocolError) as caught:
         unpack([frame], FROM_CLIENT)
@@ -187,7 +190,8 @@ def _empty_maps(size: int) -> bytes:
     return start + count.to_bytes(4, "big") + b"\x80" * count
 
 
-def test_22_long_header_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(22)
+def test_long_header_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mebibyte of empty maps is not looked into, as a byte above the limit is not; what fits the limit is decoded."""
     decoded: list[int] = []
     unpackb = msgpack.unpackb
@@ -206,6 +210,7 @@ def test_22_long_header_is_refused_before_it_is_decoded(monkeypatch: pytest.Monk
     assert caught.value.code == "UNSUPPORTED_VERSION" and decoded == [protocol.MAX_HEADER_BYTES]
 
 
+@pytest.mark.fault(26, 27, 28, 29)
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
@@ -222,23 +227,25 @@ def test_22_long_header_is_refused_before_it_is_decoded(monkeypatch: pytest.Monk
         ({"extra": 1}, "BAD_FIELD"),
     ],
 )
-def test_26_27_28_29_bad_fields_get_their_code(changes: dict[str, Any], code: str) -> None:
+def test_bad_fields_get_their_code(changes: dict[str, Any], code: str) -> None:
     """Each kind of wrong field has its code."""
     with pytest.raises(ProtocolError) as caught:
         unpack([_header(**changes)], FROM_CLIENT)
     assert caught.value.code == code
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("offset", [-1, 1.0, True, "0", None, 2**53 + 1, float("nan")])
-def test_26_unsigned_integers_are_strict(offset: object) -> None:
+def test_unsigned_integers_are_strict(offset: object) -> None:
     """Negative, float, bool, text, nil, too large: none is an offset."""
     with pytest.raises(ProtocolError) as caught:
         unpack([pack("chunk", job=JOB, digest=b"d" * 32, offset=offset), b"x"], FROM_CLIENT)
     assert caught.value.code == "BAD_FIELD"
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("alpha", [1, float("nan"), float("inf"), "1", True, None])
-def test_26_floats_are_finite_floats(alpha: object) -> None:
+def test_floats_are_finite_floats(alpha: object) -> None:
     """An integer, NaN or infinity is not an alpha."""
     with pytest.raises(ProtocolError) as caught:
         unpack([pack("open", **{**MESSAGES["open"], "regions": [{**REGION, "alpha": alpha}]})], FROM_CLIENT)
@@ -264,6 +271,7 @@ def test_largest_open_and_grant_fit_a_header() -> None:
     unpack([pack("grant", job=JOB, need=[b"d" * 32] * protocol.MAX_BLOBS, chunks=16)], FROM_SERVER)
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(
     "frames",
     [
@@ -277,14 +285,15 @@ def test_largest_open_and_grant_fit_a_header() -> None:
     ],
     ids=["none", "payload too many", "empty payload", "three", "chunk without", "chunk empty", "chunk too long"],
 )
-def test_18_wrong_frames_are_a_bad_envelope(frames: list[bytes]) -> None:
+def test_wrong_frames_are_a_bad_envelope(frames: list[bytes]) -> None:
     """One frame, or two for a chunk, of at most 1 MiB."""
     with pytest.raises(ProtocolError) as caught:
         unpack(frames, FROM_CLIENT)
     assert caught.value.code == "BAD_ENVELOPE"
 
 
-def test_32_messages_from_outside_are_escaped_and_cut() -> None:
+@pytest.mark.fault(32)
+def test_messages_from_outside_are_escaped_and_cut() -> None:
     """What a peer calls an operation does not reach the log as it is."""
     with pytest.raises(ProtocolError) as caught:
         unpack([_header(op="\n\x1b[31m" + "x" * 1000)], FROM_CLIENT)
@@ -292,10 +301,11 @@ def test_32_messages_from_outside_are_escaped_and_cut() -> None:
     assert "\n" not in str(caught.value) and "\x1b" not in str(caught.value)
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(
     "source", [{**BLOB, "extra": 1}, {"digest": b"d" * 32}, {"size": 7}, "x" * 257, 7, None, b"ink", [BLOB]]
 )
-def test_43_a_source_is_a_picture_a_file_or_a_name(source: object) -> None:
+def test_a_source_is_a_picture_a_file_or_a_name(source: object) -> None:
     """Nothing else is a style."""
     region = {**REGION, "styles": [{"source": source, "weight": 1.0}]}
     with pytest.raises(ProtocolError) as caught:
@@ -328,8 +338,9 @@ def test_exact_bytes_of_a_draft() -> None:
     assert unpack([packed, b"rgbrgb"], FROM_SERVER) == ({"v": 1, "op": "draft", **_DRAFT}, b"rgbrgb")
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("quality", [None, 1, b"best", ["best"], "x" * 257])
-def test_26_quality_is_a_word_or_left_out(quality: object) -> None:
+def test_quality_is_a_word_or_left_out(quality: object) -> None:
     """Anything else is no field of an `open`."""
     with pytest.raises(ProtocolError) as caught:
         unpack([pack("open", **{**MESSAGES["open"], "quality": quality})], FROM_CLIENT)
@@ -376,7 +387,8 @@ def test_size_of_a_preview(shape: tuple[int, int], preview: int, expected: tuple
     assert protocol.result_size(*shape, preview) == expected
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize("name", ["a", "a-1", "0" * 64, "0" * 65, "", "-a", "A", "a b", "../a", "a\n", "é", "a_b"])
-def test_31_a_name_on_the_wire_is_a_name_of_a_saved_style(name: str) -> None:
+def test_a_name_on_the_wire_is_a_name_of_a_saved_style(name: str) -> None:
     """Client and weights may not import each other, so each has its rule: it is the same one."""
     assert (protocol.STYLE_NAME.fullmatch(name) is not None) == is_style_name(name)

@@ -265,8 +265,9 @@ def test_odd_selections_are_painted_and_nothing_else(
     assert not np.array_equal(result[~outside], array[~outside])
 
 
+@pytest.mark.fault(40)
 @pytest.mark.parametrize("array", [PHOTO[:1, :1], PHOTO[:1, :37], PHOTO[:23, :1], np.full_like(PHOTO[:40, :40], 77)])
-def test_40_tiny_and_flat_layers_give_numbers(renderer: Renderer, array: Array) -> None:
+def test_tiny_and_flat_layers_give_numbers(renderer: Renderer, array: Array) -> None:
     """One pixel, one row, one column, one colour; with broad strokes as well."""
     array = (np.ascontiguousarray(array) / 255).astype(np.float32)
     for stroke_size in (1.0, 32.0):
@@ -274,7 +275,8 @@ def test_40_tiny_and_flat_layers_give_numbers(renderer: Renderer, array: Array) 
         assert result.shape == array.shape and np.isfinite(result).all()
 
 
-def test_42_empty_selection_gives_everything_back_without_work(renderer: Renderer, engine: CountingEngine) -> None:
+@pytest.mark.fault(42)
+def test_empty_selection_gives_everything_back_without_work(renderer: Renderer, engine: CountingEngine) -> None:
     """No region reaches a pixel: bit for bit, and nothing is computed."""
     result, painted = _paint(renderer, PHOTO, _region(_mask()), _region(_mask()))
     assert np.array_equal(result, PHOTO) and not painted.statistics and not engine.encoded
@@ -488,8 +490,9 @@ def test_preview_is_the_result_made_smaller(renderer: Renderer) -> None:
     assert np.abs(masked.astype(int) - Layer(large, "RGB").shrunk(72, 108).like(Layer(large, "RGB"))).max() == 0
 
 
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("what", ["layer", "selection", "style"])
-def test_39_pixels_that_are_not_numbers_are_refused_before_any_work(
+def test_pixels_that_are_not_numbers_are_refused_before_any_work(
     renderer: Renderer, engine: CountingEngine, what: str
 ) -> None:
     """The sentence says which picture it is; the next request works."""
@@ -533,7 +536,8 @@ def test_smoothing_draws_a_frame_towards_the_one_before(renderer: Renderer) -> N
     torch.testing.assert_close(smoothed.statistics[0].mean, expected)
 
 
-def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork, engine: CountingEngine) -> None:
+@pytest.mark.fault(63)
+def test_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork, engine: CountingEngine) -> None:
     """A broken card: the processor's picture, and a sentence; no engine left: MemoryError, and the next one works."""
     processor = TorchEngine(network, torch.device("cpu"))
     both = _renderer(engine, processor)
@@ -551,7 +555,8 @@ def test_63_no_memory_is_told_and_the_other_engine_paints(network: AdainNetwork,
     assert np.abs(_paint(alone)[0].astype(int) - expected).max() <= 1
 
 
-def test_66_card_that_fails_is_left_at_once_and_the_processor_paints(
+@pytest.mark.fault(66)
+def test_card_that_fails_is_left_at_once_and_the_processor_paints(
     network: AdainNetwork, engine: CountingEngine
 ) -> None:
     """Before the first tile, or between encoding and decoding: the processor's picture, a sentence, one attempt."""

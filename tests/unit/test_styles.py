@@ -178,6 +178,7 @@ def test_flipped_bytes_never_raise_anything_else() -> None:
                 parse_style(bytes(harmed))
 
 
+@pytest.mark.fault(46, 81)
 @pytest.mark.parametrize(
     "data",
     [
@@ -191,7 +192,7 @@ def test_flipped_bytes_never_raise_anything_else() -> None:
     ],
     ids=["length", "longer than the file", "deep", "number", "nothing", "null", "pickle"],
 )
-def test_46_81_hostile_headers_are_refused(data: bytes) -> None:
+def test_hostile_headers_are_refused(data: bytes) -> None:
     """Lengths that lie, nesting, numbers without end."""
     with pytest.raises(WeightsError, match="save it again"):
         parse_style(data)
@@ -399,7 +400,8 @@ def test_worst_picture_fits_its_file() -> None:
     assert len(style_bytes(_style(Image.fromarray(noise)))) <= LARGEST_STYLE
 
 
-def test_46_pictures_that_cannot_be_opened_get_a_sentence() -> None:
+@pytest.mark.fault(46)
+def test_pictures_that_cannot_be_opened_get_a_sentence() -> None:
     """Cut off, another format, more pixels than a style has, far more pixels than memory has."""
     large, png = BytesIO(), BytesIO()
     Image.new("L", (SHORTER_SIDE + 1, SHORTER_SIDE + 1)).save(large, "JPEG")

@@ -113,11 +113,12 @@ def _content(height: int, width: int) -> Tensor:
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+@pytest.mark.fault(65)
 @pytest.mark.parametrize(
     ("height", "width", "tile"),
     [(160, 160, 64), (131, 203, 64), (97, 250, 48), (64, 65, 64), (9, 300, 64), (3, 150, 32), (1, 1, 64), (200, 17, 8)],
 )
-def test_65_tiled_equals_whole(random_network: AdainNetwork, height: int, width: int, tile: int) -> None:
+def test_tiled_equals_whole(random_network: AdainNetwork, height: int, width: int, tile: int) -> None:
     """Odd sizes, strips, tiles of one cell: equal to 1e-10 in float64, and to the network's plain path."""
     content, style = _content(height, width), _style()
     result = _tiled(random_network, content, [(None, style, 0.7)], tile=tile)
@@ -127,7 +128,8 @@ def test_65_tiled_equals_whole(random_network: AdainNetwork, height: int, width:
     assert float((result - plain).abs().max()) < 1e-10
 
 
-def test_65_encoding_again_equals_keeping(random_network: AdainNetwork) -> None:
+@pytest.mark.fault(65)
+def test_encoding_again_equals_keeping(random_network: AdainNetwork) -> None:
     """With no room for features the tiles are encoded twice, to the same result."""
     content, region = _content(150, 170), (None, _style(), 1.0)
     kept = _tiled(random_network, content, [region])
@@ -163,7 +165,8 @@ def test_region_equals_whole_inside_its_box(
     assert bool(result.isnan().all())
 
 
-def test_65_overlapping_regions_equal_whole(random_network: AdainNetwork) -> None:
+@pytest.mark.fault(65)
+def test_overlapping_regions_equal_whole(random_network: AdainNetwork) -> None:
     """Three regions, soft, overlapping beyond 1 and one of everything, each with its own style and alpha."""
     content = _content(120, 140)
     soft, hard = torch.zeros(1, 1, 120, 140, dtype=torch.float64), torch.zeros(1, 1, 120, 140, dtype=torch.float64)
@@ -248,7 +251,8 @@ def test_tiles_cover_a_box_once_and_are_even() -> None:
     assert max(heights) - min(heights) <= 8 and max(heights) <= 512
 
 
-def test_55_stopping_between_tiles(random_network: AdainNetwork) -> None:
+@pytest.mark.fault(55)
+def test_work_stops_between_tiles(random_network: AdainNetwork) -> None:
     """What on_tile raises ends the work at once; tiles are counted from 0 to all."""
     seen: list[tuple[str, int, int]] = []
 
@@ -343,7 +347,8 @@ def _with_failure(
     return result, tiled, failing.seen
 
 
-def test_63_no_memory_at_any_operation_gives_the_same_picture(
+@pytest.mark.fault(63)
+def test_no_memory_at_any_operation_gives_the_same_picture(
     random_network: AdainNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever memory runs out once, the tile is cut and done again: nothing is counted twice or left out."""
@@ -394,7 +399,8 @@ class _Small:
             raise torch.OutOfMemoryError("injected")
 
 
-def test_63_64_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
+@pytest.mark.fault(63, 64)
+def test_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
     random_network: AdainNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A device that holds smaller tiles keeps the work; one that holds none gives it away; none at all is an error."""
@@ -417,8 +423,9 @@ def test_63_64_tiles_shrink_until_they_fit_and_then_another_engine_takes_over(
         _tiled(random_network, content, regions, engines=[_Small(whole, 60)])
 
 
+@pytest.mark.fault(64)
 @pytest.mark.parametrize(("height", "width"), [(140, 136), (500, 700), (100, 900), (20, 24)])
-def test_64_nothing_is_tried_twice_at_one_size(random_network: AdainNetwork, height: int, width: int) -> None:
+def test_nothing_is_tried_twice_at_one_size(random_network: AdainNetwork, height: int, width: int) -> None:
     """Each attempt of an engine that holds nothing is smaller than the one before, and none follows the smallest."""
     content, whole = _content(height, width), _engine(random_network)
     small, other = _Small(whole, 0), _Small(whole, 0)

@@ -159,7 +159,8 @@ def test_augmentation_stays_in_range_and_varies() -> None:
     assert all(torch.equal(augment_colours(crop, rng, share=0.0), crop) for _ in range(10))
 
 
-def test_86_damaged_newest_checkpoint_falls_back(tmp_path: Path) -> None:
+@pytest.mark.fault(86)
+def test_damaged_newest_checkpoint_falls_back(tmp_path: Path) -> None:
     """The one before is taken, and it is said; with both damaged the run refuses."""
     for step in (1, 2):
         save_checkpoint(tmp_path, Checkpoint(step, {"w": torch.zeros(1)}, {}, {}))

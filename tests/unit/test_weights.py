@@ -56,8 +56,9 @@ def test_unknown_model_names_the_known_ones() -> None:
         load_model("no-such-model")
 
 
+@pytest.mark.fault(94)
 @pytest.mark.parametrize("content", [b"", b"\x80\x04.", b"\xff" * 64, b"\x08\x00\x00\x00\x00\x00\x00\x00{}      "[:12]])
-def test_94_damaged_safetensors_get_a_sentence(tmp_path: Path, content: bytes) -> None:
+def test_damaged_safetensors_get_a_sentence(tmp_path: Path, content: bytes) -> None:
     """Empty, pickle, noise, cut off: WeightsError, whatever the library raises."""
     path = tmp_path / "decoder.safetensors"
     path.write_bytes(content)
@@ -65,7 +66,8 @@ def test_94_damaged_safetensors_get_a_sentence(tmp_path: Path, content: bytes) -
         read_safetensors(path)
 
 
-def test_81_pickle_is_not_opened_as_a_model(tmp_path: Path) -> None:
+@pytest.mark.fault(81)
+def test_pickle_is_not_opened_as_a_model(tmp_path: Path) -> None:
     """A .pth file is pointed to the conversion."""
     path = tmp_path / "decoder.pth"
     torch.save({"a": torch.zeros(1)}, path)
@@ -73,7 +75,8 @@ def test_81_pickle_is_not_opened_as_a_model(tmp_path: Path) -> None:
         read_safetensors(path)
 
 
-def test_81_95_conversion_runs_no_code(tmp_path: Path) -> None:
+@pytest.mark.fault(81, 95)
+def test_conversion_runs_no_code(tmp_path: Path) -> None:
     """A pickle that would run something is refused, and nothing runs."""
     path, mark = tmp_path / "decoder.pth", tmp_path / "mark"
     path.write_bytes(pickle.dumps({"a": Bomb(mark)}, protocol=2))

@@ -1,4 +1,4 @@
-"""Files and folders are there whole or not at all; the numbers are the rows of the catalogue of faults."""
+"""Files and folders are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ while True:
 """
 
 
-def test_83_killed_writer_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+@pytest.mark.fault(83)
+def test_killed_writer_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     """SIGKILL at any moment: both files are there, of the same writing, not older than what was reported."""
     folder = tmp_path / "mine"
     for attempt in range(8):
@@ -66,8 +67,9 @@ def _limited(write: Callable[[Path], None], path: Path) -> str:
     return path.with_name("said").read_text()
 
 
+@pytest.mark.fault(85)
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_85_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
+def test_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     """A file and a folder: a sentence, the old content, and nothing beside it."""
     write_whole(tmp_path / "file", b"old")
     write_folder(tmp_path / "folder", {"a": b"old"}, replaceable="a")
@@ -79,7 +81,8 @@ def test_85_full_disk_keeps_what_was_there(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"file", "folder", "said", ".lock-folder"}
 
 
-def test_83_what_is_written_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.fault(83)
+def test_what_is_written_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file, its name, the folder; otherwise a power cut could leave an empty file under the right name."""
     done: list[str] = []
     fsync, rename = os.fsync, Path.replace
@@ -106,7 +109,8 @@ def test_83_what_is_written_is_synced_before_it_is_renamed(tmp_path: Path, monke
     assert done == ["sync", "rename", "sync", "sync", "rename", "rename", "sync"]
 
 
-def test_84_orphan_is_taken_away_by_the_next_write(tmp_path: Path) -> None:
+@pytest.mark.fault(84)
+def test_orphan_is_taken_away_by_the_next_write(tmp_path: Path) -> None:
     """Of a writer that was killed."""
     (tmp_path / "file.tmp").write_bytes(b"half")
     write_whole(tmp_path / "file", b"new")
