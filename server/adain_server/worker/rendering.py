@@ -63,6 +63,22 @@ class RegionInput:
 
 
 @dataclass(frozen=True)
+class RegionStatistics(StyleStatistics):
+    """The content's statistics in a region, as one pass has measured them.
+
+    Attributes:
+        region: The region's index in its request; the regions that a frame does not show leave gaps.
+    """
+
+    region: int
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Names the region and the pass: each pass has a layer of its own, and each layer its number of channels."""
+        return self.region, self.mean.shape[1]
+
+
+@dataclass(frozen=True)
 class RenderRequest:
     """A request with its pixels.
 
@@ -82,7 +98,7 @@ class RenderRequest:
     detail: float
     compose: str = "blend"
     smoothing: float = 0.0
-    previous: Sequence[StyleStatistics] = ()
+    previous: Sequence[RegionStatistics] = ()
     quality: str = "fast"
 
 
@@ -97,7 +113,7 @@ class Painted:
         notice: A sentence for the user, or "".
     """
 
-    statistics: list[StyleStatistics] = field(default_factory=list)
+    statistics: list[RegionStatistics] = field(default_factory=list)
     new_styles: dict[Hashable, MeasuredStyle] = field(default_factory=dict)
     notice: str = ""
 
@@ -121,6 +137,7 @@ class _RenderTask:
         content: Its colours, what is transparent filled in.
         opacity: How much each pixel counts; None for 1.
         regions, masks: What is painted, and where.
+        indices: The request's index of each of these regions.
         styles: One a region.
     """
 
@@ -130,6 +147,7 @@ class _RenderTask:
     opacity: Tensor | None
     regions: Sequence[RegionInput]
     masks: Sequence[Tensor | None]
+    indices: Sequence[int]
     styles: Sequence[MeasuredStyle]
 
     @property
@@ -217,17 +235,18 @@ class Renderer:
         """What there is to paint; None for nothing. A style that cannot be used is found before anything is encoded."""
         opacity = layer.opacity()
         masks = [self._mask(region, layer) for region in request.regions]
-        chosen = [(r, m) for r, m in zip(request.regions, masks, strict=True) if _selects(m, opacity, layer)]
-        if all(region.alpha == 0 for region, _ in chosen):
+        indices = [index for index, mask in enumerate(masks) if _selects(mask, opacity, layer)]
+        regions = [request.regions[index] for index in indices]
+        if all(region.alpha == 0 for region in regions):
             return None
-        regions = [region for region, _ in chosen]
         return _RenderTask(
             request=request,
             layer=layer,
             content=layer.colours if opacity is None else VisibleColours(layer),
             opacity=opacity,
             regions=regions,
-            masks=[mask for _, mask in chosen],
+            masks=[masks[index] for index in indices],
+            indices=indices,
             styles=[self._region_style(region, layer, done, on_step) for region in regions],
         )
 
@@ -354,9 +373,8 @@ class Renderer:
         self, task: _RenderTask, own: Sequence[StyleStatistics], styles: Sequence[StyleStatistics], done: Painted
     ) -> list[AffineTransform]:
         """Towards each region's style; a film's statistics are drawn towards those of the frame before."""
-        request = task.request
-        before = request.previous[len(done.statistics) :][: len(own)]
-        smooth = _smoothed(own, before, request.smoothing)
+        measured = [RegionStatistics(each.mean, each.std, index) for each, index in zip(own, task.indices, strict=True)]
+        smooth = _smoothed(measured, task.request.previous, task.request.smoothing)
         done.statistics += smooth
         return [
             adain_transform(mine, style, alpha=region.alpha)
@@ -474,12 +492,18 @@ def _selects(mask: Tensor | None, opacity: Tensor | None, layer: Layer) -> bool:
 
 
 def _smoothed(
-    statistics: Sequence[StyleStatistics], previous: Sequence[StyleStatistics], smoothing: float
-) -> list[StyleStatistics]:
-    """A frame's statistics, drawn towards those of the frame before: otherwise a film's colours would flicker."""
-    if not smoothing or [each.mean.shape for each in previous] != [each.mean.shape for each in statistics]:
-        return list(statistics)
-    return [
-        mix_statistics([before, now], [smoothing, 1 - smoothing])
-        for before, now in zip(previous, statistics, strict=True)
-    ]
+    statistics: Sequence[RegionStatistics], previous: Sequence[RegionStatistics], smoothing: float
+) -> list[RegionStatistics]:
+    """A frame's statistics, each drawn towards that of its region in the frame before, where the region was seen.
+
+    Without it a film's colours would flicker.
+    """
+    before = {each.key: each for each in previous} if smoothing else {}
+    return [_drawn_towards(each, before.get(each.key), smoothing) for each in statistics]
+
+
+def _drawn_towards(now: RegionStatistics, before: RegionStatistics | None, smoothing: float) -> RegionStatistics:
+    if before is None:
+        return now
+    mixed = mix_statistics([before, now], [smoothing, 1 - smoothing])
+    return replace(now, mean=mixed.mean, std=mixed.std)

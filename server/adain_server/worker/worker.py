@@ -30,7 +30,7 @@ from adain_server.errors import JobError
 from adain_server.worker.layers import DTYPES, Array, Layer
 from adain_server.worker.loaded_models import LoadedModels
 from adain_server.worker.measured_styles import Style
-from adain_server.worker.rendering import RegionInput, RenderRequest
+from adain_server.worker.rendering import RegionInput, RegionStatistics, RenderRequest
 from adain_weights.errors import WeightsError
 from adain_weights.hub import obtain
 from adain_weights.models import load_model
@@ -192,7 +192,7 @@ class Worker:
             detail=message["detail"],
             compose=message["compose"],
             smoothing=message["smoothing"],
-            previous=[unpack_statistics(packed) for packed in message["previous"]],
+            previous=[unpack_region_statistics(packed) for packed in message["previous"]],
             quality=message["quality"],
         )
         name, stamp = message["model"]
@@ -205,7 +205,7 @@ class Worker:
             "op": "finished",
             "digest": protocol.blob_digest(result, out.data),
             "notice": painted.notice,
-            "statistics": [pack_statistics(statistics) for statistics in painted.statistics],
+            "statistics": [pack_region_statistics(statistics) for statistics in painted.statistics],
         }
 
     def _check(self, stage: str, step: int, steps: int) -> None:
@@ -315,6 +315,17 @@ def unpack_statistics(packed: bytes) -> StyleStatistics:
     """The reverse of pack_statistics()."""
     both = torch.tensor(np.frombuffer(packed, dtype=np.float32).reshape(2, 1, -1))
     return StyleStatistics(both[0], both[1])
+
+
+def pack_region_statistics(statistics: RegionStatistics) -> bytes:
+    """A region's statistics of a film's frame: a byte for its index, and what pack_statistics() makes of the rest."""
+    return bytes([statistics.region]) + pack_statistics(statistics)
+
+
+def unpack_region_statistics(packed: bytes) -> RegionStatistics:
+    """The reverse of pack_region_statistics()."""
+    statistics = unpack_statistics(packed[1:])
+    return RegionStatistics(statistics.mean, statistics.std, packed[0])
 
 
 def pack_style(style: MeasuredStyle) -> bytes:
