@@ -62,8 +62,9 @@ class Encoded:
 
     @property
     def size(self) -> int:
-        """Bytes of the tensors."""
-        return sum(each.numel() * each.element_size() for each in (self.feat, self.reconstruction) if each is not None)
+        """Bytes of all the tensors, those of the statistics included."""
+        known = [tensor for each in self.statistics for tensor in (each.mean, each.std)]
+        return sum(each.nbytes for each in (*known, self.feat, self.reconstruction) if each is not None)
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> Tensor | None:

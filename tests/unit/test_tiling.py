@@ -286,6 +286,10 @@ def test_masks_of_every_type_are_the_same_mask(random_network: AdainNetwork, dty
     )
 
 
+STATISTICS_BYTES = 2 * 512 * 8
+"""Of one region, in float64."""
+
+
 def test_encoded_is_used_again(random_network: AdainNetwork) -> None:
     """With what the first pass found, another transform needs no content at all."""
     content = _content(72, 80)
@@ -305,8 +309,32 @@ def test_encoded_is_used_again(random_network: AdainNetwork) -> None:
 
         tiled.decode([adain_transform(encoded.statistics[0], _style())], write, _ignore)
         results.append(result)
-    assert encoded is not None and encoded.size == 512 * 9 * 10 * 8 == tiled.feature_size
+    assert encoded is not None and encoded.size == 512 * 9 * 10 * 8 + STATISTICS_BYTES
+    assert tiled.feature_size == 512 * 9 * 10 * 8
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("feature_bytes", [0, 2**30])
+@pytest.mark.parametrize("restored", [0.0, 0.5])
+def test_encoded_counts_all_that_it_holds(random_network: AdainNetwork, feature_bytes: int, restored: float) -> None:
+    """The statistics of each region, the features and the reconstruction, whichever of them are kept."""
+    content = _content(40, 48)
+    masks = [torch.ones(1, 1, 40, 48), None]
+    tiled = TiledContent(
+        [_engine(random_network)],
+        lambda part: part.of(content),
+        masks,
+        height=40,
+        width=48,
+        feature_bytes=feature_bytes,
+    )
+    own = tiled.encode(_ignore).statistics
+    transforms = [adain_transform(each, _style()) for each in own]
+    encoded = tiled.decode(transforms, lambda _part, _painted: None, _ignore, restored=[restored, restored])
+    expected = 2 * STATISTICS_BYTES
+    if feature_bytes:
+        expected += 512 * 5 * 6 * 8 + (3 * 40 * 48 * 8 if restored else 0)
+    assert encoded.size == expected
 
 
 class _FailingAt(TorchDispatchMode):  # type: ignore[no-untyped-call]
