@@ -115,8 +115,8 @@ class Queue:
         self._do(job, job.write_steps(result.pixels), lambda _nothing: self._written(job))
 
     def paint_failed(self, error: AdainError) -> None:
-        """There is no picture."""
-        job = self._current
+        """There is no picture; a job that has its picture already is not concerned."""
+        job = self.painted_job
         if job is None:
             return
         if isinstance(error, CancelledError):
@@ -177,6 +177,7 @@ class Queue:
         self._go_on()
 
     def _do(self, job: Job, steps: TaskSteps[object], done: Callable[[object], None]) -> None:
+        self._stop_work()  # nobody else holds the task: Qt would drop it in the midst of its steps
         self._task = CooperativeTask(steps, done, lambda error: self._fail(job, for_people(error)))
 
     def _stop_work(self) -> None:
