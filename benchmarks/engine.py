@@ -36,7 +36,7 @@ from adain_server.worker.ncnn_engine import NcnnEngine
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from helpers import embedded_network, picture_tensor
+from support.helpers import embedded_network, picture_tensor
 from turns import in_turns, spread
 
 CPU = torch.device("cpu")

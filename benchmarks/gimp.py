@@ -41,9 +41,9 @@ def main() -> None:
     """Run both measurements."""
     options = parse_options(__doc__)
 
-    from helpers import PICTURES, RunningServer
     from hosts.gimp import Gimp, find_gimp
     from hosts.window import Screen, WindowedGimp
+    from support.helpers import PICTURES, RunningServer
 
     installation = find_gimp()
     with RunningServer() as server:

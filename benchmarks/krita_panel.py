@@ -15,11 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from helpers import PICTURES, RunningServer  # after the path
 from host_figures import SLIDER_STEPS, parse_options, print_sliders, print_spent
 from hosts.host import Installation
 from hosts.krita import Krita, KritaWithout, find_krita
 from hosts.window import Screen
+from support.helpers import PICTURES, RunningServer  # after the path
 
 ENDS = 3
 """Of a Krita with the plug-in and of one without, in turns."""

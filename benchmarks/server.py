@@ -46,7 +46,7 @@ def main() -> None:
         # glibc reads this when a program starts; the bare network has to have the worker's settings.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "GLIBC_TUNABLES": ALLOCATOR})  # noqa: S606
 
-    from helpers import RunningServer
+    from support.helpers import RunningServer
 
     # Nothing may be kept from one run to the next where the whole way is measured: each run has pixels of its own.
     with RunningServer() as server, server.client() as client:
@@ -69,7 +69,7 @@ def _overhead(client: Client, side: int, runs: int) -> None:
     from adain_server.worker.layers import Layer
     from adain_server.worker.ncnn_engine import best_engine
     from adain_weights.styles import built_in_styles, read_style
-    from helpers import array_pixels, embedded_network, request
+    from support.helpers import array_pixels, embedded_network, request
 
     engine = best_engine(embedded_network())
     saved = read_style(built_in_styles()[STYLE]).relu4_1
@@ -98,7 +98,7 @@ def _overhead(client: Client, side: int, runs: int) -> None:
 
 def _sliders(client: Client, side: int, runs: int) -> None:
     """A slider's step on a photograph of 4096 x 2731, from the call to the pixels; the layer is there already."""
-    from helpers import array_pixels, request
+    from support.helpers import array_pixels, request
 
     content = array_pixels(_noise(4096, 2731), "RGB")
     alphas = iter(np.linspace(0.1, 0.9, runs + 1))
@@ -114,7 +114,7 @@ def _sliders(client: Client, side: int, runs: int) -> None:
 
 def _selections(client: Client, runs: int) -> None:
     """The same canvas with smaller and smaller selections."""
-    from helpers import array_pixels, request
+    from support.helpers import array_pixels, request
 
     content = _noise(CANVAS)
 
@@ -136,7 +136,7 @@ def _selections(client: Client, runs: int) -> None:
 
 
 def _memory(side: int, budget: str) -> None:
-    from helpers import RunningServer, array_pixels, request
+    from support.helpers import RunningServer, array_pixels, request
 
     options = ["--memory-budget", budget] if budget else []
     with RunningServer(*options) as server, server.client() as client:

@@ -12,7 +12,7 @@ import pytest
 
 from adain_client.client import Client
 from adain_net.network import AdainNetwork
-from helpers import RunningServer, embedded_network
+from support.helpers import RunningServer, embedded_network
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ import time
 from adain_client.client import Client
 from adain_client.jobs import StylizeJob
 from attacks.outcome import Outcome
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
-from raw_peer import RawPeer
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from support.raw_peer import RawPeer
 
 COUNT = 500
 """Questions in each state."""

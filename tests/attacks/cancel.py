@@ -8,8 +8,8 @@ import time
 from adain_client.errors import CancelledError
 from adain_client.jobs import StylizeJob
 from attacks.outcome import Outcome
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request
-from raw_peer import RawPeer
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request
+from support.raw_peer import RawPeer
 
 COUNT = 100
 ACKNOWLEDGED_S = 0.1

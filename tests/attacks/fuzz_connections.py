@@ -11,9 +11,10 @@ from collections import deque
 import msgpack
 
 from adain_client import protocol
-from attacks.outcome import Outcome, Watch, descriptors, wait_until
-from helpers import RunningServer, works
-from zmtp import COMMAND, LONG, MORE, ZmtpPeer, frame, greeting, ready
+from attacks.outcome import Outcome, Watch
+from support.helpers import RunningServer, works
+from support.processes import descriptors, wait_until
+from support.zmtp import COMMAND, LONG, MORE, ZmtpPeer, frame, greeting, ready
 
 COUNT = 100_000
 LEFT_OPEN = 40

@@ -8,8 +8,8 @@ import time
 
 from attacks.idle_peers import pings
 from attacks.outcome import Outcome, Watch
-from helpers import RunningServer, works
-from zmtp import MORE, ZmtpPeer, frame, greeting
+from support.helpers import RunningServer, works
+from support.zmtp import MORE, ZmtpPeer, frame, greeting
 
 COUNT = 200
 CLOSED_S = 4.0

@@ -9,8 +9,9 @@ import zmq
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_server.io_process.limits import raise_descriptor_limit
-from attacks.outcome import Outcome, descriptors, wait_until
-from helpers import RunningServer
+from attacks.outcome import Outcome
+from support.helpers import RunningServer
+from support.processes import descriptors, wait_until
 
 COUNT = 1_000
 PINGS = 2_000

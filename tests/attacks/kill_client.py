@@ -12,8 +12,9 @@ from pathlib import Path
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_client.jobs import Progress, StylizeRequest
-from attacks.outcome import Outcome, Watch, wait_until
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from attacks.outcome import Outcome, Watch
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from support.processes import wait_until
 
 COUNT = 200
 BACK_S = 7.0

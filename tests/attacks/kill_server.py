@@ -12,7 +12,7 @@ from pathlib import Path
 from adain_client.errors import AdainError
 from adain_client.jobs import Progress
 from attacks.outcome import Outcome
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request
 
 COUNT = 200
 RECOVERY_S = 1.0

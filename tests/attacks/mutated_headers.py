@@ -17,7 +17,7 @@ from adain_client.jobs import StyleFile, StyleSource, StylizeJob
 from adain_server.errors import JobError
 from adain_server.io_process.admission import check_name, check_request
 from attacks.outcome import Outcome
-from helpers import random_pixels, request
+from support.helpers import random_pixels, request
 
 COUNT = 1_000_000
 TOKENS = [

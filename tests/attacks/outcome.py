@@ -1,13 +1,11 @@
-"""What an attack found, and how it looks at a process from outside."""
+"""What an attack found, and what a server has of the machine before it and after it."""
 
 from __future__ import annotations
 
-import os
-import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from support.processes import descriptors, resident_mib, wait_until
 
 
 @dataclass
@@ -71,25 +69,3 @@ class Watch:
         outcome.promise(self.memory_grown() <= memory_mib, f"the I/O process grew by more than {memory_mib:g} MiB")
         # There may be fewer: pictures that nobody names for ten minutes are forgotten.
         outcome.promise(self.descriptors_grown() <= 5, "descriptors were left open")
-
-
-def resident_mib(pid: int) -> float:
-    """Memory that a process has in the machine, MiB."""
-    match = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-    assert match is not None
-    return int(match[1]) / 1024
-
-
-def descriptors(pid: int) -> int:
-    """How many files and sockets a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float, *, every_s: float = 0.02) -> float:
-    """Seconds until a condition holds; infinite when it does not in time."""
-    started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > timeout_s:
-            return float("inf")
-        time.sleep(every_s)
-    return time.monotonic() - started

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from adain_client.errors import RequestError
 from adain_client.jobs import StylizeJob, StylizeRequest
 from attacks.outcome import Outcome
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request
-from raw_peer import RawPeer
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request
+from support.raw_peer import RawPeer
 
 COUNT = 60
 """Seconds."""

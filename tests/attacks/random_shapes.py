@@ -13,7 +13,7 @@ from adain_client.errors import AdainError
 from adain_client.jobs import Pixels, Region, StylizeRequest
 from adain_server.worker.layers import DTYPES, Array
 from attacks.outcome import Outcome
-from helpers import RunningServer, array_pixels, pixels_array, random_pixels
+from support.helpers import RunningServer, array_pixels, pixels_array, random_pixels
 
 COUNT = 2_000
 SIDES = (1, 2, 3, 5, 7, 8, 16, 17, 31, 64, 97)

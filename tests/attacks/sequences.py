@@ -21,9 +21,10 @@ from hypothesis.errors import Flaky
 from adain_client import protocol
 from adain_client.jobs import StylizeJob
 from adain_client.protocol import Header
-from attacks.outcome import Outcome, Watch, wait_until
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
-from raw_peer import RawPeer
+from attacks.outcome import Outcome, Watch
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from support.processes import wait_until
+from support.raw_peer import RawPeer
 
 COUNT = 20_000
 QUALITIES = ("fast", "best", "fast")

@@ -21,10 +21,11 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import AdainError, RequestError
 from adain_client.jobs import Pixels, StylizeJob
-from attacks.outcome import Outcome, descriptors, resident_mib
-from helpers import RunningServer, random_pixels, request, works
-from raw_peer import RawPeer
-from zmtp import ZmtpPeer, frame
+from attacks.outcome import Outcome
+from support.helpers import RunningServer, random_pixels, request, works
+from support.processes import descriptors, resident_mib
+from support.raw_peer import RawPeer
+from support.zmtp import ZmtpPeer, frame
 
 COUNT = 30
 """Minutes."""

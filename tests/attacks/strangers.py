@@ -16,8 +16,8 @@ from adain_client.connection import ConnectionInfo, read_connection_file, remote
 from adain_client.errors import ServerUnavailableError
 from adain_server.cli import main
 from attacks.outcome import Outcome, Watch
-from helpers import RunningServer, works
-from zmtp import SIGNATURE, ZmtpPeer, frame, greeting
+from support.helpers import RunningServer, works
+from support.zmtp import SIGNATURE, ZmtpPeer, frame, greeting
 
 COUNT = 50
 """Of each kind."""

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from helpers import RunningServer, write_other_model
 from hosts import gimp as gimp_host
 from hosts.gimp import Gimp, GimpMissing, find_gimp
 from hosts.host import Installation
 from hosts.krita import Krita, KritaMissing, find_krita
 from hosts.window import Screen, missing_programs
+from support.helpers import RunningServer, write_other_model
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from adain_client.jobs import Message
 from adain_client.protocol import Header, pack
-from lying_server import Answer, LyingServer, welcome
+from support.lying_server import Answer, LyingServer, welcome
 
 SECONDS_PER_MEGAPIXEL = 300.0
 """What it says of its finish."""

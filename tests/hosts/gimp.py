@@ -17,10 +17,10 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from helpers import children_of
 from hosts import host
 from hosts.host import CLEAN_PATH as CLEAN_PATH
 from hosts.host import HERE, PLUGIN, SCRIPT_TIMEOUT_S, UNWANTED, USERLAND, Host, ScriptError, as_function
+from support.processes import children_of
 
 KNOWN_PLUG_INS = USERLAND.with_name("known-plug-ins")
 """What a GIMP wrote of its own plug-ins: the next one asks only those that have changed, and ours, which takes 2 s."""

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ClassVar, TypeVar
 
-from helpers import REPOSITORY, RunningServer
-from lying_server import LyingServer
+from support.helpers import REPOSITORY, RunningServer
+from support.lying_server import LyingServer
 
 HERE = Path(__file__).parent
 PLUGIN = REPOSITORY / "plugin" / "adain_style"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgpack
 
 from adain_client.jobs import Message
-from lying_server import Answer, Lie, LyingServer
+from support.lying_server import Answer, Lie, LyingServer
 
 LIES: dict[str, tuple[Lie, str]] = {
     "a row more": (

@@ -11,7 +11,7 @@ import pytest
 from adain_client.jobs import Message
 from hosts.gimp import Gimp, samples
 from hosts.host import WAIT_S
-from lying_server import Answer, LyingServer
+from support.lying_server import Answer, LyingServer
 
 pytestmark = pytest.mark.hosts
 

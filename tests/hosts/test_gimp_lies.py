@@ -10,7 +10,7 @@ import pytest
 
 from hosts.gimp import Gimp, samples
 from hosts.lies import LIES, before_and_truth, break_off, others_and_truth
-from lying_server import Lie, LyingServer
+from support.lying_server import Lie, LyingServer
 
 pytestmark = pytest.mark.hosts
 

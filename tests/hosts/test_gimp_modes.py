@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from adain_client.client import Client
-from helpers import array_pixels, pixels_array, request
 from hosts.gimp import Gimp, as_array, samples
+from support.helpers import array_pixels, pixels_array, request
 
 pytestmark = pytest.mark.hosts
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from adain_client import protocol
-from helpers import RunningServer
 from hosts.gimp import Gimp, Installation
+from support.helpers import RunningServer
 
 pytestmark = pytest.mark.hosts
 

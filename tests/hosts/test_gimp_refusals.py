@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from helpers import PICTURES
 from hosts.gimp import Gimp
+from support.helpers import PICTURES
 
 pytestmark = pytest.mark.hosts
 

@@ -16,8 +16,9 @@ import pytest
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_host.settings import SavedSettings, ServerSettings, SettingsStore
-from helpers import SERVER_COMMAND, RunningServer, server_pid
 from hosts.gimp import Gimp, Installation
+from support.helpers import SERVER_COMMAND, RunningServer
+from support.processes import server_pid
 
 pytestmark = pytest.mark.hosts
 

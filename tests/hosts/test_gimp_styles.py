@@ -14,8 +14,8 @@ from PIL import Image
 from adain_client.choices import RegionChoice, StyleChoice
 from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
 from adain_weights.styles import built_in_styles
-from helpers import PICTURES, RunningServer
 from hosts.gimp import Gimp
+from support.helpers import PICTURES, RunningServer
 
 pytestmark = pytest.mark.hosts
 

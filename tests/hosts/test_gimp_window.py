@@ -22,10 +22,10 @@ from PIL import Image
 
 from adain_client.choices import RegionChoice, StyleChoice
 from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
-from helpers import PICTURES, RunningServer
 from hosts.finishing_server import FinishingServer
 from hosts.gimp import Installation, samples
 from hosts.window import WAIT_S, Screen, WindowedGimp, missing_programs
+from support.helpers import PICTURES, RunningServer
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers import RunningServer
 from hosts.host import Installation
 from hosts.krita import Krita, KritaWithout
 from hosts.window import Screen
+from support.helpers import RunningServer
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 

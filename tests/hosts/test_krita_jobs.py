@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from helpers import SERVER_COMMAND, RunningServer, server_pid
 from hosts.host import WAIT_S
 from hosts.krita import Krita
+from support.helpers import SERVER_COMMAND, RunningServer
+from support.processes import server_pid
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 

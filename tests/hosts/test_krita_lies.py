@@ -9,10 +9,10 @@ import pytest
 
 from adain_client.jobs import Message
 from adain_client.protocol import pack
-from helpers import RunningServer
 from hosts.krita import Krita, samples
 from hosts.lies import LIES, before_and_truth, break_off, others_and_truth
-from lying_server import STYLE, Answer, Lie, LyingServer
+from support.helpers import RunningServer
+from support.lying_server import STYLE, Answer, Lie, LyingServer
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 

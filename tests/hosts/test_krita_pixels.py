@@ -10,8 +10,8 @@ import pytest
 
 from adain_client.client import Client
 from adain_client.jobs import Pixels
-from helpers import pixels_array, request
 from hosts.krita import Krita, Look, as_array, samples
+from support.helpers import pixels_array, request
 
 pytestmark = pytest.mark.hosts
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import RunningServer
 from hosts.finishing_server import FinishingServer
 from hosts.krita import Krita, samples
+from support.helpers import RunningServer
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 

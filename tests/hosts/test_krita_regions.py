@@ -10,8 +10,8 @@ import pytest
 
 from adain_client.client import Client
 from adain_client.jobs import Pixels, Region, StylizeRequest
-from helpers import pixels_array
 from hosts.krita import Krita, Look, as_array, samples
+from support.helpers import pixels_array
 
 pytestmark = pytest.mark.hosts
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from adain_client.choices import RegionChoice, StyleChoice
 from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
-from helpers import PICTURES, RunningServer, write_other_model
 from hosts.host import Installation
 from hosts.krita import SETTINGS, Krita
 from hosts.window import Screen
+from support.helpers import PICTURES, RunningServer, write_other_model
 
 pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 

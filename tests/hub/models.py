@@ -14,8 +14,8 @@ from adain_weights.catalog import ABOUT, CARD, DECODER, AboutModel, about_bytes
 from adain_weights.hub import HubReference
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model, safetensors_bytes
-from helpers import embedded_network
 from hub.mirror import sha256
+from support.helpers import embedded_network
 
 MINE = HubReference("atelier", "made-up", "")
 NAME = "atelier--made-up"

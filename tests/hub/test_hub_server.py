@@ -18,9 +18,9 @@ import pytest
 
 from adain_weights.catalog import DECODER
 from adain_weights.manifest import DEFAULT_MODEL
-from helpers import SERVER_COMMAND, RunningServer
 from hub.mirror import HubMirror, Refusal, Repository
 from hub.models import NAME, model_files
+from support.helpers import SERVER_COMMAND, RunningServer
 
 REFERENCE = "hf://atelier/made-up"
 

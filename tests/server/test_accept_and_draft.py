@@ -14,18 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fake_workers
 from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import CancelledError, RequestError
 from adain_client.jobs import Draft, Message, Progress, StylizeJob, StylizeRequest
 from adain_client.protocol import Header
 from adain_server.io_process import worker_process
-from attacks.outcome import wait_until
-from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS, READY
-from helpers import pixels_array, random_pixels, request
-from raw_peer import RawPeer
-from server_inside import ServerInside, finishing_server_inside
+from support import fake_workers
+from support.fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS, READY
+from support.helpers import pixels_array, random_pixels, request
+from support.processes import wait_until
+from support.raw_peer import RawPeer
+from support.server_inside import ServerInside, finishing_server_inside
 
 SOON_S = 30.0
 SHORT, ENDLESS = LARGEST_WITH_FEW_STEPS, LARGEST_WITH_FEW_STEPS + 1

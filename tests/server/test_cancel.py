@@ -12,9 +12,9 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.jobs import Pixels, StylizeJob
 from adain_client.protocol import Header
-from attacks.outcome import wait_until
-from helpers import RunningServer, random_pixels, request
-from raw_peer import RawPeer
+from support.helpers import RunningServer, random_pixels, request
+from support.processes import wait_until
+from support.raw_peer import RawPeer
 
 SOON_S = 30.0
 STYLES = [("space-sun", 1.0)]

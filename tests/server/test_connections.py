@@ -13,10 +13,10 @@ import pytest
 from adain_client import protocol
 from adain_client.connection import read_connection_file
 from adain_server.io_process.limits import MEMORY_LIMIT, SPARE_DESCRIPTORS
-from attacks.outcome import descriptors, resident_mib, wait_until
-from helpers import SMALL_REQUEST, RunningServer, works
-from raw_peer import RawPeer
-from zmtp import COMMAND, MORE, SIGNATURE, ZmtpPeer, frame, greeting, ready
+from support.helpers import SMALL_REQUEST, RunningServer, works
+from support.processes import descriptors, resident_mib, wait_until
+from support.raw_peer import RawPeer
+from support.zmtp import COMMAND, MORE, SIGNATURE, ZmtpPeer, frame, greeting, ready
 
 HELLO = protocol.pack("hello", client="x")
 HANDSHAKE_S, SILENCE_S = 2.0, 3.5

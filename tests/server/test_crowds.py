@@ -15,10 +15,10 @@ from adain_client import protocol
 from adain_client.errors import ServerUnavailableError
 from adain_client.jobs import Message, Pixels, StylizeJob
 from adain_server.config import ServerConfig
-from attacks.outcome import descriptors, resident_mib, wait_until
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
-from raw_peer import RawPeer
-from zmtp import MORE, ZmtpPeer, frame
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from support.processes import descriptors, resident_mib, wait_until
+from support.raw_peer import RawPeer
+from support.zmtp import MORE, ZmtpPeer, frame
 
 SOON_S = 30.0
 BUSY_S = 0.1

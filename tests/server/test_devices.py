@@ -10,7 +10,7 @@ import torch
 
 from adain_server.worker.loaded_models import LoadedModels
 from adain_server.worker.worker import Worker, choose_device
-from helpers import RunningServer, works
+from support.helpers import RunningServer, works
 
 
 @pytest.mark.fault(66)

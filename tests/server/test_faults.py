@@ -20,8 +20,9 @@ from adain_client.client import Client, ServerStatus
 from adain_client.connection import read_connection_file
 from adain_client.errors import RequestError, ServerUnavailableError
 from adain_client.jobs import Progress, StylizeJob
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, segments_of, shared_memory_names, works
-from raw_peer import RawPeer
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from support.processes import segments_of, shared_memory_names
+from support.raw_peer import RawPeer
 
 BAD_MESSAGES = {
     "not msgpack": ([b"\xc1garbage"], "BAD_HEADER"),

@@ -15,8 +15,16 @@ from adain_client.client import Client
 from adain_client.errors import CancelledError, RequestError
 from adain_client.jobs import Pixels, Progress, Region, StylizeJob, StylizeRequest
 from adain_net.network import AdainNetwork
-from helpers import RunningServer, array_pixels, picture_pixels, pixels_array, pixels_tensor, random_pixels, request
-from raw_peer import RawPeer
+from support.helpers import (
+    RunningServer,
+    array_pixels,
+    picture_pixels,
+    pixels_array,
+    pixels_tensor,
+    random_pixels,
+    request,
+)
+from support.raw_peer import RawPeer
 
 STYLE = "van-gogh-road-to-tarascon.jpg"
 

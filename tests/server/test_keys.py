@@ -20,8 +20,8 @@ from adain_client.errors import RequestError, ServerUnavailableError
 from adain_server.access.keys import KEY_FILE, KeyRing
 from adain_server.cli import main
 from adain_server.errors import ServerError
-from helpers import SERVER_COMMAND, RunningServer, random_pixels, request
-from raw_peer import RawPeer
+from support.helpers import SERVER_COMMAND, RunningServer, random_pixels, request
+from support.raw_peer import RawPeer
 
 SMALL = request(random_pixels(16, 16), [(random_pixels(16, 16, seed=1), 1.0)])
 ADDRESS = "studio.example:5571"

@@ -21,7 +21,7 @@ from adain_client.errors import CancelledError, ServerUnavailableError
 from adain_client.launcher import server_command
 from adain_host.servers import open_server
 from adain_host.settings import ServerSettings
-from helpers import RunningServer, random_pixels, request
+from support.helpers import RunningServer, random_pixels, request
 
 KEYS = ConnectionInfo("tcp://127.0.0.1:5571", 1, "k" * 40, "c" * 40, "s" * 40)
 SHIPPED_COMMAND_FILE = launcher.SERVER_COMMAND_FILE

@@ -26,9 +26,10 @@ from adain_server import cli
 from adain_server.io_process.endpoint import NEXT_PORTS, Endpoint
 from adain_server.io_process.server import DRAIN_S
 from adain_weights.manifest import DEFAULT_MODEL
-from helpers import SERVER_COMMAND, RunningServer, random_pixels, request, server_pid, works
-from raw_peer import RawPeer
-from read_only import read_only
+from support.helpers import SERVER_COMMAND, RunningServer, random_pixels, request, works
+from support.processes import server_pid
+from support.raw_peer import RawPeer
+from support.read_only import read_only
 
 SMALL = request(random_pixels(16, 16), [(random_pixels(16, 16, seed=1), 1.0)])
 

@@ -18,8 +18,8 @@ from adain_client.errors import AdainError, CancelledError, ProtocolError, Reque
 from adain_client.jobs import Draft, Message, Progress, StyleInfo, StylizeRequest, StylizeResult
 from adain_client.progress import TimeLeft, fraction
 from adain_client.protocol import CHUNK_BYTES, pack
-from helpers import random_pixels, request
-from lying_server import STYLE, Answer, Lie, LyingServer, truth, welcome
+from support.helpers import random_pixels, request
+from support.lying_server import STYLE, Answer, Lie, LyingServer, truth, welcome
 
 HEIGHT, WIDTH = 600, 700
 WANTED = request(random_pixels(HEIGHT, WIDTH), [(STYLE.name, 1.0)])

@@ -15,7 +15,7 @@ from adain_client.client import Client
 from adain_client.errors import RequestError
 from adain_client.jobs import Pixels, Progress, StylizeRequest
 from adain_weights.manifest import DEFAULT_MODEL
-from helpers import PICTURES, RunningServer, picture_pixels, pixels_array, request, write_other_model
+from support.helpers import PICTURES, RunningServer, picture_pixels, pixels_array, request, write_other_model
 
 CONTENT = picture_pixels("chelsea.jpg", side=96)
 STYLE = picture_pixels("van-gogh-road-to-tarascon.jpg", side=96)

@@ -9,7 +9,7 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.jobs import Draft, Progress, StylizeRequest
 from adain_client.progress import STAGES, finish_seconds, fraction
-from helpers import picture_pixels, pixels_array, request
+from support.helpers import picture_pixels, pixels_array, request
 
 pytestmark = pytest.mark.timeout(300)  # optimising takes its time when other programs want the processor, too
 

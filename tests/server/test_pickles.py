@@ -14,8 +14,8 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.errors import RequestError
 from adain_client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
-from helpers import Bomb, RunningServer, random_pixels, request, write_other_model
-from raw_peer import RawPeer
+from support.helpers import Bomb, RunningServer, random_pixels, request, write_other_model
+from support.raw_peer import RawPeer
 
 AUDIT = """
 import os, sys

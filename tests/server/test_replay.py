@@ -17,9 +17,9 @@ from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, read_connection_file
 from adain_client.errors import ServerUnavailableError
 from adain_client.jobs import StylizeJob
-from attacks.outcome import wait_until
-from helpers import SMALL_REQUEST, RunningServer, works
-from raw_peer import RawPeer
+from support.helpers import SMALL_REQUEST, RunningServer, works
+from support.processes import wait_until
+from support.raw_peer import RawPeer
 
 SOON_S = 30.0
 AT_ONCE_S = 5.0

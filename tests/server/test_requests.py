@@ -20,8 +20,8 @@ from adain_client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
 from adain_server.worker.layers import DTYPES, Array
 from adain_server.worker.transfer import linear_light, srgb_coded
 from adain_weights.styles import built_in_styles
-from helpers import PICTURES, RunningServer, array_pixels, picture_pixels, pixels_array, random_pixels, request
-from raw_peer import RawPeer
+from support.helpers import PICTURES, RunningServer, array_pixels, picture_pixels, pixels_array, random_pixels, request
+from support.raw_peer import RawPeer
 
 STYLE = "van-gogh-road-to-tarascon.jpg"
 PHOTO = picture_pixels("chelsea.jpg", side=64)

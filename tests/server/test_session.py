@@ -22,18 +22,18 @@ from adain_host import session as session_module
 from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE
 from adain_host.session import Session
 from adain_host.settings import ServerSettings
-from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS
-from helpers import (
+from support.fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS
+from support.helpers import (
     PICTURES,
     SERVER_COMMAND,
     RunningServer,
     pixels_array,
     random_pixels,
     request,
-    server_pid,
     write_other_model,
 )
-from server_inside import ServerInside, finishing_server_inside
+from support.processes import server_pid
+from support.server_inside import ServerInside, finishing_server_inside
 
 WAIT_S = 60.0
 SOON_S = 0.5

@@ -16,8 +16,8 @@ from PIL import Image
 from adain_client.client import Client
 from adain_client.errors import RequestError
 from adain_weights.limits import LARGEST_PICTURE
-from attacks.outcome import resident_mib
-from helpers import PICTURES, RunningServer, picture_pixels, request
+from support.helpers import PICTURES, RunningServer, picture_pixels, request
+from support.processes import resident_mib
 
 PHOTO = picture_pixels("chelsea.jpg", side=64)
 

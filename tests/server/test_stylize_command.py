@@ -17,8 +17,9 @@ from PIL import Image
 
 from adain_stylize.cli import _content_paths
 from adain_weights.styles import read_style
-from helpers import PICTURES, RunningServer, server_pid
-from read_only import read_only
+from support.helpers import PICTURES, RunningServer
+from support.processes import server_pid
+from support.read_only import read_only
 
 STYLE = str(PICTURES / "van-gogh-road-to-tarascon.jpg")
 

@@ -23,8 +23,8 @@ from adain_client import protocol
 from adain_client.client import Client, ServerInfo
 from adain_client.jobs import Progress
 from adain_stylize.terminal import Forecast, KeepOnInterrupt, _rounded
-from fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS
-from server_inside import ServerInside, finishing_server_inside
+from support.fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS
+from support.server_inside import ServerInside, finishing_server_inside
 
 SOON_S = 30.0
 STYLE = "space-sun"

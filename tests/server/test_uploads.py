@@ -9,9 +9,9 @@ import pytest
 from adain_client import protocol
 from adain_client.jobs import Pixels, StylizeJob
 from adain_client.protocol import CHUNK_BYTES
-from attacks.outcome import wait_until
-from helpers import RunningServer, random_pixels, request, works
-from raw_peer import RawPeer
+from support.helpers import RunningServer, random_pixels, request, works
+from support.processes import wait_until
+from support.raw_peer import RawPeer
 
 HEIGHT, WIDTH = 800, 1000
 SIZE = HEIGHT * WIDTH * 3

@@ -11,11 +11,11 @@ import pytest
 from adain_client import protocol
 from adain_client.jobs import StylizeJob
 from adain_server.io_process.server import Server
-from attacks.outcome import wait_until
-from helpers import SMALL_REQUEST, RunningServer, random_pixels, request, segments_of, works
-from raw_peer import RawPeer
-from server_inside import ServerInside
-from zmtp import ZmtpPeer, frame
+from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
+from support.processes import segments_of, wait_until
+from support.raw_peer import RawPeer
+from support.server_inside import ServerInside
+from support.zmtp import ZmtpPeer, frame
 
 SIDE = 1200
 """Of a layer that is painted for some seconds."""

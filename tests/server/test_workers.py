@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-import fake_workers
 from adain_client import protocol
 from adain_client.errors import RequestError
 from adain_client.jobs import StyleInfo, StylizeJob
 from adain_server.io_process import worker_process
 from adain_server.io_process.library import StyleLibrary
-from attacks.outcome import wait_until
-from helpers import SMALL_REQUEST, random_pixels, request
-from raw_peer import RawPeer
-from server_inside import ServerInside
+from support import fake_workers
+from support.helpers import SMALL_REQUEST, random_pixels, request
+from support.processes import wait_until
+from support.raw_peer import RawPeer
+from support.server_inside import ServerInside
 
 SOON_S = 30.0
 """Far more than the time-outs of these servers, and far less than those of a real one."""

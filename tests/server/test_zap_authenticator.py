@@ -15,7 +15,7 @@ from adain_client import protocol
 from adain_client.connection import read_connection_file
 from adain_server.access.authenticator import ZapAuthenticator
 from adain_server.io_process.endpoint import Endpoint
-from attacks.outcome import wait_until
+from support.processes import wait_until
 
 PATIENCE_MS = 3000
 """Longer than a handshake may take, so that a peer has tried at least twice."""

@@ -19,7 +19,7 @@ from adain_weights.catalog import AboutModel, known_models, read_about
 from adain_weights.cli import main as weights_command
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model, write_model
-from helpers import PICTURES
+from support.helpers import PICTURES
 from trainer.tiny import FINE_TUNE, PICTURE_FOLDERS, fit
 
 

@@ -15,7 +15,7 @@ from adain_net.layout import load_decoder
 from adain_net.stylizer import QUALITIES
 from adain_weights.catalog import read_about
 from adain_weights.models import load_model
-from helpers import PICTURES, REPOSITORY
+from support.helpers import PICTURES, REPOSITORY
 from trainer.tiny import ONE_THREAD
 
 COUNTS = {"content": 12, "style": 20}

@@ -45,7 +45,7 @@ from adain_weights.models import (
     write_model,
     write_safetensors,
 )
-from helpers import PICTURES
+from support.helpers import PICTURES
 from trainer.tiny import FINE_TUNE, PICTURE_FOLDERS, REFINE, fit, same_tensors
 
 CPU = torch.device("cpu")

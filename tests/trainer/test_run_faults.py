@@ -17,7 +17,7 @@ from filelock import FileLock
 from adain_trainer.checkpoint import LATEST, load_checkpoint
 from adain_trainer.cli import main
 from adain_trainer.run_folder import BEST
-from read_only import read_only
+from support.read_only import read_only
 from trainer.tiny import FROM_NOTHING, ONE_THREAD, fit, loss_rows, start_fit, wait_for
 
 

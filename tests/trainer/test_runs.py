@@ -27,7 +27,7 @@ from adain_trainer.run_folder import (
     read_table,
 )
 from adain_weights.manifest import DEFAULT_MODEL
-from helpers import PICTURES
+from support.helpers import PICTURES
 from trainer.tiny import FINE_TUNE, FROM_NOTHING, TINY, fit, loss_rows, same_tensors
 
 

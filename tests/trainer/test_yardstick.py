@@ -19,7 +19,7 @@ from adain_trainer.cli import main
 from adain_trainer.yardstick import Comparison, Distances, compare, distances
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import write_safetensors
-from helpers import PICTURES
+from support.helpers import PICTURES
 from trainer.tiny import PICTURE_FOLDERS
 
 SMALL = ["--side", "32", "--pairs", "2"]

@@ -13,7 +13,7 @@ import torch
 
 from adain_trainer.cli import main
 from adain_trainer.run_folder import LOSSES, read_table
-from helpers import PICTURES
+from support.helpers import PICTURES
 
 PICTURE_FOLDERS = ["--content", str(PICTURES), "--style", str(PICTURES)]
 _SMALL = [

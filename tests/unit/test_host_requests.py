@@ -9,7 +9,7 @@ from adain_client.choices import RegionChoice, StyleChoice
 from adain_client.jobs import Pixels
 from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request, painted_size
 from adain_host.settings import StylizeSettings
-from helpers import random_pixels
+from support.helpers import random_pixels
 
 CONTENT = Content(random_pixels(6, 8), None, {}, 6, 8)
 CHOSEN = (RegionChoice((StyleChoice("waves"),)),)

@@ -8,7 +8,7 @@ from adain_server.cache import ByteCache
 from adain_server.errors import JobError
 from adain_server.io_process import store as store_module
 from adain_server.io_process.store import PictureStore
-from helpers import shared_memory_names
+from support.processes import shared_memory_names
 
 
 def test_the_value_used_longest_ago_goes_first() -> None:

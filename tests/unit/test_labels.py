@@ -12,7 +12,7 @@ from adain_client.jobs import Pixels
 from adain_host import labels
 from adain_host.requests import Content
 from adain_host.settings import ServerSettings, StylizeSettings
-from helpers import random_pixels
+from support.helpers import random_pixels
 
 HERE, THERE = ServerSettings(), ServerSettings(remote=True, address="studio.example:5571")
 BEST = StylizeSettings(quality="best")

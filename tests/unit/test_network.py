@@ -10,7 +10,7 @@ from adain_net.network import AdainNetwork
 from adain_net.regions import region_share
 from adain_net.statistics import StyleStatistics, channel_statistics, mix_statistics
 from adain_net.transform import adain_transform
-from helpers import picture_tensor
+from support.helpers import picture_tensor
 
 
 def _features(seed: int, *, height: int = 7, width: int = 5) -> torch.Tensor:

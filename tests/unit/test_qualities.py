@@ -21,7 +21,7 @@ from adain_server.worker.layers import Array, Layer
 from adain_server.worker.measured_styles import Style, StyleEncoder
 from adain_server.worker.rendering import Painted, RegionInput, Renderer, RenderRequest
 from adain_weights.models import load_refinement_weights
-from helpers import picture_pixels, pixels_array
+from support.helpers import picture_pixels, pixels_array
 
 CPU = torch.device("cpu")
 PHOTO = (pixels_array(picture_pixels("chelsea.jpg", side=120))[:119, :178] / 255).astype(np.float32)  # no whole cells

@@ -23,7 +23,7 @@ from adain_server.worker.layers import DTYPES, LUMA, Array, Layer
 from adain_server.worker.measured_styles import Style, StyleEncoder
 from adain_server.worker.rendering import Painted, RegionInput, Renderer, RenderRequest
 from adain_server.worker.transfer import linear_light, srgb_coded
-from helpers import picture_pixels, pixels_array
+from support.helpers import picture_pixels, pixels_array
 
 GIB = 1024**3
 

@@ -19,7 +19,7 @@ from adain_server.worker.measured_styles import Style, StyleEncoder
 from adain_server.worker.rendering import Painted, RegionInput, RegionStatistics, Renderer, RenderRequest
 from adain_server.worker.worker import pack_region_statistics, unpack_region_statistics
 from adain_weights.models import load_refinement_weights
-from helpers import picture_pixels, pixels_array
+from support.helpers import picture_pixels, pixels_array
 
 CPU = torch.device("cpu")
 PHOTO = pixels_array(picture_pixels("chelsea.jpg", side=96))

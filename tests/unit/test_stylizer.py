@@ -23,7 +23,7 @@ from adain_server.worker.measured_styles import Style, StyleEncoder
 from adain_server.worker.rendering import RegionInput, Renderer, RenderRequest
 from adain_trainer.losses import layer_distances
 from adain_weights.models import load_refinement_weights
-from helpers import picture_tensor
+from support.helpers import picture_tensor
 
 CPU = torch.device("cpu")
 STEPS = 3

@@ -13,7 +13,7 @@ import zmq
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from helpers import REPOSITORY
+from support.helpers import REPOSITORY
 
 if sys.version_info >= (3, 11):
     import tomllib

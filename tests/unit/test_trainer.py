@@ -32,7 +32,7 @@ from adain_trainer.losses import (
     total_variation,
 )
 from adain_trainer.pictures import fetch_packages, read_rcc
-from helpers import PICTURES
+from support.helpers import PICTURES
 
 
 def test_content_loss_is_the_mean_square() -> None:

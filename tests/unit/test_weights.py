@@ -16,7 +16,7 @@ from adain_weights.digest import sha256_of_file
 from adain_weights.errors import WeightsError
 from adain_weights.models import load_model, read_safetensors, write_safetensors
 from adain_weights.pickled import read_pickled
-from helpers import Bomb
+from support.helpers import Bomb
 
 
 def test_embedded_files_have_their_digests() -> None:

@@ -11,8 +11,8 @@ from adain_client import protocol
 from adain_client.connection import read_connection_file
 from adain_client.jobs import Message, StylizeJob
 from adain_client.protocol import Header
-from helpers import RunningServer
-from server_inside import ServerInside
+from support.helpers import RunningServer
+from support.server_inside import ServerInside
 
 TIMEOUT_MS = 10_000
 

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any
 from unittest import mock
 
-import fake_workers
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_server.config import LEAST_MEMORY_BUDGET, ServerConfig
@@ -21,7 +20,8 @@ from adain_server.io_process import worker_process
 from adain_server.io_process.endpoint import Endpoint
 from adain_server.io_process.server import Server
 from adain_weights.manifest import DEFAULT_MODEL
-from attacks.outcome import wait_until
+from support import fake_workers
+from support.processes import wait_until
 
 END_S = 15.0
 READY_S = 60.0

@@ -1,10 +1,8 @@
-"""What several test modules need."""
+"""What most tests need: the embedded network, pictures, requests, and a real server."""
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -30,8 +28,9 @@ from adain_server.worker.layers import DTYPES, Array
 from adain_weights.catalog import AboutModel
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model, write_model
+from support.processes import children_of
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 PICTURES = REPOSITORY / "docs" / "pictures"
 READY_TIMEOUT_S = 60.0
 SERVER_COMMAND = [sys.executable, "-m", "adain_server"]
@@ -201,24 +200,3 @@ class Bomb:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, (self._mark,)
-
-
-def children_of(pid: int) -> list[int]:
-    """Process ids of a process's children."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def shared_memory_names() -> set[str]:
-    """The POSIX shared memory segments that Python programs have made on this machine."""
-    return {entry for entry in os.listdir("/dev/shm") if entry.startswith("psm_")}  # noqa: PTH208, S108
-
-
-def segments_of(pid: int) -> set[str]:
-    """The names of the shared memory that a process has, and no other program."""
-    return set(re.findall(r"/(psm_\w+)$", Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE))
-
-
-def server_pid(connection_file: Path) -> int:
-    """The process that a connection file names."""
-    pid: int = json.loads(connection_file.read_text())["pid"]
-    return pid

@@ -9,8 +9,8 @@ from types import TracebackType
 from urllib.parse import urlsplit
 
 from adain_client.connection import read_connection_file
-from helpers import RunningServer
-from server_inside import ServerInside
+from support.helpers import RunningServer
+from support.server_inside import ServerInside
 
 MORE, LONG, COMMAND = 1, 2, 4
 """Flags of a frame."""
