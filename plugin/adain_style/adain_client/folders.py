@@ -7,6 +7,20 @@ import sys
 import tempfile
 from pathlib import Path
 
+_PLUGIN_ENTRY = "adain_style.py"
+_PLUGIN_IN_WHEEL = Path("adain_plugin", "adain_style")
+"""Where a wheel keeps the plug-in's folder, seen from site-packages."""
+
+
+def plugin_folder() -> Path:
+    """The plug-in's folder, which holds its catalogues of texts.
+
+    In a host and in a checkout this package lies in it. In a wheel this package lies in site-packages, which holds
+    other programs' files as well; the plug-in's folder is then the one that adain-plugin installs into hosts.
+    """
+    around = Path(__file__).parent.parent
+    return around if (around / _PLUGIN_ENTRY).is_file() else around / _PLUGIN_IN_WHEEL
+
 
 def settings_folder() -> Path:
     """Where settings and presets are kept. Not created here."""

@@ -17,11 +17,12 @@ from typing import Any
 from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, default_connection_file, make_private_folder, read_connection_file
 from adain_client.errors import CancelledError, ProtocolError, ServerUnavailableError
+from adain_client.folders import plugin_folder
 from adain_client.texts import _, ngettext
 
 SERVER_COMMAND_VARIABLE = "ADAIN_SERVER_COMMAND"
-SERVER_COMMAND_FILE = Path(__file__).parent.parent / "server.json"
-"""Written by adain-plugin beside this package: {"command": [...]}, the server of the installation it belongs to."""
+SERVER_COMMAND_FILE = plugin_folder() / "server.json"
+"""Written by adain-plugin into a host: {"command": [...]}, the server of the installation it belongs to."""
 IDLE_TIMEOUT_S = 600.0
 """A server that a client started ends by itself after this long without work, unless the user chose another time."""
 START_TIMEOUT_S = 90.0

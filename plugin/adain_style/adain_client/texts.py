@@ -1,12 +1,13 @@
-"""Texts in the user's language: gettext, with the catalogues that lie beside this package in the plug-in's folder."""
+"""Texts in the user's language: gettext, with the catalogues that lie in the plug-in's folder."""
 
 from __future__ import annotations
 
 import gettext
-from pathlib import Path
+
+from adain_client.folders import plugin_folder
 
 DOMAIN = "adain-style"
-LOCALE_FOLDER = Path(__file__).parent.parent / "locale"
+LOCALE_FOLDER = plugin_folder() / "locale"
 
 _catalogue = gettext.translation(DOMAIN, LOCALE_FOLDER, fallback=True)
 _ = _catalogue.gettext
