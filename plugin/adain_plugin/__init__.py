@@ -1,4 +1,5 @@
-"""Puts the plug-in into GIMP and Krita and takes it out again. Standard library, and pip as a program.
+"""The command adain-plugin: puts the plug-in into GIMP and Krita, checks it there, and takes it out again.
 
-Tried with GIMP 3.0.4 and Krita 5.1.5 on Debian; AppImages, Flatpak, Windows and macOS are unchecked.
+It needs the standard library, and pip as a program. It was tried with GIMP 3.0.4 and Krita 5.1.5 on Debian; AppImages,
+Flatpak, Windows and macOS are unchecked.
 """

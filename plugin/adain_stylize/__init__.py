@@ -1,1 +1,1 @@
-"""adain-stylize: paints files and folders from the command line, as a client of the server."""
+"""The command adain-stylize: paints files, folders and films from the command line, as a client of the server."""

@@ -1,1 +1,4 @@
-"""The server: an I/O process that never computes, and a worker that does nothing else."""
+"""The command adain-server: an I/O process that talks to clients, a worker process that computes, and access control.
+
+Each of the three has a folder of its own.
+"""

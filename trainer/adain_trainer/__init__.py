@@ -1,1 +1,1 @@
-"""Training recipes over adain_net."""
+"""The command adain-trainer: trains decoders and refinements, measures them, and exports them as models."""

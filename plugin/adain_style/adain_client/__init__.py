@@ -1,1 +1,4 @@
-"""The client of the AdaIN server: standard library, zmq and msgpack only; runs in the hosts' own Python."""
+"""The client of the AdaIN server: the wire protocol, connections, and finding or starting a server.
+
+It needs only the standard library, zmq and msgpack, because it runs in the hosts' own Python.
+"""

@@ -1,1 +1,1 @@
-"""The plug-in in GIMP 3: its procedures, its pixels and its windows."""
+"""The plug-in in GIMP 3: its procedures and windows, and reading and writing GIMP's layers."""

@@ -1,1 +1,4 @@
-"""What every host's windows share: settings, presets, the session with the server. No window, no pixel of a host."""
+"""What the windows of all hosts share: settings, presets, styles, requests, and the session with the server.
+
+Nothing here knows a widget, or the pixels of a host.
+"""
