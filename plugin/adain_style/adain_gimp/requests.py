@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ from adain_client.choices import ChoiceError
 from adain_client.jobs import Pixels
 from adain_client.texts import _
 from adain_gimp.layers import LayerBounds, all_layers, check_open, layer_format, read_layer, read_mask, read_reduced
+from adain_gimp.smaller import smaller_samples
 from adain_gimp.typelibs import Gimp
 from adain_host.requests import PREVIEW_CONTENT_SIDE, Content
 from adain_host.settings import StylizeSettings
@@ -118,9 +118,7 @@ def compose_for(settings: StylizeSettings) -> str:
 
 def _both(mask: Pixels, selection: Pixels) -> Pixels:
     """What a selection leaves of a mask: the smaller of both, as where GIMP intersects them."""
-    kind = "B" if mask.depth == "u8" else "f"
-    smaller = map(min, array(kind, bytes(mask.data)), array(kind, bytes(selection.data)))
-    return replace(mask, data=array(kind, smaller).tobytes())
+    return replace(mask, data=smaller_samples(mask.data, selection.data, mask.depth))
 
 
 def _writes_over(settings: StylizeSettings) -> bool:
