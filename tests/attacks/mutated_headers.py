@@ -14,6 +14,7 @@ import msgpack
 from adain_client import protocol
 from adain_client.errors import ProtocolError
 from adain_client.jobs import StyleFile, StyleSource, StylizeJob
+from adain_client.wire import RequestSpec
 from adain_server.errors import JobError
 from adain_server.io_process.admission import check_name, check_request
 from attacks.outcome import Outcome
@@ -57,7 +58,7 @@ def _take(frames: list[bytes]) -> str:
     """What the server does with a message before anything is allocated; and what a client does with an answer."""
     header, _payload = protocol.unpack(frames, protocol.FROM_CLIENT)
     if header["op"] == "open":
-        check_request(header, max_pixels=64 * 10**6)
+        check_request(RequestSpec.from_header(header), header.get("deadline_s"), max_pixels=64 * 10**6)
     elif header["op"] == "swatch":
         check_name(header["name"])
     return "taken"

@@ -19,6 +19,7 @@ from adain_client.client import Client
 from adain_client.errors import CancelledError, RequestError
 from adain_client.jobs import Draft, Message, Progress, StylizeJob, StylizeRequest
 from adain_client.protocol import Header
+from adain_server import pipe
 from adain_server.io_process import worker_process
 from support import fake_workers
 from support.fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS, READY
@@ -232,19 +233,19 @@ def test_stranger_accepts_nothing(server: ServerInside, peer: RawPeer) -> None:
 
 def test_worker_is_told_once(monkeypatch: pytest.MonkeyPatch, peer: RawPeer) -> None:
     """However often a client says it: the pipe of a worker that does not read has an end."""
-    told: list[str] = []
+    told: list[type[object]] = []
     send = worker_process.WorkerProcess.send
 
-    def noted(self: worker_process.WorkerProcess, op: str, **fields: Any) -> None:
-        told.append(op)
-        send(self, op, **fields)
+    def noted(self: worker_process.WorkerProcess, message: pipe.ToWorker) -> None:
+        told.append(type(message))
+        send(self, message)
 
     monkeypatch.setattr(worker_process.WorkerProcess, "send", noted)
     job = _finishing(peer)
     for _ in range(20):
         _say(peer, "accept", job)
     _serve(peer, job)
-    assert told == ["run", "accept"]
+    assert told == [pipe.Run, pipe.Accept]
 
 
 @pytest.mark.fault(61)
@@ -258,7 +259,7 @@ def test_next_worker_hears_that_a_job_was_accepted(monkeypatch: pytest.MonkeyPat
         assert wait_until(lambda: client.status().queued == 1, SOON_S) < SOON_S
         _say(peer, "accept", waiting)
         _hears_nothing(peer)
-        os.kill(own.server._worker.pid, signal.SIGKILL)
+        os.kill(own.server._worker.process.pid, signal.SIGKILL)
         _serve(peer, running, waiting)
         assert isinstance(running.error, RequestError) and running.error.code == "WORKER_LOST"
         assert client.status().worker_starts == 2 and _made(waiting) == 0
@@ -372,7 +373,7 @@ def test_client_says_again_what_it_wants_when_it_opens_its_job_again() -> None:
 
 def test_welcome_says_how_long_a_finish_takes(client: Client) -> None:
     """As the worker has measured it when it started."""
-    assert client.hello().finish_s_per_megapixel == READY["finish_s_per_megapixel"] == 250.0
+    assert client.hello().finish_s_per_megapixel == READY.finish_s_per_megapixel == 250.0
 
 
 def test_server_that_loads_does_not_know_yet(monkeypatch: pytest.MonkeyPatch) -> None:

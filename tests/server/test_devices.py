@@ -8,9 +8,10 @@ from typing import Any, cast
 import pytest
 import torch
 
+from adain_server import pipe
 from adain_server.worker.loaded_models import LoadedModels
 from adain_server.worker.worker import Worker, choose_device
-from support.helpers import RunningServer, works
+from support.helpers import RunningServer, run_of, works
 
 
 @pytest.mark.fault(66)
@@ -65,7 +66,7 @@ def test_card_that_is_lost_in_a_job_ends_the_worker(monkeypatch: pytest.MonkeyPa
     def lose(*_arguments: object) -> None:
         raise torch.AcceleratorError("CUDA error: the launch failed")
 
-    monkeypatch.setattr(worker, "_paint", lose)
+    monkeypatch.setattr(worker, "_render", lose)
     with pytest.raises(torch.AcceleratorError):
-        worker.do({"job": b"j" * 16, "accepted": False})
-    assert b"taken" in ours.recv_bytes() and not ours.poll()
+        worker.do(run_of(b"j" * 16))
+    assert pipe.unpack(ours.recv_bytes()) == pipe.Taken(b"j" * 16) and not ours.poll()

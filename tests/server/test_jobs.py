@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +257,7 @@ SETTINGS: dict[str, object] = {
 
 def _open(*, job: bytes = b"j" * 16, content: dict[str, object] | None = None, **changes: object) -> list[bytes]:
     """An `open` of one region; changes are the region's or the settings'."""
-    blob = random_pixels(8, 8).blob()
+    blob = asdict(random_pixels(8, 8).spec)
     region = {
         "mask": None,
         "styles": [{"source": blob, "weight": 1.0}],
@@ -270,7 +271,7 @@ def _open(*, job: bytes = b"j" * 16, content: dict[str, object] | None = None, *
     return [protocol.pack("open", job=job, content=content or blob, regions=[region], **settings)]
 
 
-_BLOB = random_pixels(8, 8).blob()
+_BLOB = asdict(random_pixels(8, 8).spec)
 REFUSED = {
     "no rows": ({"content": {**_BLOB, "height": 0}}, "BAD_SHAPE"),
     "no columns": ({"content": {**_BLOB, "width": 0}}, "BAD_SHAPE"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
-import msgpack
 import pytest
 
 from adain_client import protocol
 from adain_client.jobs import StylizeJob
+from adain_server import pipe
 from adain_server.io_process.server import Server
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from support.processes import segments_of, wait_until
@@ -90,12 +89,13 @@ def test_client_that_vanishes_as_soon_as_it_has_opened_harms_nobody(own_server: 
 @pytest.mark.fault(51, 54)
 def test_job_of_a_vanished_client_is_stopped_at_the_next_tile(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker says that it has stopped while it still encodes, and nothing is held for the result."""
-    said: list[dict[str, Any]] = []
+    said: list[pipe.FromWorker] = []
     take = Server._take_worker_message
 
-    def noted(self: Server, data: bytes) -> None:
-        said.append(msgpack.unpackb(data))
-        take(self, data)
+    def noted(self: Server, message: pipe.FromWorker | None) -> None:
+        assert message is not None
+        said.append(message)
+        take(self, message)
 
     monkeypatch.setattr(Server, "_take_worker_message", noted)
     with ServerInside() as server, server.client() as client:
@@ -103,11 +103,15 @@ def test_job_of_a_vanished_client_is_stopped_at_the_next_tile(monkeypatch: pytes
         job = StylizeJob(request(random_pixels(SIDE, SIDE), STYLES))
         with RawPeer(server) as peer:
             peer.upload(job)
-            assert wait_until(lambda: any(each.get("stage") == "encode" for each in said), SOON_S) < SOON_S
-            assert said[-1]["steps"] == TILES
+            assert wait_until(lambda: _has_stage(said, "encode"), SOON_S) < SOON_S
+            assert [each.steps for each in said[-1:] if isinstance(each, pipe.StageProgress)] == [TILES]
         told = len(said)
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
-        assert said[-1]["op"] == "cancelled" and said[-1]["job"] == job.job_id
+        assert said[-1] == pipe.Cancelled(job.job_id)
         # One tile until the server sees that nobody is there, one until the worker hears of it; the rest is slack.
-        assert len(said) - told < TILES / 4 and not any(each.get("stage") == "decode" for each in said)
+        assert len(said) - told < TILES / 4 and not _has_stage(said, "decode")
         assert client.status().held_bytes == SIDE * SIDE * 3
+
+
+def _has_stage(said: list[pipe.FromWorker], stage: str) -> bool:
+    return any(isinstance(each, pipe.StageProgress) and each.stage == stage for each in said)

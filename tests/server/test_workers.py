@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from adain_client import protocol
 from adain_client.errors import RequestError
 from adain_client.jobs import StyleInfo, StylizeJob
+from adain_server import pipe
 from adain_server.io_process import worker_process
 from adain_server.io_process.library import StyleLibrary
 from support import fake_workers
@@ -81,7 +81,7 @@ def test_client_that_gives_up_again_and_again_holds_nobody_up(monkeypatch: pytes
             peer.send([protocol.pack("credit", job=job.job_id, chunks=1)])
             peer.send(*job.open())
         assert client.status().running == 1
-        server.server._worker.kill()
+        server.server._worker.process.kill()
 
 
 def test_question_that_fails_in_the_server_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,9 +106,9 @@ def test_job_that_is_too_late_never_reaches_the_worker(monkeypatch: pytest.Monke
     told: list[bytes] = []
     send = worker_process.WorkerProcess.send
 
-    def noted(self: worker_process.WorkerProcess, op: str, **fields: Any) -> None:
-        told.append(fields.get("job", b""))
-        send(self, op, **fields)
+    def noted(self: worker_process.WorkerProcess, message: pipe.ToWorker) -> None:
+        told.append(b"" if isinstance(message, pipe.Stop) else message.job)
+        send(self, message)
 
     monkeypatch.setattr(worker_process.WorkerProcess, "send", noted)
     with ServerInside() as server, server.client() as client, RawPeer(server) as peer:

@@ -11,22 +11,15 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgpack
+from adain_server import pipe
 
 if TYPE_CHECKING:
     from adain_server.worker.measured_styles import OnStep
     from adain_server.worker.rendering import OnDraft, RenderRequest
 
-READY: dict[str, Any] = {
-    "op": "ready",
-    "device": "cpu",
-    "devices": ["cpu"],
-    "model": "none",
-    "notices": [],
-    "finish_s_per_megapixel": 250.0,
-}
+READY = pipe.Ready("cpu", ("cpu",), "none", (), finish_s_per_megapixel=250.0, encoder="none")
 """What a worker says first."""
 
 
@@ -40,7 +33,7 @@ def hangs_with_its_job_and_then_while_it_loads(
     mark = models.with_name("started-before")
     if not mark.exists():
         mark.touch()
-        connection.send_bytes(msgpack.packb(READY))
+        connection.send_bytes(pipe.pack(READY))
     signal.pause()
 
 
@@ -108,7 +101,7 @@ def finishes(connection: Connection, device: str, model: str, models: Path, budg
     from adain_server.worker.rendering import Painted
 
     class Models:
-        finish_s_per_megapixel = READY["finish_s_per_megapixel"]
+        finish_s_per_megapixel = READY.finish_s_per_megapixel
 
         def __init__(self, *_weights: object, **_settings: object) -> None:
             pass

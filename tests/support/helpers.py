@@ -22,8 +22,11 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.connection import read_connection_file
 from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
+from adain_client.wire import PictureSpec
 from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
+from adain_server import pipe
+from adain_server.model_key import OWN_MODEL
 from adain_server.worker.layers import DTYPES, Array
 from adain_weights.catalog import AboutModel
 from adain_weights.manifest import DEFAULT_MODEL
@@ -200,3 +203,23 @@ class Bomb:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, (self._mark,)
+
+
+def run_of(job: bytes, *, accepted: bool = False) -> pipe.Run:
+    """What a worker is told of a job that has no pixels anywhere."""
+    nothing = pipe.SharedPicture(PictureSpec(b"", 1, 1, "RGB", "u8"), "")
+    return pipe.Run(
+        job=job,
+        model=OWN_MODEL,
+        content=nothing,
+        result=nothing,
+        regions=(),
+        stroke_size=1.0,
+        detail=0.0,
+        compose="blend",
+        transfer="srgb",
+        quality="fast",
+        accepted=accepted,
+        smoothing=0.0,
+        previous=(),
+    )

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -18,7 +18,8 @@ from adain_client import protocol
 from adain_client.client import Client
 from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
 from adain_client.jobs import Frame, Message, StyleInfo
-from adain_client.protocol import CHUNK_BYTES, Header, blob_bytes, blob_digest, pack
+from adain_client.protocol import CHUNK_BYTES, Header, pack
+from adain_client.wire import PictureSpec, RequestSpec
 
 Running = TypeVar("Running", bound="LyingServer")
 POLL_MS = 20
@@ -214,10 +215,9 @@ class LyingServer:
         yield [pack("error", code="UNKNOWN_STYLE", message=message, retryable=False)]
 
     def _on_open(self, header: Header, _payload: bytes) -> Iterator[Message]:
-        sources = [style["source"] for region in header["regions"] for style in region["styles"]]
-        wanted = [header["content"], *[source for source in sources if isinstance(source, dict)]]
-        wanted += [region["mask"] for region in header["regions"] if region["mask"] is not None]
-        sizes = {blob["digest"]: blob_bytes(blob) for blob in wanted}
+        spec = RequestSpec.from_header(header)
+        sources = [style.source for style in spec.styles if not isinstance(style.source, str)]
+        sizes = {blob.digest: blob.size for blob in (spec.content, *sources, *spec.masks)}
         self._uploads[header["job"]] = _Upload(header, sum(sizes.values()))
         yield [pack("grant", job=header["job"], need=list(sizes), chunks=sum(sizes.values()))]
 
@@ -236,12 +236,11 @@ class LyingServer:
         yield [pack("cancelled", job=header["job"])]
 
     def _answer(self, opened: Header) -> Answer:
-        content = opened["content"]
-        height, width = protocol.result_size(content["height"], content["width"], opened["preview"])
-        shape = {**content, "height": height, "width": width}
+        result = PictureSpec(**opened["content"]).scaled(opened["preview"])
         number = self._last.number + 1 if self._last is not None else 0
-        pixels = bytes([self._colour + number]) * blob_bytes(shape)
-        return Answer(opened["job"], {**shape, "digest": blob_digest(shape, pixels)}, pixels, number, self._last)
+        pixels = bytes([self._colour + number]) * result.size
+        shape = asdict(replace(result, digest=result.digest_of(pixels)))
+        return Answer(opened["job"], shape, pixels, number, self._last)
 
 
 def welcome(**changes: Any) -> Message:

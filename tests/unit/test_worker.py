@@ -8,15 +8,16 @@ from multiprocessing.connection import Connection
 from types import SimpleNamespace
 from typing import Any, cast
 
-import msgpack
 import numpy as np
 import pytest
 
 from adain_client import protocol
+from adain_server import pipe as messages
 from adain_server.worker import drafts
 from adain_server.worker import worker as worker_module
 from adain_server.worker.loaded_models import LoadedModels
 from adain_server.worker.worker import DRAFT_EVERY_S, Cancelled, Worker
+from support.helpers import run_of
 
 JOB, OTHER = b"j" * 16, b"o" * 16
 NO_MODELS = cast("LoadedModels", None)
@@ -40,19 +41,19 @@ def parent(pipe: tuple[Connection, Connection]) -> Connection:
 def worker(pipe: tuple[Connection, Connection]) -> Worker:
     """One that is in the midst of JOB."""
     made = Worker(pipe[1], NO_MODELS)
-    made._begin({"job": JOB, "accepted": False})
+    made._begin(run_of(JOB))
     return made
 
 
-def _tell(parent: Connection, op: str, **fields: Any) -> None:
-    parent.send_bytes(msgpack.packb({"op": op, **fields}))
+def _tell(parent: Connection, message: messages.ToWorker) -> None:
+    parent.send_bytes(messages.pack(message))
 
 
-def _heard(parent: Connection) -> list[dict[str, Any]]:
-    messages = []
+def _heard(parent: Connection) -> list[Any]:
+    heard = []
     while parent.poll():
-        messages.append(msgpack.unpackb(parent.recv_bytes()))
-    return messages
+        heard.append(messages.unpack(parent.recv_bytes()))
+    return heard
 
 
 def test_drafts_fit_the_wire() -> None:
@@ -67,16 +68,8 @@ def test_draft_says_what_it_shows(parent: Connection, worker: Worker) -> None:
     picture = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
     worker._show(picture)
     progress, draft = _heard(parent)
-    assert progress == {"op": "progress", "job": JOB, "stage": "finish", "step": 7, "steps": 25}
-    assert draft == {
-        "op": "draft",
-        "job": JOB,
-        "height": 2,
-        "width": 3,
-        "step": 8,
-        "steps": 25,
-        "pixels": bytes(range(18)),
-    }
+    assert progress == messages.StageProgress(JOB, "finish", step=7, steps=25)
+    assert draft == messages.DraftPicture(JOB, bytes(range(18)), height=2, width=3, step=8, steps=25)
 
 
 def test_drafts_are_a_second_apart(monkeypatch: pytest.MonkeyPatch, parent: Connection, worker: Worker) -> None:
@@ -89,33 +82,33 @@ def test_drafts_are_a_second_apart(monkeypatch: pytest.MonkeyPatch, parent: Conn
         worker._show(np.zeros((1, 1, 3), dtype=np.uint8))
         shown += [passed] * len(_heard(parent))
     assert shown == [0.0, 1.0, 2.25, 3.25]
-    worker._begin({"job": OTHER, "accepted": False})
+    worker._begin(run_of(OTHER))
     worker._show(np.zeros((1, 1, 3), dtype=np.uint8))
-    assert [message["job"] for message in _heard(parent)] == [OTHER]
+    assert [message.job for message in _heard(parent)] == [OTHER]
 
 
 def test_accept_is_heard_between_two_steps(parent: Connection, worker: Worker) -> None:
     """By whichever of the two the painter asks, and for the rest of the job."""
     assert not worker._is_accepted()
-    _tell(parent, "accept", job=JOB)
+    _tell(parent, messages.Accept(JOB))
     worker._check("decode", 0, 1)
     assert worker._is_accepted() and worker._is_accepted()
-    worker._begin({"job": OTHER, "accepted": False})
+    worker._begin(run_of(OTHER))
     assert not worker._is_accepted()
-    _tell(parent, "accept", job=OTHER)
+    _tell(parent, messages.Accept(OTHER))
     assert worker._is_accepted()
 
 
 def test_job_may_be_accepted_before_it_begins(worker: Worker) -> None:
     """Its message says so."""
-    worker._begin({"job": OTHER, "accepted": True})
+    worker._begin(run_of(OTHER, accepted=True))
     assert worker._is_accepted()
 
 
 def test_what_concerns_a_job_that_is_over_is_not_heard(parent: Connection, worker: Worker) -> None:
     """It was on its way when that one ended."""
-    _tell(parent, "accept", job=OTHER)
-    _tell(parent, "cancel", job=OTHER)
+    _tell(parent, messages.Accept(OTHER))
+    _tell(parent, messages.Cancel(OTHER))
     assert not worker._is_accepted()
     worker._check("finish", 1, 25)
 
@@ -125,10 +118,10 @@ def test_cancel_ends_the_job_wherever_it_is_heard(parent: Connection, worker: Wo
     """Also after it was accepted."""
     for _ in range(2):
         if accepted:
-            _tell(parent, "accept", job=JOB)
-        _tell(parent, "cancel", job=JOB)
+            _tell(parent, messages.Accept(JOB))
+        _tell(parent, messages.Cancel(JOB))
         with pytest.raises(Cancelled):
             worker._check("finish", 1, 25)
-        _tell(parent, "cancel", job=JOB)
+        _tell(parent, messages.Cancel(JOB))
         with pytest.raises(Cancelled):
             worker._is_accepted()

@@ -28,6 +28,8 @@ from adain_client.protocol import Header
 from adain_client.texts import _
 
 HELLO_TIMEOUT_S = 3.0
+SWATCH_TIMEOUT_S = 12.0
+"""The server gives a picture that it has to open ten seconds."""
 HELLO_AGAIN_S = 1.0
 """A connection that was just being lost may have taken the hello with it."""
 SEND_TIMEOUT_MS = 1000
@@ -170,7 +172,7 @@ class Client:
         Raises:
             RequestError: The server knows no such style, or cannot read it. And as hello().
         """
-        _, payload = self._ask(HELLO_TIMEOUT_S, "swatch", "swatch", name=name)
+        _, payload = self._ask(SWATCH_TIMEOUT_S, "swatch", "swatch", name=name)
         return payload
 
     def status(self) -> ServerStatus:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from adain_client import protocol
 from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError, ServerUnavailableError
 from adain_client.protocol import CHUNK_BYTES, Header
 from adain_client.texts import _
+from adain_client.wire import PictureSpec, RegionSpec, RequestSpec, SequenceSpec, StyleFileSpec, StyleSpec
 
 RESULT_WINDOW = 16
 """Chunks of the result that may be on their way at a time."""
@@ -52,15 +52,17 @@ class Pixels:
         if self.layout not in protocol.LAYOUTS or self.depth not in protocol.DEPTHS:
             raise ValueError(f"There is no layout {self.layout} or no depth {self.depth}.")
         size = memoryview(self.data).nbytes
-        if min(self.height, self.width) < 1 or size != protocol.blob_bytes(vars(self)):
+        shape = PictureSpec(b"", self.height, self.width, self.layout, self.depth)
+        if min(self.height, self.width) < 1 or size != shape.size:
             raise ValueError(
                 f"{size} bytes are not a picture of {self.height} x {self.width}, {self.layout} {self.depth}."
             )
-        object.__setattr__(self, "digest", protocol.blob_digest(vars(self), self.data))
+        object.__setattr__(self, "digest", shape.digest_of(self.data))
 
-    def blob(self) -> dict[str, Any]:
+    @property
+    def spec(self) -> PictureSpec:
         """The wire's description of this picture."""
-        return {name: getattr(self, name) for name in ("digest", "height", "width", "layout", "depth")}
+        return PictureSpec(self.digest, self.height, self.width, self.layout, self.depth)
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,12 @@ class StyleFile:
     digest: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "digest", protocol.blob_digest({}, self.data))
+        object.__setattr__(self, "digest", StyleFileSpec(b"", len(self.data)).digest_of(self.data))
 
-    def blob(self) -> dict[str, Any]:
+    @property
+    def spec(self) -> StyleFileSpec:
         """The wire's description of this file."""
-        return {"digest": self.digest, "size": len(self.data)}
+        return StyleFileSpec(self.digest, len(self.data))
 
 
 StyleSource = Pixels | StyleFile | str
@@ -133,6 +136,15 @@ class Region:
     mask: Pixels | None = None
     preserve_color: str = "none"
 
+    @property
+    def spec(self) -> RegionSpec:
+        """The wire's description of this region."""
+        styles = tuple(
+            StyleSpec(source if isinstance(source, str) else source.spec, float(weight))
+            for source, weight in self.styles
+        )
+        return RegionSpec(None if self.mask is None else self.mask.spec, styles, float(self.alpha), self.preserve_color)
+
 
 @dataclass(frozen=True)
 class StylizeRequest:
@@ -170,6 +182,22 @@ class StylizeRequest:
     sequence: bytes = b""
     smoothing: float = 0.0
     quality: str = protocol.QUALITY[0]
+
+    @property
+    def spec(self) -> RequestSpec:
+        """The wire's description of this request."""
+        return RequestSpec(
+            model=self.model,
+            content=self.content.spec,
+            regions=tuple(region.spec for region in self.regions),
+            stroke_size=float(self.stroke_size),
+            detail=float(self.detail),
+            preview=self.preview,
+            compose=self.compose,
+            transfer=self.transfer,
+            quality=self.quality,
+            sequence=SequenceSpec(self.sequence, float(self.smoothing)) if self.sequence else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -246,7 +274,7 @@ class StylizeJob:
         self._sent = 0
         self._incoming = bytearray()
         self._received = 0
-        self._result_blob: dict[str, Any] = {}
+        self._result_spec: PictureSpec
         self._notice = ""
         self._uploads = self._downloads = 0
         self._is_cancelled = False
@@ -264,33 +292,7 @@ class StylizeJob:
         Args:
             deadline_s: The server may let it wait so long before it begins; None for no limit.
         """
-        request = self._request
-        regions = [
-            {
-                "mask": region.mask.blob() if region.mask is not None else None,
-                "styles": [
-                    {"source": source if isinstance(source, str) else source.blob(), "weight": float(weight)}
-                    for source, weight in region.styles
-                ],
-                "alpha": float(region.alpha),
-                "preserve_color": region.preserve_color,
-            }
-            for region in request.regions
-        ]
-        fields: dict[str, Any] = {
-            "model": request.model,
-            "content": request.content.blob(),
-            "regions": regions,
-            "stroke_size": float(request.stroke_size),
-            "detail": float(request.detail),
-            "preview": request.preview,
-            "compose": request.compose,
-            "transfer": request.transfer,
-        }
-        if request.quality != protocol.QUALITY[0]:  # a server that does not know the field paints so anyway
-            fields["quality"] = request.quality
-        if request.sequence:
-            fields["sequence"] = {"id": request.sequence, "smoothing": float(request.smoothing)}
+        fields = self._request.spec.header()
         if deadline_s is not None:
             fields["deadline_s"] = float(deadline_s)
         header = protocol.pack("open", job=self.job_id, **fields)
@@ -355,14 +357,13 @@ class StylizeJob:
         return self._ask_for_draft()
 
     def _on_result(self, header: Header, _payload: bytes) -> list[Message]:
-        content = self._request.content
-        size = protocol.result_size(content.height, content.width, self._request.preview)
-        if (header["height"], header["width"]) != size:
+        result = self._request.content.spec.scaled(self._request.preview)
+        if (header["height"], header["width"]) != (result.height, result.width):
             raise ProtocolError("LENGTH_MISMATCH", _("The server's result has another size than was asked for."))
         self._downloads += 1
         self._check_tries()
-        self._result_blob = {**content.blob(), "height": size[0], "width": size[1], "digest": header["digest"]}
-        self._incoming, self._received = bytearray(protocol.blob_bytes(self._result_blob)), 0
+        self._result_spec = replace(result, digest=header["digest"])
+        self._incoming, self._received = bytearray(result.size), 0
         self._notice = header["notice"]
         return [[protocol.pack("credit", job=self.job_id, chunks=RESULT_WINDOW)]]
 
@@ -376,9 +377,9 @@ class StylizeJob:
         self.progress = self._progress("download", -(-end // CHUNK_BYTES), total)
         if end < len(self._incoming):
             return [[protocol.pack("credit", job=self.job_id, chunks=1)]]
-        shape = self._result_blob
-        result = Pixels(self._incoming, shape["height"], shape["width"], shape["layout"], shape["depth"])
-        if result.digest != shape["digest"]:
+        spec = self._result_spec
+        result = Pixels(self._incoming, spec.height, spec.width, spec.layout, spec.depth)
+        if result.digest != spec.digest:
             raise ProtocolError("BAD_DIGEST", _("The result was damaged on its way; try again."), retryable=True)
         self.result = StylizeResult(result, self._notice)
         return [[protocol.pack("done", job=self.job_id)]]

@@ -5,7 +5,6 @@ Only the standard library and msgpack: this module runs in the hosts' own Python
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -284,29 +283,6 @@ def unpack_header(frame: bytes) -> Header:
     if type(header) is not dict or _depth(header) > MAX_DEPTH:
         raise ProtocolError("BAD_HEADER", "The header is not a map, or is nested too deeply.")
     return header
-
-
-def blob_hasher(blob: Mapping[str, Any]) -> hashlib._Hash:
-    """A SHA-256 that has a picture's shape already and wants its pixels; of a file it wants just the bytes.
-
-    The result is what names a picture or a file on the wire.
-    """
-    shape = "{height} {width} {layout} {depth}\n".format_map(blob) if "layout" in blob else ""
-    return hashlib.sha256(shape.encode("ascii"))
-
-
-def blob_digest(blob: Mapping[str, Any], data: bytes | bytearray | memoryview) -> bytes:
-    """The name of a picture or a file that is there whole."""
-    hasher = blob_hasher(blob)
-    hasher.update(data)
-    return hasher.digest()
-
-
-def blob_bytes(blob: Mapping[str, Any]) -> int:
-    """Number of bytes of a picture's pixels or of a file. The layout and the depth must be known ones."""
-    if "layout" not in blob:
-        return int(blob["size"])
-    return int(blob["height"] * blob["width"] * LAYOUTS[blob["layout"]] * DEPTHS[blob["depth"]])
 
 
 def has_alpha(layout: str) -> bool:

@@ -253,7 +253,7 @@ def _with_alpha(pixels: Pixels) -> Pixels:
 def write_pixels(buffer: Gegl.Buffer, pixels: Pixels) -> None:
     """Fill a buffer of the pixels' size."""
     # A wrong number of bytes raises nothing in GEGL; Pixels has counted them.
-    assert pixels.layout in _MODELS and len(pixels.data) == protocol.blob_bytes(vars(pixels))
+    assert pixels.layout in _MODELS and len(pixels.data) == pixels.spec.size
     whole = Gegl.Rectangle.new(0, 0, pixels.width, pixels.height)
     buffer.set(whole, f"{_MODELS[pixels.layout]} {_TYPES[pixels.depth]}", bytes(pixels.data))
     buffer.flush()

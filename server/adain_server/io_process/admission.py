@@ -4,60 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 from adain_client import protocol
-from adain_client.protocol import Header
+from adain_client.wire import PictureSpec, RegionSpec, RequestSpec, StyleFileSpec
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError
-from adain_server.io_process.job import Job, is_picture, mask_blobs, style_sources
+from adain_server.io_process.job import Job
 from adain_weights.catalog import find_model, is_model_name
 
 JOB_BYTES_A_PIXEL = 40
 """Of the largest content: layer and result of 32-bit RGBA need 32, and leave room for eight 8-bit masks."""
 
 
-def check_request(header: Header, *, max_pixels: int) -> None:
+def check_request(spec: RequestSpec, deadline_s: float | None, *, max_pixels: int) -> None:
     """Shapes, depths, weights and settings of an `open`.
 
     Raises:
         JobError: BAD_SHAPE, BAD_DEPTH, MASK_SHAPE, TOO_LARGE, BAD_STYLE, BAD_NAME or BAD_FIELD.
     """
-    content, masks = header["content"], mask_blobs(header)
-    sources = list(style_sources(header))
-    pictures = [content, *filter(is_picture, sources)]
-    for blob in (*pictures, *masks):
-        _check_picture(blob)
+    content, masks = spec.content, spec.masks
+    sources = [style.source for style in spec.styles]
+    pictures = [content, *(source for source in sources if isinstance(source, PictureSpec))]
+    for picture in (*pictures, *masks):
+        _check_picture(picture)
     for mask in masks:
-        if mask["layout"] != "Y":
+        if mask.layout != "Y":
             raise JobError("BAD_SHAPE", "A mask has one channel, Y.")
-        if (mask["height"], mask["width"]) != (content["height"], content["width"]):
+        if (mask.height, mask.width) != (content.height, content.width):
             raise JobError("MASK_SHAPE", "A mask has another size than the layer.")
-    _check_size(header, pictures, max_pixels)
+    _check_size(spec, pictures, max_pixels)
     for source in sources:
         if isinstance(source, str):
             check_name(source)
-        elif not is_picture(source) and not 0 < source["size"] <= protocol.MAX_STYLE_FILE_BYTES:
+        elif isinstance(source, StyleFileSpec) and not 0 < source.size <= protocol.MAX_STYLE_FILE_BYTES:
             raise JobError("BAD_STYLE", "A saved style's file is empty or larger than 1 MiB; save the style again.")
-    for region in header["regions"]:
+    for region in spec.regions:
         _check_region(region)
-    if header.get("deadline_s", 1.0) <= 0:
+    if deadline_s is not None and deadline_s <= 0:
         raise JobError("BAD_FIELD", "The deadline is above 0 seconds.")
-    _check_settings(header)
+    _check_settings(spec)
 
 
-def _check_size(header: Header, pictures: list[dict[str, Any]], max_pixels: int) -> None:
-    largest = max(blob["height"] * blob["width"] for blob in pictures)
+def _check_size(spec: RequestSpec, pictures: list[PictureSpec], max_pixels: int) -> None:
+    largest = max(picture.height * picture.width for picture in pictures)
     if largest > max_pixels:
         raise JobError(
             "TOO_LARGE",
             f"The picture has {largest / 1e6:.1f} megapixels, this server takes {max_pixels / 1e6:.1f}; scale it down, "
             "or start the server with a higher --max-megapixels.",
         )
-    content = header["content"]
-    height, width = protocol.result_size(content["height"], content["width"], header["preview"])
-    arriving = {blob["digest"]: blob for blob in (*pictures, *mask_blobs(header))}.values()
-    needed = sum(map(protocol.blob_bytes, [*arriving, {**content, "height": height, "width": width}]))
+    arriving = {picture.digest: picture for picture in (*pictures, *spec.masks)}.values()
+    needed = sum(picture.size for picture in (*arriving, spec.content.scaled(spec.preview)))
     if needed > JOB_BYTES_A_PIXEL * max_pixels:
         raise JobError(
             "TOO_LARGE",
@@ -66,37 +63,37 @@ def _check_size(header: Header, pictures: list[dict[str, Any]], max_pixels: int)
         )
 
 
-def _check_picture(blob: dict[str, Any]) -> None:
-    if blob["layout"] not in protocol.LAYOUTS or blob["depth"] not in protocol.DEPTHS:
+def _check_picture(picture: PictureSpec) -> None:
+    if picture.layout not in protocol.LAYOUTS or picture.depth not in protocol.DEPTHS:
         raise JobError("BAD_DEPTH", "A picture's layout or depth is not one of those that PROTOCOL.md lists.")
-    if min(blob["height"], blob["width"]) < 1:
+    if min(picture.height, picture.width) < 1:
         raise JobError("BAD_SHAPE", "A picture has no rows or no columns.")
 
 
-def _check_region(region: dict[str, Any]) -> None:
-    weights = [style["weight"] for style in region["styles"]]
+def _check_region(region: RegionSpec) -> None:
+    weights = [style.weight for style in region.styles]
     if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
         raise JobError("BAD_FIELD", "Style weights are at least 0 and not all 0.")
-    if not 0 <= region["alpha"] <= 1:
+    if not 0 <= region.alpha <= 1:
         raise JobError("BAD_FIELD", "Alpha is between 0 and 1.")
-    if region["preserve_color"] not in protocol.PRESERVE_COLOR:
+    if region.preserve_color not in protocol.PRESERVE_COLOR:
         raise JobError("BAD_FIELD", f"preserve_color is one of {', '.join(protocol.PRESERVE_COLOR)}.")
 
 
-def _check_settings(header: Header) -> None:
-    if not 1 <= header["stroke_size"] <= protocol.MAX_STROKE_SIZE:
+def _check_settings(spec: RequestSpec) -> None:
+    if not 1 <= spec.stroke_size <= protocol.MAX_STROKE_SIZE:
         raise JobError("BAD_FIELD", f"The stroke size is between 1 and {protocol.MAX_STROKE_SIZE:g}.")
-    if not 0 <= header["detail"] <= 1:
+    if not 0 <= spec.detail <= 1:
         raise JobError("BAD_FIELD", "The detail is between 0 and 1.")
-    if header["compose"] not in protocol.COMPOSE:
+    if spec.compose not in protocol.COMPOSE:
         raise JobError("BAD_FIELD", f"compose is one of {', '.join(protocol.COMPOSE)}.")
-    if header["compose"] == "cutout" and not protocol.has_alpha(header["content"]["layout"]):
+    if spec.compose == "cutout" and not protocol.has_alpha(spec.content.layout):
         raise JobError("BAD_FIELD", "Only a layer with an alpha channel can be cut out; add one to the layer.")
-    if header["transfer"] not in protocol.TRANSFER:
+    if spec.transfer not in protocol.TRANSFER:
         raise JobError("BAD_FIELD", f"transfer is one of {', '.join(protocol.TRANSFER)}.")
-    if header.get("quality", protocol.QUALITY[0]) not in protocol.QUALITY:
+    if spec.quality not in protocol.QUALITY:
         raise JobError("BAD_FIELD", f"quality is one of {', '.join(protocol.QUALITY)}.")
-    if "sequence" in header and not 0 <= header["sequence"]["smoothing"] < 1:
+    if spec.sequence is not None and not 0 <= spec.sequence.smoothing < 1:
         raise JobError("BAD_FIELD", "The smoothing is at least 0 and below 1.")
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adain_client import protocol
-from adain_client.protocol import CHUNK_BYTES, Header
+from adain_client.protocol import CHUNK_BYTES
+from adain_client.wire import BlobSpec, PictureSpec, RegionSpec, RequestSpec, StyleFileSpec, StyleSpec
+from adain_server import pipe
 from adain_server.errors import JobError
 from adain_server.io_process.shared_buffer import SharedBuffer
 from adain_server.io_process.store import PictureStore
@@ -30,27 +33,6 @@ class JobState(enum.Enum):
     READY = "ready"
 
 
-def request_of(header: Header) -> dict[str, Any]:
-    """What an `open` asks for: two with the same job id must agree in it."""
-    asked = {name: value for name, value in header.items() if name not in {"v", "op", "job", "deadline_s"}}
-    return {"quality": protocol.QUALITY[0], **asked}
-
-
-def style_sources(header: Header) -> Iterator[Any]:
-    """The source of every style of an `open`: a picture's map, a file's map, or a name."""
-    return (style["source"] for region in header["regions"] for style in region["styles"])
-
-
-def mask_blobs(header: Header) -> list[dict[str, Any]]:
-    """The pictures of every mask of an `open`."""
-    return [region["mask"] for region in header["regions"] if region["mask"] is not None]
-
-
-def is_picture(source: Any) -> bool:
-    """A style's source is a picture, and not a file or a name."""
-    return isinstance(source, dict) and "layout" in source
-
-
 class Job:
     """One stylization: its memory, its upload under credit, its result under credit.
 
@@ -62,38 +44,40 @@ class Job:
     def __init__(
         self,
         client: bytes,
-        header: Header,
+        job_id: bytes,
+        spec: RequestSpec,
         store: PictureStore,
         model: ModelKey,
         statistics: Mapping[bytes, bytes],
         named_styles: Mapping[str, Path],
+        *,
+        deadline_s: float | None = None,
     ) -> None:
         """Allocate the job's memory.
 
         Args:
             client: Routing id of the peer that opened it.
-            header: The checked `open`.
+            job_id: The client's name for it. spec: What is asked for, checked.
             store: What has arrived before, and room for what has not.
             model: What paints.
             statistics: By digest, what that model knows of style pictures; these styles' pixels are needed only to
                 recolour them.
             named_styles: The file of each style that is asked for by name.
+            deadline_s: The client does not want it any more unless it is begun within this; None for no limit.
         Raises:
             JobError: BUSY, no memory.
         """
         self.client = client
-        self.job_id: bytes = header["job"]
-        self.spec = request_of(header)
+        self.job_id = job_id
+        self.spec = spec
         self.state = JobState.UPLOADING
         self.model = model
         self.is_accepted = self.wants_draft = False
         self._statistics = statistics
         self._store = store
         self._named_styles = named_styles
-        content = header["content"]
-        height, width = protocol.result_size(content["height"], content["width"], header["preview"])
-        self.result_blob = {**content, "height": height, "width": width, "digest": b""}
-        self._blobs = {blob["digest"]: blob for blob in self._wanted()}
+        self._result_spec = spec.content.scaled(spec.preview)
+        self._blobs = {blob.digest: blob for blob in self._wanted()}
         self._held = {digest: held for digest in self._blobs if (held := store.hold(digest)) is not None}
         try:
             self._arriving = self._reserve_missing()
@@ -102,23 +86,22 @@ class Job:
             raise
         self._sent = 0
         self.touched = time.monotonic()
-        self._begin_before: float = self.touched + header.get("deadline_s", float("inf"))
+        self._begin_before = math.inf if deadline_s is None else self.touched + deadline_s
         self.restart_upload()
 
-    def _wanted(self) -> Iterator[dict[str, Any]]:
-        yield self.spec["content"]
-        yield from mask_blobs(self.spec)
-        for region in self.spec["regions"]:
-            for style in region["styles"]:
-                source = style["source"]
-                known = is_picture(source) and source["digest"] in self._statistics
-                if isinstance(source, dict) and not (known and region["preserve_color"] != "match"):
-                    yield source
+    def _wanted(self) -> Iterator[BlobSpec]:
+        yield self.spec.content
+        yield from self.spec.masks
+        for region in self.spec.regions:
+            for style in region.styles:
+                known = isinstance(style.source, PictureSpec) and style.source.digest in self._statistics
+                if not isinstance(style.source, str) and not (known and region.preserve_color != "match"):
+                    yield style.source
 
     def _reserve_missing(self) -> dict[bytes, SharedBuffer]:
         missing = [digest for digest in self._blobs if digest not in self._held]
-        sizes = [protocol.blob_bytes(self._blobs[digest]) for digest in missing]
-        *arriving, self._result = self._store.reserve([*sizes, protocol.blob_bytes(self.result_blob)])
+        sizes = [self._blobs[digest].size for digest in missing]
+        *arriving, self._result = self._store.reserve([*sizes, self._result_spec.size])
         return dict(zip(missing, arriving, strict=True))
 
     @property
@@ -129,13 +112,12 @@ class Job:
     @property
     def is_preview(self) -> bool:
         """It is worth nothing once the client has asked for a newer one."""
-        return bool(self.spec["preview"])
+        return self.spec.preview > 0
 
     @property
     def sequence(self) -> bytes:
         """The film that it is a frame of; b"" for none."""
-        sequence: dict[str, Any] = self.spec.get("sequence", {"id": b""})
-        return bytes(sequence["id"])
+        return b"" if self.spec.sequence is None else self.spec.sequence.id
 
     def restart_upload(self) -> None:
         """Begin the upload again, for a client that has a new connection."""
@@ -161,7 +143,7 @@ class Job:
 
     def download_progress(self) -> tuple[int, int]:
         """Chunks of the result that were sent, and chunks in all."""
-        return -(-self._sent // CHUNK_BYTES), -(-protocol.blob_bytes(self.result_blob) // CHUNK_BYTES)
+        return -(-self._sent // CHUNK_BYTES), -(-self._result_spec.size // CHUNK_BYTES)
 
     def leave(self) -> None:
         """The client has gone; it may attach again."""
@@ -178,7 +160,7 @@ class Job:
             raise JobError("BAD_CHUNK", "A chunk came that the server had not asked for.")
         if digest != self._missing[0] or offset != self._received:
             raise JobError("BAD_CHUNK", "A chunk is missing, came twice or came out of order.")
-        buffer, size = self._arriving[digest], protocol.blob_bytes(self._blobs[digest])
+        buffer, size = self._arriving[digest], self._blobs[digest].size
         end = offset + len(payload)
         if end > size:
             raise JobError("LENGTH_MISMATCH", "There are more bytes than the picture's shape says.")
@@ -196,9 +178,9 @@ class Job:
         """A picture or a file is whole."""
         if self._hasher.digest() != digest:
             raise JobError("BAD_DIGEST", "The pixels were damaged on their way; try again.")
-        if not is_picture(self._blobs[digest]):
+        if isinstance(self._blobs[digest], StyleFileSpec):
             try:
-                parse_style(bytes(self._arriving[digest].view[: self._blobs[digest]["size"]]))
+                parse_style(bytes(self._arriving[digest].view[: self._blobs[digest].size]))
             except WeightsError as error:
                 raise JobError("BAD_STYLE", str(error)) from None
         self._held[digest] = self._store.add(digest, self._arriving.pop(digest))
@@ -206,50 +188,44 @@ class Job:
         self._received = 0
         self._begin_blob()
 
-    def work(self, previous: list[bytes]) -> dict[str, Any]:
+    def work(self, previous: tuple[bytes, ...]) -> pipe.Run:
         """What the worker is told: where everything is, and what to do with it.
 
         Args:
             previous: Content statistics of the sequence's frame before.
         """
         spec = self.spec
-        return {
-            "job": self.job_id,
-            "model": self.model,
-            "content": self._place(spec["content"]),
-            "result": {**self.result_blob, "segment": self._result.name},
-            "regions": [
-                {
-                    **region,
-                    "mask": self._place(region["mask"]) if region["mask"] is not None else None,
-                    "styles": [self._style(style["source"], style["weight"]) for style in region["styles"]],
-                }
-                for region in spec["regions"]
-            ],
-            "stroke_size": spec["stroke_size"],
-            "detail": spec["detail"],
-            "compose": spec["compose"],
-            "transfer": spec["transfer"],
-            "quality": protocol.painted_quality(spec["quality"], spec["preview"]),
-            "accepted": self.is_accepted,
-            "smoothing": spec["sequence"]["smoothing"] if self.sequence else 0.0,
-            "previous": previous,
-        }
+        return pipe.Run(
+            job=self.job_id,
+            model=self.model,
+            content=self._shared(spec.content),
+            result=pipe.SharedPicture(self._result_spec, self._result.name),
+            regions=tuple(map(self._region, spec.regions)),
+            stroke_size=spec.stroke_size,
+            detail=spec.detail,
+            compose=spec.compose,
+            transfer=spec.transfer,
+            quality=spec.painted_quality,
+            accepted=self.is_accepted,
+            smoothing=0.0 if spec.sequence is None else spec.sequence.smoothing,
+            previous=previous,
+        )
 
-    def _place(self, blob: dict[str, Any]) -> dict[str, Any]:
-        return {**blob, "segment": self._held[blob["digest"]].name}
+    def _shared(self, picture: PictureSpec) -> pipe.SharedPicture:
+        return pipe.SharedPicture(picture, self._held[picture.digest].name)
 
-    def _style(self, source: Any, weight: float) -> dict[str, Any]:
+    def _region(self, region: RegionSpec) -> pipe.JobRegion:
+        mask = None if region.mask is None else self._shared(region.mask)
+        return pipe.JobRegion(mask, tuple(map(self._style, region.styles)), region.alpha, region.preserve_color)
+
+    def _style(self, style: StyleSpec) -> pipe.JobStyle:
+        source, weight = style.source, style.weight
         if isinstance(source, str):
-            return {"path": str(self._named_styles[source]), "weight": weight}
-        held = self._held.get(source["digest"])
-        location = {**source, "segment": held.name} if held is not None else None
-        return {
-            "digest": source["digest"],
-            "picture" if is_picture(source) else "file": location,
-            "statistics": self._statistics.get(source["digest"]),
-            "weight": weight,
-        }
+            return pipe.NamedStyle(str(self._named_styles[source]), weight)
+        if isinstance(source, StyleFileSpec):
+            return pipe.SavedStyleFile(source, self._held[source.digest].name, weight)
+        picture = self._shared(source) if source.digest in self._held else None
+        return pipe.PictureStyle(source.digest, picture, self._statistics.get(source.digest), weight)
 
     def announce(self) -> dict[str, Any]:
         """The fields of `result`; the download begins at its start."""
@@ -257,19 +233,21 @@ class Job:
         self.touched = time.monotonic()
         return {
             "job": self.job_id,
-            **{name: self.result_blob[name] for name in ("height", "width", "digest")},
+            "height": self._result_spec.height,
+            "width": self._result_spec.width,
+            "digest": self._result_spec.digest,
             "notice": self.notice,
         }
 
     def finish(self, digest: bytes, notice: str) -> None:
         """The worker is done: the result's digest, and a sentence for the user."""
         self.state = JobState.READY
-        self.result_blob["digest"], self.notice = digest, notice
+        self._result_spec, self.notice = replace(self._result_spec, digest=digest), notice
 
     def result_chunks(self, credit: int) -> list[tuple[int, bytes]]:
         """The next chunks of the result, as (offset, bytes), as many as the client has room for."""
         self.touched = time.monotonic()
-        size = protocol.blob_bytes(self.result_blob)
+        size = self._result_spec.size
         chunks = []
         while credit > 0 and self._sent < size:
             end = min(self._sent + CHUNK_BYTES, size)
@@ -291,8 +269,8 @@ class Job:
 
     def _begin_blob(self) -> None:
         if self._missing:
-            self._hasher = protocol.blob_hasher(self._blobs[self._missing[0]])
+            self._hasher = self._blobs[self._missing[0]].hasher()
 
     def _chunks_left(self, digest: bytes) -> int:
         received = self._received if digest == self._missing[0] else 0
-        return -(-(protocol.blob_bytes(self._blobs[digest]) - received) // CHUNK_BYTES)
+        return -(-(self._blobs[digest].size - received) // CHUNK_BYTES)

@@ -12,8 +12,7 @@ from adain_client.jobs import StyleInfo
 from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
 from adain_weights.errors import WeightsError
-from adain_weights.picture_files import SUFFIXES, PictureError, open_picture
-from adain_weights.style_pictures import swatch
+from adain_weights.picture_files import SUFFIXES
 from adain_weights.styles import built_in_styles, read_style
 
 
@@ -40,14 +39,13 @@ class StyleLibrary:
             raise JobError("UNKNOWN_STYLE", f"There is no style '{name}'; 'adain-stylize --list-styles' names them.")
         return path
 
-    def swatch(self, name: str) -> bytes:
-        """A style's thumbnail, a JPEG file. Raises JobError UNKNOWN_STYLE or BAD_STYLE."""
-        path = self.find(name)
+    def saved_swatch(self, path: Path) -> bytes | None:
+        """The thumbnail that a saved style has, a JPEG file; None for a picture. Raises JobError BAD_STYLE."""
+        if path.suffix != ".safetensors":
+            return None
         try:
-            if path.suffix == ".safetensors":
-                return read_style(path).swatch
-            return swatch(open_picture(path).convert("RGB"))
-        except (WeightsError, PictureError) as error:
+            return read_style(path).swatch
+        except WeightsError as error:
             raise JobError("BAD_STYLE", str(error)) from None
 
     def _own(self) -> dict[str, Path]:

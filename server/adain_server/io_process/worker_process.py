@@ -8,10 +8,10 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
-import msgpack
 import zmq
+
+from adain_server import pipe
 
 STOP_S = 1.0
 """An idle worker ends within this; one that is computing is not waited for."""
@@ -20,7 +20,7 @@ ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.m
 
 
 class WorkerProcess:
-    """One worker, in a process of its own; messages both ways are msgpack maps over a pipe.
+    """One worker, in a process of its own; messages both ways are the records of pipe.py.
 
     A thread hands on what the worker says, so that the parent's loop waits for sockets only.
 
@@ -47,10 +47,10 @@ class WorkerProcess:
         self._process.join(timeout=STOP_S)
         return self._process.exitcode
 
-    def send(self, op: str, **fields: Any) -> None:
+    def send(self, message: pipe.ToWorker) -> None:
         """Say something to the worker. A worker that is dead is reported by inbox, not here."""
         try:
-            self._connection.send_bytes(msgpack.packb({"op": op, **fields}))
+            self._connection.send_bytes(pipe.pack(message))
         except OSError:
             return
 
@@ -65,7 +65,7 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """End the process; one that is computing is killed."""
-        self.send("stop")
+        self.send(pipe.Stop())
         self._process.join(timeout=STOP_S)
         if self._process.is_alive():
             self._process.kill()

@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
-from typing import Any
 
-import msgpack
 import numpy as np
 import torch
 
@@ -25,6 +23,7 @@ from adain_net.encoder import LAYERS, RELU4_1
 from adain_net.layout import LayoutError
 from adain_net.measured_style import MeasuredStyle
 from adain_net.statistics import StyleStatistics
+from adain_server import pipe
 from adain_server.config import LEAST_MEMORY_BUDGET
 from adain_server.errors import JobError
 from adain_server.worker.layers import DTYPES, Array, Layer
@@ -106,22 +105,21 @@ def run_worker(connection: Connection, *, device: str, model: str, models: Path,
         weights = load_model(found, models)
         loaded = LoadedModels(weights, device=chosen.torch_device, models=models, memory_budget=memory_budget)
     except (WeightsError, LayoutError) as error:
-        _say(connection, "unusable", message=str(error))
+        _say(connection, pipe.Unusable(str(error)))
         return
-    notices = [sentence for sentence in (chosen.notice, notice) if sentence]
-    _say(
-        connection,
-        "ready",
+    ready = pipe.Ready(
         device=chosen.name,
-        devices=known_devices(),
+        devices=tuple(known_devices()),
         model=weights.name,
-        notices=notices,
+        notices=tuple(sentence for sentence in (chosen.notice, notice) if sentence),
         finish_s_per_megapixel=loaded.finish_s_per_megapixel,
+        encoder=weights.encoder_digest,
     )
+    _say(connection, ready)
     worker = Worker(connection, loaded)
     try:
-        while (message := _hear(connection))["op"] != "stop":
-            if message["op"] == "run":  # a cancel may come for a job that is over
+        while not isinstance(message := _hear(connection), pipe.Stop):
+            if isinstance(message, pipe.Run):  # a cancel may come for a job that is over
                 worker.do(message)
     except (EOFError, OSError):
         return  # the parent has gone
@@ -135,94 +133,79 @@ class Worker:
         self._models = models
         self._job = b""
 
-    def do(self, message: dict[str, Any]) -> None:
-        """Do the job of a `run` message and say how it ended."""
-        self._begin(message)
-        _say(self._connection, "taken", job=self._job)  # whatever dies from now on may have died of this job
+    def do(self, run: pipe.Run) -> None:
+        """Do a job and say how it ended."""
+        self._begin(run)
+        _say(self._connection, pipe.Taken(self._job))  # whatever dies from now on may have died of this job
         memory = AttachedMemory()
-        reply = self._attempt(message, memory)
+        reply = self._attempt(run, memory)
         # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.
         memory.close()
-        _say(self._connection, job=self._job, **reply)
+        _say(self._connection, reply)
 
-    def _begin(self, message: dict[str, Any]) -> None:
-        self._job = message["job"]
-        self._accepted: bool = message["accepted"]
+    def _begin(self, run: pipe.Run) -> None:
+        self._job = run.job
+        self._accepted = run.accepted
         self._step = self._steps = 0  # the one that runs now, and how many there are in its stage
         self._drafted = -math.inf  # when the last draft was shown
 
-    def _attempt(self, message: dict[str, Any], memory: AttachedMemory) -> dict[str, Any]:
+    def _attempt(self, run: pipe.Run, memory: AttachedMemory) -> pipe.Finished | pipe.Cancelled | pipe.Failed:
         """Do a job and turn whatever happens into the reply."""
         try:
-            return self._paint(message, memory)
+            return self._render(run, memory)
         except Cancelled:
-            return {"op": "cancelled"}
+            return pipe.Cancelled(run.job)
         except JobError as error:
-            return {"op": "failed", "code": error.code, "message": str(error)}
+            return pipe.Failed(run.job, error.code, str(error))
         except (torch.OutOfMemoryError, MemoryError):
             sentence = "There is not enough memory for this picture; close other programs, or scale it down."
-            return {"op": "failed", "code": "OUT_OF_MEMORY", "message": sentence}
+            return pipe.Failed(run.job, "OUT_OF_MEMORY", sentence)
         except (EOFError, OSError):
             raise
         except torch.AcceleratorError:
             raise  # the card is lost for this process; the next one looks again what can compute
         except Exception:
             log.exception("job failed")
-            return {"op": "failed", "code": "INTERNAL", "message": "The server made a mistake; its log says more."}
+            return pipe.Failed(run.job, "INTERNAL", "The server made a mistake; its log says more.")
 
-    def _paint(self, message: dict[str, Any], memory: AttachedMemory) -> dict[str, Any]:
-        result = message["result"]
-        out = memory.layer(result).array
-        transfer = message["transfer"]
+    def _render(self, run: pipe.Run, memory: AttachedMemory) -> pipe.Finished:
+        out = memory.layer(run.result).array
         request = RenderRequest(
-            content=replace(memory.layer(message["content"]), is_linear=transfer == "linear"),
-            content_key=(message["content"]["digest"], transfer),  # the same bytes may come as both
+            content=replace(memory.layer(run.content), is_linear=run.transfer == "linear"),
+            content_key=(run.content.spec.digest, run.transfer),  # the same bytes may come as both
             out=out,
-            regions=[
-                RegionInput(
-                    mask=memory.layer(region["mask"]) if region["mask"] is not None else None,
-                    mask_key=region["mask"]["digest"] if region["mask"] is not None else None,
-                    styles=[_style(style, memory) for style in region["styles"]],
-                    alpha=region["alpha"],
-                    preserve_color=region["preserve_color"],
-                )
-                for region in message["regions"]
-            ],
-            stroke_size=message["stroke_size"],
-            detail=message["detail"],
-            compose=message["compose"],
-            smoothing=message["smoothing"],
-            previous=[unpack_region_statistics(packed) for packed in message["previous"]],
-            quality=message["quality"],
+            regions=[_region(region, memory) for region in run.regions],
+            stroke_size=run.stroke_size,
+            detail=run.detail,
+            compose=run.compose,
+            smoothing=run.smoothing,
+            previous=[unpack_region_statistics(packed) for packed in run.previous],
+            quality=run.quality,
         )
-        name, stamp = message["model"]
-        renderer = self._models.renderer((name, stamp), lambda: self._check("loading", 0, 1))
+        renderer = self._models.renderer(run.model, lambda: self._check("loading", 0, 1))
         painted = renderer.render(request, self._check, on_draft=self._show, is_accepted=self._is_accepted)
         for key, statistics in painted.new_styles.items():
             if isinstance(key, bytes):  # a picture that came over the wire, and may come again
-                _say(self._connection, "style", job=self._job, digest=key, statistics=pack_style(statistics))
-        return {
-            "op": "finished",
-            "digest": protocol.blob_digest(result, out.data),
-            "notice": painted.notice,
-            "statistics": [pack_region_statistics(statistics) for statistics in painted.statistics],
-        }
+                _say(self._connection, pipe.StyleMeasured(run.job, key, pack_style(statistics)))
+        digest = run.result.spec.digest_of(out.data)
+        packed = tuple(pack_region_statistics(statistics) for statistics in painted.statistics)
+        return pipe.Finished(run.job, digest, painted.notice, packed)
 
     def _check(self, stage: str, step: int, steps: int) -> None:
         """Report a stage; raises Cancelled when the job is no longer wanted."""
         self._listen()
         self._step, self._steps = step, steps
-        _say(self._connection, "progress", job=self._job, stage=stage, step=step, steps=steps)
+        _say(self._connection, pipe.StageProgress(self._job, stage, step, steps))
 
     def _listen(self) -> None:
         """Take what the parent has said of the job; raises Cancelled when it is no longer wanted."""
         while self._connection.poll():
             message = _hear(self._connection)
-            if message.get("job") != self._job:
+            if isinstance(message, pipe.Stop) or message.job != self._job:
                 continue  # of a job that is over
-            if message["op"] == "cancel":
+            if isinstance(message, pipe.Cancel):
                 raise Cancelled
-            self._accepted |= message["op"] == "accept"
+            self._accepted |= isinstance(message, pipe.Accept)
 
     def _is_accepted(self) -> bool:
         """The finish is to end; raises Cancelled when the job is no longer wanted."""
@@ -236,8 +219,8 @@ class Worker:
             return
         self._drafted = now
         height, width, _channels = picture.shape
-        about = {"height": height, "width": width, "step": self._step + 1, "steps": self._steps}
-        _say(self._connection, "draft", job=self._job, pixels=picture.tobytes(), **about)
+        pixels = picture.tobytes()
+        _say(self._connection, pipe.DraftPicture(self._job, pixels, height, width, self._step + 1, self._steps))
 
 
 class AttachedMemory:
@@ -246,21 +229,20 @@ class AttachedMemory:
     def __init__(self) -> None:
         self._attached: dict[str, SharedMemory] = {}
 
-    def view(self, location: dict[str, Any]) -> memoryview:
-        """A piece's bytes."""
-        name = location["segment"]
+    def view(self, name: str) -> memoryview:
+        """The bytes of a SharedBuffer of that name."""
         if name not in self._attached:
             self._attached[name] = SharedMemory(name=name)
         buffer = self._attached[name].buf
         assert buffer is not None
         return buffer
 
-    def layer(self, location: dict[str, Any]) -> Layer:
+    def layer(self, picture: pipe.SharedPicture) -> Layer:
         """A picture in such memory; no copy."""
-        dtype, layout = DTYPES[location["depth"]], location["layout"]
-        shape = (location["height"], location["width"], protocol.LAYOUTS[layout])
-        pixels = np.frombuffer(self.view(location), dtype=dtype, count=math.prod(shape))
-        return Layer(pixels.reshape(shape), layout)
+        spec = picture.spec
+        shape = (spec.height, spec.width, protocol.LAYOUTS[spec.layout])
+        pixels = np.frombuffer(self.view(picture.buffer), dtype=DTYPES[spec.depth], count=math.prod(shape))
+        return Layer(pixels.reshape(shape), spec.layout)
 
     def close(self) -> None:
         """Let go of everything; nothing may use it any more."""
@@ -268,20 +250,29 @@ class AttachedMemory:
             memory.close()
 
 
-def _style(style: dict[str, Any], memory: AttachedMemory) -> Style:
-    """A style of a `run` message. Raises JobError BAD_STYLE."""
-    weight = style["weight"]
-    if "path" in style:
-        return _style_from_file(Path(style["path"]), weight)
-    key = style["digest"]
-    if "file" in style:
-        location = style["file"]
-        return Style(key, weight, saved=parse_style(bytes(memory.view(location)[: location["size"]])))
+def _region(region: pipe.JobRegion, memory: AttachedMemory) -> RegionInput:
+    """A region of a job. Raises JobError BAD_STYLE."""
+    return RegionInput(
+        mask=None if region.mask is None else memory.layer(region.mask),
+        mask_key=None if region.mask is None else region.mask.spec.digest,
+        styles=[_style(style, memory) for style in region.styles],
+        alpha=region.alpha,
+        preserve_color=region.preserve_color,
+    )
+
+
+def _style(style: pipe.JobStyle, memory: AttachedMemory) -> Style:
+    """A style of a job. Raises JobError BAD_STYLE."""
+    if isinstance(style, pipe.NamedStyle):
+        return _style_from_file(Path(style.path), style.weight)
+    if isinstance(style, pipe.SavedStyleFile):
+        file = bytes(memory.view(style.buffer)[: style.spec.size])
+        return Style(style.spec.digest, style.weight, saved=parse_style(file))
     return Style(
-        key,
-        weight,
-        picture=memory.layer(style["picture"]) if style["picture"] is not None else None,
-        statistics=unpack_style(style["statistics"]) if style["statistics"] is not None else None,
+        style.digest,
+        style.weight,
+        picture=None if style.picture is None else memory.layer(style.picture),
+        statistics=None if style.statistics is None else unpack_style(style.statistics),
     )
 
 
@@ -296,12 +287,12 @@ def _style_from_file(path: Path, weight: float) -> Style:
         raise JobError("BAD_STYLE", f"The style {path.stem} cannot be read: {error}") from None
 
 
-def _say(connection: Connection, op: str, **fields: Any) -> None:
-    connection.send_bytes(msgpack.packb({"op": op, **fields}))
+def _say(connection: Connection, message: pipe.FromWorker) -> None:
+    connection.send_bytes(pipe.pack(message))
 
 
-def _hear(connection: Connection) -> dict[str, Any]:
-    message: dict[str, Any] = msgpack.unpackb(connection.recv_bytes(), strict_map_key=False)
+def _hear(connection: Connection) -> pipe.ToWorker:
+    message: pipe.ToWorker = pipe.unpack(connection.recv_bytes())
     return message
 
 
