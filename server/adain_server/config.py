@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from adain_client.protocol import MAX_TEXT
+from adain_weights.hub import SCHEME
 from adain_weights.limits import LARGEST_PICTURE
 
 DEFAULT_HANG_TIMEOUT_S = 120.0
@@ -60,3 +62,12 @@ class ServerConfig:
     hang_timeout_s: float = DEFAULT_HANG_TIMEOUT_S
     load_timeout_s: float = DEFAULT_LOAD_TIMEOUT_S
     idle_timeout_s: float = 0.0
+
+    @property
+    def model_name(self) -> str:
+        """What clients are told of the model until it is loaded: its name, not its path, never longer than a text."""
+        if self.model.startswith(SCHEME):
+            name = self.model.removeprefix(SCHEME).replace("/", "--")  # as in the models folder
+        else:
+            name = Path(self.model).absolute().name.removesuffix(".safetensors")
+        return name[:MAX_TEXT]

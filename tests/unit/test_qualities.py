@@ -253,7 +253,7 @@ def test_a_film_is_smoothed_in_both_passes(make_painter: Callable[..., Renderer]
     assert [each.mean.shape[1] for each in smooth.statistics] == [512, 256]
     expected = 0.5 * first.statistics[0].mean + 0.5 * own.statistics[0].mean
     torch.testing.assert_close(smooth.statistics[0].mean, expected)
-    # From one kind of job to another nothing is smoothed, and nothing fails.
+    # From fine to fast only the first pass has statistics of the frame before; nothing fails.
     assert renderer.render(
         replace(request, quality="fast", smoothing=0.5, previous=first.statistics), _ignore
     ).statistics

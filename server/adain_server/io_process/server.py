@@ -70,7 +70,7 @@ class Server:
             models=config.models,
             memory_budget=config.memory_budget,
         )
-        self._worker = WorkerLink(process, device=config.device, model=config.model)
+        self._worker = WorkerLink(process, device=config.device, model=config.model_name)
         self._jobs = JobTable()
         self._store = PictureStore(config.max_bytes, most_segments())
         self._library = StyleLibrary(config.styles)

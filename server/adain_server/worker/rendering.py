@@ -132,7 +132,7 @@ class _RenderTask:
     """A request at the size at which it is painted.
 
     Attributes:
-        plan: The request.
+        request: The request.
         layer: The content at that size.
         content: Its colours, what is transparent filled in.
         opacity: How much each pixel counts; None for 1.
@@ -197,10 +197,10 @@ class Renderer:
         on_draft: OnDraft = lambda _picture: None,
         is_accepted: Callable[[], bool] = lambda: False,
     ) -> Painted:
-        """Paint a request into plan.out.
+        """Render a request into request.out.
 
         Args:
-            plan: The request.
+            request: The request.
             on_step: Told how far the work is.
             on_draft: Given the picture as it forms, after each step of the finish.
             is_accepted: Asked before the finish and after each of its steps; True ends it with the picture as it is.
