@@ -1,4 +1,4 @@
-"""A run's folder: its recipe and data, its logs, and the best decoder so far; start.py says what it began with.
+"""A run's folder: its recipe and data, its logs, and the best decoder so far; initial_weights.py says what it began with.
 
 run.json                                  recipe, model it began with, counts of pictures
 start.safetensors, encoder.safetensors    the decoder it began with, and an encoder of its own, where there are such
@@ -46,7 +46,7 @@ class RunRecord:
         counts: Pictures by kind: content, style, generic, and those that are held out.
         left_out: By kind, how many files are not used, by reason.
         held_out: Digests of the user's pictures that are not trained on.
-        begun: As in start.Start.
+        begun: As in initial_weights.InitialWeights.
     """
 
     config: FitConfig

@@ -45,10 +45,10 @@ class Controls:
         self._fits.connect("toggled", lambda _check: self._tell())
 
     def _place(self) -> None:
-        labels = Gtk.SizeGroup.new(Gtk.SizeGroupMode.HORIZONTAL)
+        same_width = Gtk.SizeGroup.new(Gtk.SizeGroupMode.HORIZONTAL)
         for row, slider in ((0, self._alpha), (3, self._strokes), (4, self._detail)):
             slider.set_hexpand(True)
-            labels.add_widget(slider.get_label())
+            same_width.add_widget(slider.get_label())
             self.widget.attach(slider, 0, row, 2, 1)
         output = Gtk.Box(spacing=6)
         output.pack_start(self._output, True, True, 0)
@@ -61,7 +61,7 @@ class Controls:
             (5, _label(_("Res_ult"), self._output), output),
             (6, model_label, self._model),
         ):
-            labels.add_widget(label)
+            same_width.add_widget(label)
             chosen.set_hexpand(True)
             self.widget.attach(label, 0, row, 1, 1)
             self.widget.attach(chosen, 1, row, 1, 1)

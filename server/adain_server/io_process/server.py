@@ -45,7 +45,7 @@ LEASE_S = 5.0
 """How long a result is kept after its client has disconnected."""
 DRAIN_S = 5.0
 KNOWN_STYLES = 4096
-"""Styles' statistics that are kept, 4 KB each."""
+"""Styles' statistics that are kept, 12 KB each."""
 KNOWN_SEQUENCES = 256
 MEASURE_EVERY_S = POLL_MS / 1000
 RESET_PAUSE_S = 2.0
