@@ -62,7 +62,8 @@ def test_client_that_vanishes_while_it_waits_leaves_only_its_layer(own_server: R
             assert wait_until(lambda: client.status().queued == 1, SOON_S) < SOON_S
             assert len(segments_of(own_server.process.pid) - before) == 4
         assert wait_until(lambda: client.status().queued == 0, BACK_S) < BACK_S
-        assert client.status().running == 1 and len(segments_of(own_server.process.pid) - before) == 3
+        # The second layer is kept, as the held bytes show below, but nobody uses it: it is mapped no more.
+        assert client.status().running == 1 and len(segments_of(own_server.process.pid) - before) == 2
         assert other.ask(*painted.cancel())["op"] == "cancelled"
         assert wait_until(lambda: client.hello().jobs == 0, SOON_S) < SOON_S
         assert client.status().held_bytes == held + len(first.data) + len(second.data)

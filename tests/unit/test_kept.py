@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from types import SimpleNamespace
+
 import pytest
 
+from adain_client import protocol
 from adain_server.cache import ByteCache
 from adain_server.errors import JobError
 from adain_server.io_process import store as store_module
+from adain_server.io_process.shared_buffer import SHARED_MEMORY_MOUNT
 from adain_server.io_process.store import PictureStore
-from support.processes import shared_memory_names
+from support.processes import descriptors, shared_memory_names
 
 
 def test_the_value_used_longest_ago_goes_first() -> None:
@@ -77,17 +83,78 @@ def test_pictures_are_forgotten_after_a_while(monkeypatch: pytest.MonkeyPatch) -
     store.close()
 
 
-def test_pictures_make_room_by_number_as_well() -> None:
-    """Each has a descriptor open, of which there are few: the oldest goes, and those in use are not pushed out."""
-    store = PictureStore(1000, 3)
+def test_pictures_make_room_by_number_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest goes, and those in use are not pushed out."""
+    monkeypatch.setattr(store_module, "MOST_KEPT", 3)
+    store = PictureStore(1000, 99)
     first, second = store.reserve([10, 10])
     store.add(b"a", first)
     store.add(b"b", second)
     store.release(b"a")
     third, fourth = store.reserve([10, 10])
     assert store.hold(b"a") is None and store.hold(b"b") is not None
-    with pytest.raises(JobError, match="busy"):
-        store.reserve([10])
-    store.free(third)
-    store.free(fourth)
+    for buffer in (third, fourth):
+        store.free(buffer)
     store.close()
+
+
+def test_buffers_in_use_are_limited_and_kept_ones_stay() -> None:
+    """BUSY, without forgetting a picture that could not help; a single request may have any number."""
+    store = PictureStore(1000, 3)
+    first, second = store.reserve([10, 10])
+    store.add(b"a", first)
+    store.release(b"a")
+    with pytest.raises(JobError, match="busy"):
+        store.reserve([10, 10, 10])
+    assert store.hold(b"a") is first
+    store.release(b"a")
+    store.free(second)
+    for buffer in store.reserve([10] * 5):
+        store.free(buffer)
+    store.close()
+
+
+def test_picture_that_nobody_uses_has_no_descriptor_and_keeps_its_bytes() -> None:
+    """A film leaves hundreds of them; the descriptors are needed for peers."""
+    store = PictureStore(10**6, 99)
+    before = descriptors(os.getpid())
+    for number in range(50):
+        (buffer,) = store.reserve([4])
+        buffer.view[:4] = number.to_bytes(4, "little")
+        store.add(bytes([number]), buffer)
+        store.release(bytes([number]))
+    assert descriptors(os.getpid()) == before
+    held = store.hold(bytes([7]))
+    assert held is not None and bytes(held.view[:4]) == (7).to_bytes(4, "little")
+    store.release(bytes([7]))
+    store.close()
+    assert descriptors(os.getpid()) == before
+
+
+def test_picture_that_was_removed_from_outside_is_uploaded_again() -> None:
+    """It is not known any more, and takes no room."""
+    store = PictureStore(1000, 99)
+    (buffer,) = store.reserve([10])
+    store.add(b"a", buffer)
+    store.release(b"a")
+    (SHARED_MEMORY_MOUNT / buffer.name).unlink()
+    assert store.hold(b"a") is None and store.held == 0
+
+
+def test_what_can_never_fit_is_refused_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TOO_LARGE names the folder and what to do, and is not worth a retry; nothing is left behind."""
+    before = shared_memory_names()
+    usage = SimpleNamespace(total=64 * 1024**2, used=0, free=64 * 1024**2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    with pytest.raises(JobError, match=r"72 MiB of shared memory, and /dev/shm has 64 .* --shm-size") as caught:
+        PictureStore(10**9, 99).reserve([36 * 1024**2, 36 * 1024**2])
+    assert caught.value.code == "TOO_LARGE" and not protocol.ERRORS["TOO_LARGE"]
+    assert shared_memory_names() == before
+
+
+def test_bytes_are_reserved_and_not_only_promised() -> None:
+    """What a file takes of the folder is there before anybody writes."""
+    store = PictureStore(10**9, 99)
+    (buffer,) = store.reserve([3 * 1024**2])
+    assert 512 * (SHARED_MEMORY_MOUNT / buffer.name).stat().st_blocks >= 3 * 1024**2
+    store.free(buffer)

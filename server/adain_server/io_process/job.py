@@ -78,8 +78,11 @@ class Job:
         self._named_styles = named_styles
         self._result_spec = spec.content.scaled(spec.preview)
         self._blobs = {blob.digest: blob for blob in self._wanted()}
-        self._held = {digest: held for digest in self._blobs if (held := store.hold(digest)) is not None}
+        self._held: dict[bytes, SharedBuffer] = {}
         try:
+            for digest in self._blobs:
+                if (held := store.hold(digest)) is not None:
+                    self._held[digest] = held
             self._arriving = self._reserve_missing()
         except JobError:
             self._release()

@@ -51,9 +51,9 @@ def raise_descriptor_limit() -> None:
         return
 
 
-def most_segments() -> int:
-    """Pieces of shared memory at a time, each with a descriptor: a quarter of what there is, the rest is for peers."""
-    return descriptor_limit() // 4
+def most_buffers() -> int:
+    """Shared buffers in use at a time, each with two descriptors: a quarter of them, the rest is for peers."""
+    return descriptor_limit() // 8
 
 
 def descriptor_limit() -> int:

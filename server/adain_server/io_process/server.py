@@ -26,7 +26,7 @@ from adain_server.io_process.endpoint import Endpoint
 from adain_server.io_process.job import Job, JobState
 from adain_server.io_process.job_table import JobTable
 from adain_server.io_process.library import StyleLibrary
-from adain_server.io_process.limits import MEMORY_LIMIT, give_memory_back, memory_of, most_segments, own_memory
+from adain_server.io_process.limits import MEMORY_LIMIT, give_memory_back, memory_of, most_buffers, own_memory
 from adain_server.io_process.store import PictureStore
 from adain_server.io_process.swatch_process import SwatchProcess, Wish
 from adain_server.io_process.worker_link import WorkerLink
@@ -72,7 +72,7 @@ class Server:
         )
         self._worker = WorkerLink(process, device=config.device, model=config.model_name)
         self._jobs = JobTable()
-        self._store = PictureStore(config.max_bytes, most_segments())
+        self._store = PictureStore(config.max_bytes, most_buffers())
         self._library = StyleLibrary(config.styles)
         self._swatches = SwatchProcess(self._give_swatch)
         self._swatch_pipe: int | None = None  # as the poller knows it

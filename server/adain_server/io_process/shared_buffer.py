@@ -2,41 +2,90 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 from adain_server.errors import JobError
 
-SHARED_MEMORY_MOUNT = Path("/dev/shm")  # noqa: S108  # only asked how much room it has
+SHARED_MEMORY_MOUNT = Path("/dev/shm")  # noqa: S108  # where Linux has it; other systems have no such folder
 
 
 class SharedBuffer:
-    """Shared memory of a known size."""
+    """Shared memory of a known size, whose bytes are reserved: whoever writes to it cannot be killed for lack of them.
+
+    Attributes:
+        name: By which another process attaches to it. size: Bytes.
+    """
 
     def __init__(self, size: int) -> None:
         """Allocate. Raises JobError BUSY when the machine has no room."""
         self.size = size
-        # Linux hands out shared memory that it does not have and kills the writer later, so ask first.
-        if SHARED_MEMORY_MOUNT.is_dir() and shutil.disk_usage(SHARED_MEMORY_MOUNT).free < size:
-            raise _no_room()
         try:
-            self._memory = SharedMemory(create=True, size=max(size, 1))
+            self._memory: SharedMemory | None = SharedMemory(create=True, size=max(size, 1))
         except OSError:
             raise _no_room() from None
         self.name = self._memory.name
+        try:
+            _reserve(self.name, size)
+        except OSError:
+            self.close()
+            raise _no_room() from None
 
     @property
     def view(self) -> memoryview:
-        """All bytes. Slices of it have to be released before close()."""
-        assert self._memory.buf is not None
+        """All bytes, while it is attached. Slices of it have to be released before detach() and close()."""
+        assert self._memory is not None and self._memory.buf is not None
         return self._memory.buf
+
+    def detach(self) -> None:
+        """Keep the bytes without a mapping and descriptors of this process."""
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
+
+    def attach(self) -> None:
+        """Undo detach(). Raises OSError when somebody has removed it meanwhile, or no descriptor is left."""
+        if self._memory is None:
+            self._memory = SharedMemory(name=self.name)
 
     def close(self) -> None:
         """Give the memory back."""
+        try:
+            self.attach()
+        except OSError:
+            return  # it is gone
+        assert self._memory is not None
         self._memory.close()
         self._memory.unlink()
+        self._memory = None
+
+
+def check_shared_memory(size: int) -> None:
+    """Refuse what this machine can never hold. Raises JobError TOO_LARGE."""
+    if not SHARED_MEMORY_MOUNT.is_dir():
+        return
+    total = shutil.disk_usage(SHARED_MEMORY_MOUNT).total
+    if size > total:
+        raise JobError(
+            "TOO_LARGE",
+            f"The layer, its masks and the result need {size / 1024**2:.0f} MiB of shared memory, and "
+            f"{SHARED_MEMORY_MOUNT} has {total / 1024**2:.0f} on the server's machine; make it larger (a container: "
+            "--shm-size=2g), or scale the layer down.",
+        )
+
+
+def _reserve(name: str, size: int) -> None:
+    """Have the system set the bytes aside: Linux hands out more shared memory than there is, and kills the writer.
+
+    Raises:
+        OSError: There are not so many.
+    """
+    if size and SHARED_MEMORY_MOUNT.is_dir():
+        with (SHARED_MEMORY_MOUNT / name).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _no_room() -> JobError:
-    return JobError("BUSY", "The server has no shared memory left; try again in a moment.", retry_after_s=5.0)
+    return JobError("BUSY", "The server's machine has no shared memory left; try again in a moment.", retry_after_s=5.0)

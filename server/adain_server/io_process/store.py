@@ -6,10 +6,13 @@ import time
 from collections import OrderedDict
 
 from adain_server.errors import JobError
-from adain_server.io_process.shared_buffer import SharedBuffer
+from adain_server.io_process.shared_buffer import SharedBuffer, check_shared_memory
 
 FORGET_AFTER_S = 600.0
 """A picture that no request has named for so long is somebody's privacy, not a cache."""
+
+MOST_KEPT = 4096
+"""Pictures at a time, whether or not anybody uses them."""
 
 
 class _Entry:
@@ -20,25 +23,35 @@ class _Entry:
 
 
 class PictureStore:
-    """Segments by digest: those that jobs use stay, the others go when room is needed, the oldest first.
+    """Pictures by digest: those that jobs use stay, the others go when room is needed, the oldest first.
+
+    A picture that nobody uses has no descriptor open: there may be many of them.
 
     Attributes:
         held: Bytes of pictures that are here, and of those that are expected.
     """
 
     def __init__(self, limit: int, most: int) -> None:
-        """limit: Bytes, together with what reserve() has been told of. most: Segments; each has a descriptor open."""
+        """limit: Bytes, together with what reserve() has been told of. most: Buffers that are in use at a time."""
         self._limit = limit
         self._most = most
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._reserved_buffers = 0
+        self._in_use = 0  # buffers, of pictures and of what is reserved
         self.held = 0
 
     def hold(self, digest: bytes) -> SharedBuffer | None:
-        """Use a picture until release(); None when it is not here."""
+        """Use a picture until release(); None when it is not here. Raises JobError BUSY, no descriptor is left."""
         entry = self._entries.get(digest)
         if entry is None:
             return None
+        try:
+            entry.buffer.attach()
+        except FileNotFoundError:  # somebody has emptied the folder of shared memory
+            self._forget(digest)
+            return None
+        except OSError:
+            raise _busy() from None
+        self._in_use += not entry.users
         entry.users += 1
         self._touch(digest)
         return entry.buffer
@@ -49,14 +62,17 @@ class PictureStore:
         if known is not None:
             self.free(buffer)
             return known
-        self._reserved_buffers -= 1
         self._entries[digest] = _Entry(buffer)
         self._entries[digest].users = 1
         return buffer
 
     def release(self, digest: bytes) -> None:
         """Undo one hold() or add()."""
-        self._entries[digest].users -= 1
+        entry = self._entries[digest]
+        entry.users -= 1
+        if not entry.users:
+            entry.buffer.detach()
+            self._in_use -= 1
         self._touch(digest)
 
     def reserve(self, sizes: list[int]) -> list[SharedBuffer]:
@@ -65,13 +81,16 @@ class PictureStore:
         A request is let in when nothing else is in use, however large it is.
 
         Raises:
-            JobError: BUSY, others use too much; or the machine has no shared memory left.
+            JobError: BUSY, others use too much; or the machine has no shared memory left. TOO_LARGE, it never has.
         """
         wanted = sum(sizes)
+        check_shared_memory(wanted)
+        if self._in_use and self._in_use + len(sizes) > self._most:
+            raise _busy()
         while not self._has_room(wanted, len(sizes)) and self._forget_oldest():
             pass
-        if self.held and not self._has_room(wanted, len(sizes)):
-            raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
+        if self._in_use and not self._has_room(wanted, len(sizes)):
+            raise _busy()
         buffers: list[SharedBuffer] = []
         try:
             for size in sizes:
@@ -81,12 +100,12 @@ class PictureStore:
                 buffer.close()
             raise
         self.held += wanted
-        self._reserved_buffers += len(buffers)
+        self._in_use += len(buffers)
         return buffers
 
     def free(self, buffer: SharedBuffer) -> None:
         """Give back memory that reserve() gave and add() did not take."""
-        self._reserved_buffers -= 1
+        self._in_use -= 1
         self._close(buffer)
 
     def sweep(self) -> None:
@@ -110,8 +129,7 @@ class PictureStore:
                     raise
 
     def _has_room(self, size: int, buffers: int) -> bool:
-        there = self._reserved_buffers + len(self._entries)
-        return self.held + size <= self._limit and there + buffers <= self._most
+        return self.held + size <= self._limit and len(self._entries) + buffers <= MOST_KEPT
 
     def _close(self, buffer: SharedBuffer) -> None:
         self.held -= buffer.size
@@ -130,3 +148,7 @@ class PictureStore:
 
     def _forget(self, digest: bytes) -> None:
         self._close(self._entries.pop(digest).buffer)
+
+
+def _busy() -> JobError:
+    return JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
