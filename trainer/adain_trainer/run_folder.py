@@ -1,4 +1,4 @@
-"""A run's folder: its recipe and data, its logs, and the best decoder so far; initial_weights.py says what it began with.
+"""A run's folder: its recipe and data, its logs, and the best decoder so far; initial_weights.py has its start.
 
 run.json                                  recipe, model it began with, counts of pictures
 start.safetensors, encoder.safetensors    the decoder it began with, and an encoder of its own, where there are such
