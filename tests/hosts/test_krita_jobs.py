@@ -78,6 +78,43 @@ def test_one_undo_takes_the_layer_away_and_redo_brings_it_back(krita: Krita) -> 
     assert painted["layers"][0] == before["layers"][0] and painted["active"] == before["active"]
 
 
+def test_second_result_lies_above_the_first_and_is_what_is_seen(krita: Krita) -> None:
+    """Of the same source; the result of a result lies above that one, and the message names the new layer."""
+    names, wrong, second, said = _run(
+        krita,
+        """
+    from adain_krita import panel as panel_module
+    said = []
+    tell, panel_module._tell = panel_module._tell, said.append
+    def paint(style):
+        shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(style),)),), stroke_size=1.0))
+        shown.stylize()
+        job = shown._queue.jobs[-1]
+        yield from until(lambda: job.is_over)
+        yield from settle(document)
+    try:
+        yield from paint(STYLE)
+        yield from paint("space-sun")
+        newest = document.topLevelNodes()[-1]
+        canvas, pixels = (bytes(it.pixelData(0, 0, width, height)) for it in (document, newest))
+        # Where the layer lets nothing through; it has transparent parts as well.
+        opaque = [at for at in range(0, len(pixels), 4) if pixels[at + 3] == 255]
+        wrong = max(abs(canvas[at + c] - pixels[at + c]) for at in opaque for c in range(3))
+        document.setActiveNode(document.topLevelNodes()[1])
+        yield from settle(document)
+        yield from paint("renoir-piano")
+    finally:
+        panel_module._tell = tell
+    return [node.name() for node in document.topLevelNodes()], [wrong, len(opaque)], newest.name(), said
+    """,
+    )
+    assert names[0] == "Photograph" and names[1] == "The Great Wave off Kanagawa, about 1831"
+    assert names.index(second) == 3 and len(names) == 4
+    assert wrong[0] <= 1 and wrong[1] > 1000
+    assert said[:2] == [f"Photograph was painted; the new layer is {name}" for name in (names[1], names[3])]
+    assert said[2] == f"{names[1]} was painted; the new layer is {names[2]}"
+
+
 @pytest.mark.fault(96)
 def test_progress_is_shown_and_a_running_job_is_cancelled(krita: Krita) -> None:
     """The bar moves with the server's words; the button of its row ends the job, and nothing is changed."""

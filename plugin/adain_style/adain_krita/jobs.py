@@ -31,6 +31,8 @@ from adain_krita.layers import (
     number_of,
     read_steps,
     reduced_steps,
+    remember_result,
+    topmost_result,
     write_steps,
 )
 from adain_krita.masks import mask_steps
@@ -196,15 +198,18 @@ class Job:
             self._shelter = None
             krita.Krita.instance().activeWindow().addView(document)
             return ""
-        above = find_node(target.document, target.number)
-        parent = above.parentNode() if above is not None else target.document.rootNode()
-        if above is not None and above.inheritAlpha():
+        source = find_node(target.document, target.number)
+        parent = source.parentNode() if source is not None else target.document.rootNode()
+        if source is not None and source.inheritAlpha():
             self._new.setInheritAlpha(True)
         yield from _idle_steps(target.document)  # or Krita would wait for it, and the user for Krita
         if not is_open(target.document):
             return (yield from self._change_steps())
         active = target.document.activeNode()
-        parent.addChildNode(self._new, above)
+        # Above earlier results of the same layer, or nothing of it would be seen.
+        parent.addChildNode(self._new, None if source is None else topmost_result(source))
+        if source is not None:
+            remember_result(source, self._new)
         inserted = number_of(self._new)
         # Krita makes the new layer the active one, soon; the user is painting on another.
         deadline = time.monotonic() + ACTIVATION_S

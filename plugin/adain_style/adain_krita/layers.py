@@ -145,6 +145,22 @@ def find_node(document: Any, number: str) -> Any:
     return next((node for node in all_nodes(document) if number_of(node) == number), None)
 
 
+_results: dict[str, set[str]] = {}
+"""By a layer's unique name, those of the layers that were painted from it since Krita was started."""
+
+
+def remember_result(source: Any, result: Any) -> None:
+    """A layer was painted from another one."""
+    _results.setdefault(number_of(source), set()).add(number_of(result))
+
+
+def topmost_result(source: Any) -> Any:
+    """The uppermost layer beside a layer that was painted from it; the layer itself when there is none."""
+    results = _results.get(number_of(source), set())
+    beside = source.parentNode().childNodes()
+    return next((node for node in reversed(beside) if number_of(node) in results), source)
+
+
 def strips(height: int, width: int, pixels: int) -> Iterator[tuple[int, int]]:
     """The first row and the number of rows of strips of about that many pixels."""
     rows = max(1, pixels // width)

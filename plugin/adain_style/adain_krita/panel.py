@@ -506,7 +506,7 @@ class Panel(krita.DockWidget):
     def _done(self, job: Job) -> None:
         if job.notice:
             self._show_error(ChoiceError(job.notice))
-        _tell(_("{layer} was painted").format(layer=job.target.title))
+        _tell(_("{layer} was painted; the new layer is {name}").format(layer=job.target.title, name=job.name))
         self._monitor.look()
         self._refresh()
 

@@ -1,0 +1,158 @@
+"""RGB of 16 bit in PNG and TIFF, which Pillow has no mode for.
+
+Reading: Pillow's decoders unpack either byte of a sample, as they are told; both together are the samples. Writing: a
+PNG and a TIFF that Pillow has written get other samples, so that what stands beside the pixels is written in one place.
+
+Source: PNG (third edition), 9 (filters), 11.2.2 (IHDR); TIFF 6.0, section 2 (entries of a directory), section 18
+(ExtraSamples).
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from adain_weights.picture_files import opened, orientation_of
+from adain_weights.samples import Samples, upright, with_transparent_colour
+
+RAW_MODES = {"RGB;16", "RGBA;16", "RGBX;16", "RGBa;16", "LA;16"}
+"""Pillow's names for samples of 16 bit, without the letter for the order of their bytes."""
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
+"""By the number of channels."""
+UP = 2
+"""PNG's filter: the difference to the row above."""
+BITS_PER_SAMPLE, IMAGE_WIDTH, PHOTOMETRIC = 258, 256, 262
+SAMPLES_PER_PIXEL, EXTRA_SAMPLES = 277, 338
+UNASSOCIATED_ALPHA, RGB = 2, 2
+SHORT = 3
+
+
+def bits_are_lost(file: ImageFile.ImageFile) -> bool:
+    """Whether Pillow makes 8 bits of a sample's 16 in this file's present frame."""
+    bits = getattr(file, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
+    return any(";16" in _raw_mode(tile) for tile in file.tile) or (len(bits) > 1 and max(bits) > 8)
+
+
+def deep_samples(path: Path, file: ImageFile.ImageFile) -> Samples | None:
+    """The only frame's samples, uint16, (height, width, 2 to 4), turned upright; None where they have another form.
+
+    Args:
+        path: The file.
+        file: The same, opened and not loaded.
+    Raises:
+        PictureError: It is damaged.
+    """
+    raw_modes = {_raw_mode(tile) for tile in file.tile}
+    raw_mode = raw_modes.pop() if len(raw_modes) == 1 else ""
+    if raw_mode[:-1] not in RAW_MODES:
+        return None
+    if raw_mode.startswith("LA"):
+        # Two samples of 16 bit are as large as four of 8.
+        first, second = np.split(_bytes(path, "RGBA").reshape(file.height, file.width, 2, 2), 2, axis=3)
+        samples = _joined(first[..., 0], second[..., 0], raw_mode)
+    else:
+        kind = raw_mode[:-1].replace("a", "A")
+        samples = _joined(_bytes(path, f"{kind}B"), _bytes(path, f"{kind}L"), raw_mode)
+    if raw_mode.startswith("RGBa"):
+        samples = _unassociated(samples)
+    if "transparency" in file.info:
+        samples = with_transparent_colour(samples, file.info["transparency"])
+    return upright(samples, orientation_of(file))
+
+
+def _raw_mode(tile: Any) -> str:
+    """The layout of a tile's bytes, which is the first of its decoder's arguments."""
+    return str(tile[3] if isinstance(tile[3], str) else tile[3][0])
+
+
+def _bytes(path: Path, raw_mode: str) -> Samples:
+    """What Pillow makes of the file when its bytes are unpacked so."""
+    with opened(path) as file:
+        file.tile = [
+            tile._replace(args=raw_mode if isinstance(tile[3], str) else (raw_mode, *tile[3][1:])) for tile in file.tile
+        ]
+        file.load()
+        return np.array(file)
+
+
+def _joined(first: Samples, second: Samples, raw_mode: str) -> Samples:
+    """Samples of their bytes as they lie in the file; N is the machine's own order, which libtiff gives."""
+    is_big = raw_mode.endswith("B") or (raw_mode.endswith("N") and sys.byteorder == "big")
+    high, low = (first, second) if is_big else (second, first)
+    return high.astype(np.uint16) << 8 | low
+
+
+def _unassociated(samples: Samples) -> Samples:
+    """Colours that were multiplied by alpha, divided by it."""
+    alpha = samples[:, :, 3:].astype(np.float64)
+    colours = samples[:, :, :3] * (65535 / np.maximum(alpha, 1))
+    return np.concatenate([np.rint(colours.clip(0, 65535)).astype(np.uint16), samples[:, :, 3:]], axis=2)
+
+
+def save_deep_png(path: Path, samples: Samples, options: dict[str, Any]) -> None:
+    """Write 2 to 4 channels of 16 bit; options as Pillow takes them. Raises OSError."""
+    model = BytesIO()
+    Image.new("RGB", (1, 1)).save(model, "PNG", **options)
+    height, width, channels = samples.shape
+    with path.open("wb") as file:
+        file.write(PNG_SIGNATURE)
+        for kind, data in _png_chunks(model.getvalue()):
+            if kind == b"IHDR":
+                data = struct.pack(">IIBB", width, height, 16, PNG_COLOUR_TYPES[channels]) + bytes(3)
+            elif kind == b"IDAT":
+                data = _filtered(samples)
+            file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)))
+
+
+def _png_chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    start = len(PNG_SIGNATURE)
+    while start < len(png):
+        (size,) = struct.unpack_from(">I", png, start)
+        yield png[start + 4 : start + 8], png[start + 8 : start + 8 + size]
+        start += size + 12
+
+
+def _filtered(samples: Samples) -> bytes:
+    rows = np.ascontiguousarray(samples.astype(">u2")).view(np.uint8).reshape(len(samples), -1)
+    filtered = np.full((len(rows), rows.shape[1] + 1), UP, dtype=np.uint8)
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return zlib.compress(filtered)
+
+
+def save_deep_tiff(path: Path, samples: Samples, options: dict[str, Any]) -> None:
+    """Write RGB or RGBA of 16 bit, uncompressed; options as Pillow takes them. Raises OSError."""
+    height, width, channels = samples.shape
+    # The samples of a row are those of a gray picture as many times as wide.
+    gray = Image.fromarray(np.ascontiguousarray(samples).reshape(height, width * channels))
+    tags = {SAMPLES_PER_PIXEL: channels, **options.get("tiffinfo", {})}
+    if channels == 4:
+        tags[EXTRA_SAMPLES] = UNASSOCIATED_ALPHA
+    gray.save(path, "TIFF", **{**options, "tiffinfo": tags})
+    with path.open("r+b") as file:
+        end = file.seek(0, 2)
+        file.write(struct.pack(f"<{channels}H", *[16] * channels))
+        file.seek(0)
+        (directory,) = struct.unpack("<4xI", file.read(8))
+        file.seek(directory)
+        (count,) = struct.unpack("<H", file.read(2))
+        entries = bytearray(file.read(12 * count))
+        for start in range(0, len(entries), 12):
+            tag = struct.unpack_from("<H", entries, start)[0]
+            if tag == IMAGE_WIDTH:
+                struct.pack_into("<I", entries, start + 8, width)
+            elif tag == PHOTOMETRIC:
+                struct.pack_into("<HH", entries, start + 8, RGB, 0)
+            elif tag == BITS_PER_SAMPLE:
+                struct.pack_into("<HII", entries, start + 2, SHORT, channels, end)
+        file.seek(directory + 2)
+        file.write(entries)
