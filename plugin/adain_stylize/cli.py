@@ -7,10 +7,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from adain_client import protocol
@@ -21,10 +20,21 @@ from adain_client.folders import user_styles_folder
 from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
 from adain_client.launcher import connect
 from adain_client.progress import fraction
-from adain_stylize.pictures import content_pixels, mask_pixels, result_picture, save_picture
+from adain_stylize.contents import Content, Frame, mask_samples, read_content
+from adain_stylize.pictures import (
+    FORMATS,
+    check_target,
+    holds_profile,
+    mask_pixels,
+    pixels_of,
+    result_samples,
+    save_result,
+)
 from adain_stylize.terminal import Forecast, KeepOnInterrupt
 from adain_weights.errors import WeightsError
-from adain_weights.picture_files import SUFFIXES, PictureError, open_picture, style_picture
+from adain_weights.picture_files import SUFFIXES, PictureError, style_picture
+from adain_weights.picture_formats import NAMED_SUFFIXES
+from adain_weights.samples import Samples
 from adain_weights.styles import read_style
 
 
@@ -39,7 +49,7 @@ class LoadedRegion:
     styles: list[tuple[StyleSource, float]]
     alpha: float
     preserve_color: str
-    mask: Image.Image | None
+    mask: Samples | None
 
     def fitted_to(self, size: tuple[int, int]) -> Region:
         """For a content of this width and height."""
@@ -82,7 +92,11 @@ def _parser() -> argparse.ArgumentParser:
         "--list-styles; several are mixed by their relative weights (default weight: 1)",
     )
     parser.add_argument("--alpha", default="1", metavar="A", help="0 = content, 1 = full style (default: %(default)s)")
-    parser.add_argument("--mask", metavar="MASK", help="stylize only where this picture is white")
+    parser.add_argument(
+        "--mask",
+        metavar="MASK",
+        help="stylize only where this picture is white; a mask with transparency counts as its light times its opacity",
+    )
     parser.add_argument(
         "--region",
         action="append",
@@ -122,6 +136,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="the pictures are a film's frames, in order of their names: keep this share, 0 to below 1, of the frame "
         "before's statistics, against flicker",
+    )
+    parser.add_argument(
+        "--frames",
+        action="store_true",
+        help="paint every frame of an animation, or every page of a TIFF, into a file of the same kind; without it "
+        "only the first",
     )
     parser.add_argument("--resume", action="store_true", help="leave out pictures whose result is there already")
     parser.add_argument(
@@ -220,13 +240,13 @@ def _stylize_all(options: argparse.Namespace) -> int:
     )
     choices = _region_choices(options)
     contents = _content_paths(options.content)
-    targets = _targets(contents, options.output)
+    targets = _targets(contents, options.output, all_frames=options.frames)
     regions = [
         LoadedRegion(
             styles=[(_load_style(style.source), style.weight) for style in choice.styles],
             alpha=choice.alpha,
             preserve_color=choice.preserve_color,
-            mask=open_picture(Path(choice.mask)) if choice.mask else None,
+            mask=mask_samples(Path(choice.mask)) if choice.mask else None,
         )
         for choice in choices
     ]
@@ -235,7 +255,7 @@ def _stylize_all(options: argparse.Namespace) -> int:
         waiting = _unfinished(waiting, keep_last=bool(settings.sequence))
     failures = 0
     with _connect(options) as client, _Bar(len(contents), len(contents) - len(waiting), quiet=options.quiet) as bar:
-        stylizer = _Stylizer(client, regions, settings, bar)
+        stylizer = _Stylizer(client, regions, settings, bar, all_frames=options.frames)
         for content, target in waiting:
             try:
                 stylizer.stylize(content, target)
@@ -261,23 +281,46 @@ class Settings:
 class _Stylizer:
     """Paints one picture after the other."""
 
-    def __init__(self, client: Client, regions: list[LoadedRegion], settings: Settings, bar: _Bar) -> None:
+    def __init__(
+        self, client: Client, regions: list[LoadedRegion], settings: Settings, bar: _Bar, *, all_frames: bool
+    ) -> None:
         self._client, self._regions, self._settings, self._bar = client, regions, settings, bar
+        self._all_frames = all_frames
         self._forecast = Forecast(client, settings.stroke_size, bar.say)
 
     def stylize(self, path: Path, target: Path) -> None:
         """Paint a file into another one. Raises PictureError and AdainError."""
-        picture = open_picture(path)
-        if self._settings.quality == "best":
-            self._forecast.announce(picture.height, picture.width)
-        regions = [region.fitted_to(picture.size) for region in self._regions]
-        request = StylizeRequest(content_pixels(picture), regions, **vars(self._settings))
-        with KeepOnInterrupt() as interrupt:
-            result = self._paint(request, path.name, interrupt)
-        save_picture(result_picture(result.pixels), target)
+        content = read_content(path)
+        for sentence in (*content.notes, *check_target(content, target, all_frames=self._all_frames)):
+            tqdm.write(f"adain-stylize: {sentence}", file=sys.stderr)
+        profile = content.profile if holds_profile(content, target) else None
+        settings = self._settings_of_frames(content)
+        painted, durations = [], []
+        for frame in content.each() if self._all_frames else [content.first]:
+            painted.append(frame.in_own_colours(self._paint_frame(frame, settings, path.name), profile))
+            durations.append(frame.duration_ms)
+        icc = b"" if profile is None else profile.icc
+        save_result(painted, target, kept=content.kept, icc=icc, durations_ms=durations)
         self._bar.finished(str(target))
+
+    def _settings_of_frames(self, content: Content) -> Settings:
+        """Each animation is a film of its own."""
+        if not (self._all_frames and content.frames > 1 and self._settings.sequence):
+            return self._settings
+        return replace(self._settings, sequence=os.urandom(16))
+
+    def _paint_frame(self, frame: Frame, settings: Settings, name: str) -> Samples:
+        """The result, in sRGB."""
+        height, width, _ = frame.srgb.shape
+        if settings.quality == "best":
+            self._forecast.announce(height, width)
+        regions = [region.fitted_to((width, height)) for region in self._regions]
+        request = StylizeRequest(pixels_of(frame.srgb), regions, **vars(settings))
+        with KeepOnInterrupt() as interrupt:
+            result = self._paint(request, name, interrupt)
         if result.notice:
-            tqdm.write(f"{path.name}: {result.notice}", file=sys.stderr)
+            tqdm.write(f"{name}: {result.notice}", file=sys.stderr)
+        return result_samples(result.pixels)
 
     def _paint(self, request: StylizeRequest, name: str, interrupt: KeepOnInterrupt) -> StylizeResult:
         show = self._bar.show(name)
@@ -376,7 +419,10 @@ def _content_paths(given: Sequence[Path]) -> list[Path]:
     paths = []
     for path in given:
         if path.is_dir():
-            inside = sorted((entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES), key=_frame_order)
+            inside = sorted(
+                (entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES | NAMED_SUFFIXES),
+                key=_frame_order,
+            )
             if not inside:
                 raise UsageError(f"There is no picture in the folder {path}.")
             paths += inside
@@ -393,16 +439,20 @@ def _frame_order(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
-def _targets(contents: Sequence[Path], output: Path) -> list[Path]:
-    """Where each result goes; its folder is made. Nothing that is an input is ever overwritten."""
+def _targets(contents: Sequence[Path], output: Path, *, all_frames: bool) -> list[Path]:
+    """Where each result goes; its folder is made. Nothing that is an input is ever overwritten.
+
+    Args:
+        all_frames: In a folder, a result keeps its content's ending, where that is of a format with frames.
+    """
     is_folder = output.is_dir() or not output.suffix
     if not is_folder and len(contents) > 1:
         raise UsageError(f"{len(contents)} pictures need a folder for their results, and {output} is a file's name.")
-    targets = [output / f"{path.stem}.png" if is_folder else output for path in contents]
+    targets = [output / (path.stem + _ending(path, all_frames)) if is_folder else output for path in contents]
     if len(set(targets)) < len(targets):
         raise UsageError("Two of the pictures have the same name, so their results would overwrite each other.")
     for target in targets:
-        if target.suffix.lower() not in SUFFIXES:
+        if target.suffix.lower() not in FORMATS:
             raise UsageError(f"{target} has no picture format's ending; use .png or .jpg.")
         if any(target.exists() and target.samefile(path) for path in contents):
             raise UsageError(f"The result would overwrite {target}; choose another output.")
@@ -412,6 +462,11 @@ def _targets(contents: Sequence[Path], output: Path) -> list[Path]:
     except OSError as error:
         raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.") from None
     return targets
+
+
+def _ending(path: Path, all_frames: bool) -> str:
+    suffix = path.suffix.lower()
+    return suffix if all_frames and suffix in FORMATS and FORMATS[suffix].frames else ".png"
 
 
 if __name__ == "__main__":

@@ -71,15 +71,17 @@ def deep_samples(path: Path, file: ImageFile.ImageFile) -> Samples | None:
 
 def _raw_mode(tile: Any) -> str:
     """The layout of a tile's bytes, which is the first of its decoder's arguments."""
-    return str(tile[3] if isinstance(tile[3], str) else tile[3][0])
+    return str(tile.args if isinstance(tile.args, str) else (tile.args or ("",))[0])
+
+
+def _arguments(arguments: Any, raw_mode: str) -> Any:
+    return raw_mode if isinstance(arguments, str) else (raw_mode, *arguments[1:])
 
 
 def _bytes(path: Path, raw_mode: str) -> Samples:
     """What Pillow makes of the file when its bytes are unpacked so."""
     with opened(path) as file:
-        file.tile = [
-            tile._replace(args=raw_mode if isinstance(tile[3], str) else (raw_mode, *tile[3][1:])) for tile in file.tile
-        ]
+        file.tile = [tile._replace(args=_arguments(tile.args, raw_mode)) for tile in file.tile]
         file.load()
         return np.array(file)
 
@@ -126,7 +128,7 @@ def _filtered(samples: Samples) -> bytes:
     filtered = np.full((len(rows), rows.shape[1] + 1), UP, dtype=np.uint8)
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-    return zlib.compress(filtered)
+    return zlib.compress(filtered.tobytes())
 
 
 def save_deep_tiff(path: Path, samples: Samples, options: dict[str, Any]) -> None:
@@ -134,10 +136,11 @@ def save_deep_tiff(path: Path, samples: Samples, options: dict[str, Any]) -> Non
     height, width, channels = samples.shape
     # The samples of a row are those of a gray picture as many times as wide.
     gray = Image.fromarray(np.ascontiguousarray(samples).reshape(height, width * channels))
-    tags = {SAMPLES_PER_PIXEL: channels, **options.get("tiffinfo", {})}
+    tags = options.setdefault("tiffinfo", Image.Exif())
+    tags[SAMPLES_PER_PIXEL] = channels
     if channels == 4:
         tags[EXTRA_SAMPLES] = UNASSOCIATED_ALPHA
-    gray.save(path, "TIFF", **{**options, "tiffinfo": tags})
+    gray.save(path, "TIFF", **options)
     with path.open("r+b") as file:
         end = file.seek(0, 2)
         file.write(struct.pack(f"<{channels}H", *[16] * channels))

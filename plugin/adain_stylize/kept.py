@@ -21,7 +21,21 @@ LARGEST_IN_JPEG = 65000
 DESCRIPTION = 270
 XMP_IN_TIFF = 700
 RESOLUTION = {282, 283, 296}
-KEPT_TAGS = RESOLUTION | {269, DESCRIPTION, 271, 272, 285, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
+KEPT_TAGS = RESOLUTION | {
+    269,
+    DESCRIPTION,
+    271,
+    272,
+    285,
+    305,
+    306,
+    315,
+    316,
+    18246,
+    18249,
+    33432,
+    *range(40091, 40096),
+}
 """Of EXIF's first directory; in a TIFF the others are about its own pixels."""
 OLD_SIZES = {0xA002, 0xA003}
 XMP_KEYWORD = "XML:com.adobe.xmp"
@@ -66,7 +80,8 @@ def read_kept(file: ImageFile.ImageFile) -> Kept:
     dpi = guarded("the resolution", _dpi, None)
     exif = guarded("EXIF", _exif, b"")
     xmp = guarded("XMP", _xmp, b"")
-    texts = guarded("the texts", _texts, {})
+    no_texts: dict[str, str] = {}
+    texts = guarded("the texts", _texts, no_texts)
     comment = guarded("the comment", _comment, "") or texts.pop("Comment", "")
     loop = file.info.get("loop")
     return Kept(dpi, exif, xmp, comment, texts, loop if isinstance(loop, int) else None, tuple(damaged))
@@ -84,13 +99,13 @@ def _exif(file: ImageFile.ImageFile) -> bytes:
     for tag in KEPT_TAGS & set(found):
         if not (file.format == "TIFF" and tag in RESOLUTION):
             kept[tag] = found[tag]
-    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.IFD.Interop):
-        values = {tag: value for tag, value in found.get_ifd(directory).items() if tag not in OLD_SIZES}
-        if values and directory != ExifTags.IFD.Interop:
-            kept.get_ifd(directory).update(values)
-        elif values:
-            kept.get_ifd(ExifTags.IFD.Exif)[directory] = values
-    return kept.tobytes() if len(kept) or kept._ifds else b""
+    camera = {tag: value for tag, value in found.get_ifd(ExifTags.IFD.Exif).items() if tag not in OLD_SIZES}
+    if interoperability := found.get_ifd(ExifTags.IFD.Interop) if camera else {}:
+        camera[ExifTags.IFD.Interop] = interoperability
+    for directory, values in ((ExifTags.IFD.Exif, camera), (ExifTags.IFD.GPSInfo, found.get_ifd(ExifTags.IFD.GPSInfo))):
+        if values:
+            kept[directory] = values
+    return kept.tobytes() if len(kept) else b""
 
 
 def _xmp(file: ImageFile.ImageFile) -> bytes:
@@ -150,14 +165,16 @@ def _for_webp(kept: Kept) -> dict[str, Any]:
 
 
 def _for_tiff(kept: Kept) -> dict[str, Any]:
-    exif = Image.Exif()
+    tags = Image.Exif()
     if kept.exif:
-        exif.load(kept.exif)
-    for tag in RESOLUTION & set(exif):
-        del exif[tag]
-    if kept.comment and DESCRIPTION not in exif:
-        exif[DESCRIPTION] = kept.comment
-    return {"exif": exif, **({"tiffinfo": {XMP_IN_TIFF: kept.xmp}} if kept.xmp else {})}
+        tags.load(kept.exif)
+    for tag in RESOLUTION & set(tags):
+        del tags[tag]
+    if kept.comment and DESCRIPTION not in tags:
+        tags[DESCRIPTION] = kept.comment
+    if kept.xmp:
+        tags[XMP_IN_TIFF] = kept.xmp
+    return {"tiffinfo": tags}
 
 
 def _for_gif(kept: Kept) -> dict[str, Any]:
