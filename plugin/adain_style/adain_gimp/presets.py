@@ -37,7 +37,7 @@ class Presets:
         self._delete_button = button("edit-delete", _("Delete the chosen preset"), self._delete)
         self._fill(None)
         self._list.connect("changed", lambda _list: self._chosen())
-        label = Gtk.Label.new_with_mnemonic(_("Pres_ets"))
+        label = Gtk.Label.new_with_mnemonic(_("Prese_ts"))
         label.set_mnemonic_widget(self._list)
         self.widget = Gtk.Box(spacing=6)
         self.widget.pack_start(label, False, False, 0)
