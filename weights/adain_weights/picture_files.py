@@ -1,29 +1,99 @@
-"""Pictures in files: which formats are opened, and opening them carefully."""
+"""Pictures in files: opening them carefully, in sRGB, with every failure of a decoder as one sentence."""
 
 from __future__ import annotations
 
+import logging
+import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageFile
 
+from adain_weights.colour_profiles import ColourProfile, ProfileError, make_profile, primaries_to_xyz
 from adain_weights.limits import LARGEST_PICTURE
+from adain_weights.picture_formats import (
+    HEAD_BYTES,
+    SUFFIXES,
+    WITH_PICTURE_INSIDE,
+    format_name,
+    is_readable,
+    picture_inside,
+    pillow_formats,
+    remedy,
+)
+from adain_weights.samples import Samples, in_8_bit, on_white, picture_of, samples_of, upright
 from adain_weights.style_pictures import reduced
 
-FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
-"""What is opened; a format outside this list is refused before its decoder runs."""
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm"})
+__all__ = ["SUFFIXES", "PictureError", "open_picture", "opened", "own_profile", "style_picture"]
+
 Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
 """Pillow warns above this, and the warning is an error below: no file unpacks to more than a server takes."""
+MIN_IS_WHITE = 0
+"""TIFF's PhotometricInterpretation."""
+SRGB_GAMMA = 0.45455
+_SRGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+_ADOBE_RGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+ADOBE_RGB_GAMMA = 563 / 256
+_log = logging.getLogger(__name__)
 
 
 class PictureError(Exception):
     """A file cannot be read or written as a picture; the message is one sentence."""
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """A picture's file, opened by the decoder that its first bytes ask for; of KRA and ORA the merged picture inside.
+
+    Whatever a decoder raises, now or while the picture is used, becomes a PictureError.
+
+    Raises:
+        PictureError: There is no such picture, or it is damaged, too large or of a format that is not read here.
+    """
+    with reading(path):
+        with path.open("rb") as file:
+            name = format_name(file.read(HEAD_BYTES))
+        if name and not is_readable(name):
+            raise PictureError(f"{path} is a {name} {_kind(name)}, which cannot be read here; {remedy(name)}.")
+        inside = picture_inside(path) if name in WITH_PICTURE_INSIDE else path
+        with Image.open(inside, formats=pillow_formats(name)) as picture:
+            if not isinstance(picture, ImageFile.ImageFile):
+                raise ValueError("Pillow opened no file.")
+            yield picture
+
+
+def _kind(name: str) -> str:
+    return "file" if name.endswith(")") or name in {"zip", "PDF", "PostScript"} else "picture"
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """The boundary around decoders: each of their failures is a PictureError inside it, with the rest in the log."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a decoder thinks of a file helps nobody
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except PictureError:
+        raise
+    except FileNotFoundError:
+        raise PictureError(f"There is no file {path}.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PictureError(f"{path} has more pixels than can be opened safely.") from None
+    except MemoryError:
+        raise PictureError(f"{path} needs more memory than there is.") from None
+    except Exception as error:  # decoders raise anything about a damaged file
+        _log.debug("%s cannot be read", path, exc_info=True)
+        if isinstance(error, OSError) and error.strerror:
+            raise PictureError(f"{path} cannot be read: {error.strerror}.") from None
+        raise PictureError(f"{path} is not a picture that can be read.") from None
+
+
 def open_picture(path: Path, *, least_side: int = 0) -> Image.Image:
-    """A picture, turned as its camera says.
+    """A picture in sRGB and 8 bit, turned as its camera says, in mode L, LA, RGB or RGBA.
 
     Args:
         path: Its file.
@@ -32,25 +102,15 @@ def open_picture(path: Path, *, least_side: int = 0) -> Image.Image:
     Raises:
         PictureError: There is no such picture, or it is damaged or too large.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as opened:
-                if least_side:
-                    opened.draft(None, (least_side, least_side))
-                picture = ImageOps.exif_transpose(opened)
-                picture.load()
-                return picture
-    except FileNotFoundError:
-        raise PictureError(f"There is no file {path}.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise PictureError(f"{path} has more pixels than can be opened safely.") from None
-    except (OSError, ValueError, SyntaxError):
-        raise PictureError(f"{path} is not a picture that can be read.") from None
+    with opened(path) as file:
+        if least_side:
+            file.draft(None, (least_side, least_side))
+        profile, _ = own_profile(file)
+        return picture_of(in_8_bit(srgb_samples(file, profile)))
 
 
 def style_picture(path: Path, *, crop: tuple[int, int, int, int] | None = None) -> Image.Image:
-    """A style picture in RGB, of the size of a saved style's picture.
+    """A style picture in RGB, sRGB, of the size of a saved style's picture; transparent parts are on white.
 
     Args:
         path: Its file.
@@ -58,7 +118,7 @@ def style_picture(path: Path, *, crop: tuple[int, int, int, int] | None = None) 
     Raises:
         PictureError: It cannot be read, or the crop is not inside it.
     """
-    picture = eight_bit(open_picture(path)).convert("RGB")
+    picture = picture_of(on_white(samples_of(open_picture(path)))).convert("RGB")
     if crop is not None:
         left, top, width, height = crop
         if min(width, height) < 1 or left + width > picture.width or top + height > picture.height:
@@ -67,11 +127,97 @@ def style_picture(path: Path, *, crop: tuple[int, int, int, int] | None = None) 
     return reduced(picture)
 
 
-def eight_bit(picture: Image.Image) -> Image.Image:
-    """A 16-bit or float gray picture scaled to 8 bit, which Pillow itself would cut off; others as they are."""
-    if picture.mode == "F":
-        return Image.fromarray(np.rint(np.nan_to_num(np.asarray(picture)).clip(0, 1) * 255).astype(np.uint8))
-    if not picture.mode.startswith("I"):
-        return picture
-    values = np.asarray(picture, dtype=np.int64).clip(0, 65535)
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+def srgb_samples(file: ImageFile.ImageFile, profile: ColourProfile | None) -> Samples:
+    """The file's present frame in sRGB, turned upright.
+
+    Args:
+        file: As opened() gives it.
+        profile: Its own_profile().
+    """
+    samples = own_samples(file, profile)
+    if profile is None or profile.space == "CMYK":
+        return samples
+    return profile.to_srgb(samples if profile.converts(samples) else in_8_bit(samples))
+
+
+def own_samples(file: ImageFile.ImageFile, profile: ColourProfile | None) -> Samples:
+    """The file's present frame in its own colours, turned upright; inks are brought to sRGB."""
+    file.load()
+    if file.mode == "CMYK" and profile is not None:
+        samples = samples_of(profile.inks_to_srgb(file))
+    else:
+        samples = samples_of(file)
+    if _is_inverted(file):
+        samples[:, :, 0] = 65535 - samples[:, :, 0]
+    return upright(samples, orientation_of(file))
+
+
+def _is_inverted(file: ImageFile.ImageFile) -> bool:
+    """Pillow leaves 16 bits of a TIFF's gray as they are, where 0 is white."""
+    return file.mode.startswith("I;16") and getattr(file, "tag_v2", {}).get(262) == MIN_IS_WHITE
+
+
+def orientation_of(file: ImageFile.ImageFile) -> int:
+    """EXIF's orientation, 1 where there is none or where EXIF is damaged. A TIFF turns itself when it is loaded."""
+    try:
+        orientation = file.getexif().get(274, 1)
+    except Exception:  # damaged EXIF raises anything
+        _log.debug("EXIF is damaged", exc_info=True)
+        return 1
+    return orientation if isinstance(orientation, int) else 1
+
+
+def own_profile(file: ImageFile.ImageFile) -> tuple[ColourProfile | None, bool]:
+    """The colour profile of a file's pictures; None where they are sRGB.
+
+    A PNG that names its primaries or its curve instead, and a photograph whose EXIF says Adobe RGB, get the profile
+    that says the same.
+
+    Returns:
+        The profile, and whether one was there that is damaged or for other pictures, and so is not used.
+    """
+    icc = file.info.get("icc_profile") or _named_profile(file)
+    if not icc:
+        return None, False
+    try:
+        profile = ColourProfile(bytes(icc))
+    except ProfileError:
+        return None, True
+    if profile.space == ("CMYK" if file.mode == "CMYK" else "GRAY" if _is_gray(file) else "RGB"):
+        return profile, False
+    # Gray pictures often carry sRGB's own profile, which changes nothing.
+    return None, not profile.is_srgb
+
+
+def _named_profile(file: ImageFile.ImageFile) -> bytes:
+    """A profile that says what a PNG's gAMA and cHRM say, or EXIF's interoperability index; b"" for sRGB."""
+    if file.format == "PNG" and "srgb" not in file.info:
+        gamma = file.info.get("gamma") or SRGB_GAMMA
+        return _png_profile(gamma, None if _is_gray(file) else file.info.get("chromaticity") or _SRGB_CHROMATICITIES)
+    if file.format in {"JPEG", "MPO"} and file.mode == "RGB" and _says_adobe_rgb(file):
+        return make_profile(primaries_to_xyz(_ADOBE_RGB_CHROMATICITIES), ADOBE_RGB_GAMMA, name="Adobe RGB (1998)")
+    return b""
+
+
+def _is_gray(file: ImageFile.ImageFile) -> bool:
+    return file.mode in {"1", "L", "LA", "La", "F"} or file.mode.startswith("I")
+
+
+def _png_profile(gamma: float, chromaticities: tuple[float, ...] | None) -> bytes:
+    """chromaticities: None for gray."""
+    has_primaries = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.003)
+    if (has_primaries and abs(gamma - SRGB_GAMMA) < 0.01) or not 0.05 < gamma < 5:
+        return b""
+    try:
+        to_xyz = None if chromaticities is None else primaries_to_xyz(chromaticities)
+        return make_profile(to_xyz, 1 / gamma, name="as the PNG's gAMA and cHRM said")
+    except (ArithmeticError, ValueError, np.linalg.LinAlgError, struct.error):
+        return b""  # numbers that are no colours
+
+
+def _says_adobe_rgb(file: ImageFile.ImageFile) -> bool:
+    """Cameras name Adobe RGB so (DCF 2.0)."""
+    try:
+        return str(file.getexif().get_ifd(ExifTags.IFD.Interop).get(1, "")).startswith("R03")
+    except Exception:  # damaged EXIF raises anything
+        return False
