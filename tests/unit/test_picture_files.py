@@ -137,6 +137,17 @@ def test_16_bit_in_a_compressed_tiff(tmp_path: Path, compression: str, order: st
     assert np.array_equal(read_content(tmp_path / "a.tif").first.srgb, samples)
 
 
+def test_16_bit_in_planes_are_refused(tmp_path: Path) -> None:
+    """Pillow would give wrong samples."""
+    path = tiff_of_16_bit(tmp_path / "a.tif", noise(5, 7, 3, dtype=np.uint16))
+    # RowsPerStrip, which may be left out of a single strip, makes place for PlanarConfiguration.
+    entry, planes = struct.pack("<HHII", 278, 4, 1, 5), struct.pack("<HHII", 284, 4, 1, 2)
+    count = struct.pack("<HHII", 279, 4, 1, 210)
+    path.write_bytes(path.read_bytes().replace(entry + count, count + planes))
+    with pytest.raises(PictureError, match="a plane for each channel"):
+        read_content(path)
+
+
 def test_associated_alpha_of_16_bit_is_divided_out(tmp_path: Path) -> None:
     """A half transparent red, multiplied by its alpha in the file."""
     tiff_of_16_bit(tmp_path / "a.tif", np.array([[[30000, 0, 1000, 32768]]], dtype=np.uint16), extra=1)

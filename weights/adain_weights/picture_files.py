@@ -33,6 +33,8 @@ Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
 """Pillow warns above this, and the warning is an error below: no file unpacks to more than a server takes."""
 MIN_IS_WHITE = 0
 """TIFF's PhotometricInterpretation."""
+SEPARATE_PLANES = 2
+"""TIFF's PlanarConfiguration."""
 SRGB_GAMMA = 0.45455
 _SRGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _ADOBE_RGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
@@ -62,7 +64,18 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         with Image.open(inside, formats=pillow_formats(name)) as picture:
             if not isinstance(picture, ImageFile.ImageFile):
                 raise ValueError("Pillow opened no file.")
+            if _has_deep_planes(picture):
+                raise PictureError(
+                    f"{path} has 16 bit and a plane for each channel; save it with interleaved channels."
+                )
             yield picture
+
+
+def _has_deep_planes(picture: ImageFile.ImageFile) -> bool:
+    """Whether it is a TIFF with one plane after the other, of which Pillow reads 8 bit only, and others wrongly."""
+    tags = getattr(picture, "tag_v2", {})
+    bits = tags.get(258, (8,))
+    return tags.get(284) == SEPARATE_PLANES and len(bits) > 1 and max(bits) > 8
 
 
 def _kind(name: str) -> str:
