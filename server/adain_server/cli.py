@@ -61,8 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             def stop(_number: int, _frame: FrameType | None) -> None:
                 server.request_stop()
 
-            signal.signal(signal.SIGTERM, stop)
-            signal.signal(signal.SIGINT, stop)
+            for name in ("SIGTERM", "SIGINT", "SIGHUP"):  # Windows has no SIGHUP
+                if hasattr(signal, name):
+                    signal.signal(getattr(signal, name), stop)
             server.run()
     except ServerError as error:
         print(f"adain-server: {error}", file=sys.stderr)

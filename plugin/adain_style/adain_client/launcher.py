@@ -92,8 +92,11 @@ def connect(
         CancelledError: As asked.
     """
     path = default_connection_file() if connection_file is None else connection_file
+    silent_pid = 0
     try:
-        return connect_to(read_connection_file(path), name=name)
+        connection = read_connection_file(path)
+        silent_pid = connection.pid
+        return connect_to(connection, name=name)
     except ServerUnavailableError:
         if not start:
             raise
@@ -107,7 +110,27 @@ def connect(
         ).format(n=minutes)
     )
     command += ["--connection-file", str(path), "--idle-timeout", f"{idle_timeout_s:g}"]
-    return _start(path, command, name, timeout_s, cancelled)
+    try:
+        return _start(path, command, name, timeout_s, cancelled)
+    except ServerUnavailableError:
+        if not _is_alive(silent_pid):
+            raise
+        raise ServerUnavailableError(
+            _("The AdaIN server (process {pid}) runs but does not answer; end that process, then try again.").format(
+                pid=silent_pid
+            )
+        ) from None
+
+
+def _is_alive(pid: int) -> bool:
+    """A process of this user with that number exists. Only asked on systems where asking does not end it."""
+    if pid <= 0 or sys.platform == "win32":
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def connect_to(connection: ConnectionInfo, *, name: str, ready: bool = False) -> Client:

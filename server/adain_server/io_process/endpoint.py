@@ -57,20 +57,13 @@ class Endpoint:
         self._bind = bind
         self._keys = keys or KeyRing()
         self._socket_path: Path | None = None
-        self._announced = False
+        self._moves = 0  # how often the socket had to be made again
+        self._announced: tuple[int, int] | None = None  # which file says where this server is
         self._is_listening = True  # as long as the crowd is bearable
 
     def __enter__(self) -> Endpoint:
         """Claim the endpoint. Raises ServerError: taken, not private, or an address that cannot be bound."""
-        try:
-            make_private_folder(self._file.parent)
-        except OSError as error:
-            raise ServerError(f"The server needs a private folder: {error}.") from None
-        self._lock = FileLock(self._file.with_suffix(".lock"))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ServerError(f"An AdaIN server already runs at {self._file.parent}.") from None
+        self._claim()
         self.context = zmq.Context[zmq.Socket[bytes]]()
         try:
             self._open()
@@ -78,6 +71,22 @@ class Endpoint:
             self._close()
             raise
         return self
+
+    def _claim(self) -> None:
+        try:
+            make_private_folder(self._file.parent)
+        except OSError as error:
+            raise ServerError(f"The server needs a private folder: {error}.") from None
+        self._lock = FileLock(self._lock_path)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ServerError(f"An AdaIN server already runs at {self._file.parent}.") from None
+        self._claimed = _identity(self._lock_path)
+
+    @property
+    def _lock_path(self) -> Path:
+        return self._file.with_suffix(".lock")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,15 +107,51 @@ class Endpoint:
             owner_key = z85.decode(client_public)
             keys = (server_public, client_public.decode(), client_secret.decode())
         self.authenticator = ZapAuthenticator(self.context, owner_key, guests)
-        self._secret = secret
+        self._secret, self._client_keys = secret, keys
         self._listen(more_ports=NEXT_PORTS)
         try:
-            # Who listens everywhere is reached on this machine by its own address.
-            address = self.address.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
-            write_connection_file(self._file, ConnectionInfo(address, os.getpid(), *keys))
+            self._announce()
         except OSError as error:
             raise ServerError(f"{self._file} cannot be written: {error.strerror}.") from None
-        self._announced = True
+
+    def _announce(self) -> None:
+        # Who listens everywhere is reached on this machine by its own address.
+        address = self.address.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
+        write_connection_file(self._file, ConnectionInfo(address, os.getpid(), *self._client_keys))
+        self._announced = _identity(self._file)
+
+    def stay_findable(self) -> None:
+        """Make again what somebody has removed: a cleaner of temporary files, say, or the end of a user's session.
+
+        Clients that are connected notice nothing. What cannot be made is tried again the next time.
+
+        Raises:
+            ServerError: Another server has taken the place meanwhile; its files are not touched.
+        """
+        has_socket = not self._is_listening or self._socket_path is None or self._socket_path.exists()
+        if has_socket and self._is_claimed() and _identity(self._file) == self._announced:
+            return
+        log.warning("files of the server were removed or replaced; they are made again")
+        if not self._is_claimed():
+            self._lock.release()
+            # What lies there now may be another server's.
+            self._announced, self._socket_path = None, None
+            try:
+                self._claim()
+            except ServerError:
+                raise ServerError(f"Another AdaIN server has taken {self._file.parent}; this one ends.") from None
+            has_socket = self._bind != "ipc" or not self._is_listening
+        try:
+            if not has_socket:
+                # Beside the old one, under another name: unbinding that would drop those who are connected.
+                self._moves += 1
+                self.address = self._bind_ipc()
+            self._announce()
+        except (OSError, ServerError, zmq.ZMQError) as error:
+            log.warning("the server cannot be found until its files can be made: %s", error)
+
+    def _is_claimed(self) -> bool:
+        return _identity(self._lock_path) == self._claimed
 
     def reset_connections(self) -> None:
         """Drop every peer and what it has sent; whoever means well connects again. There is another router then.
@@ -167,7 +212,7 @@ class Endpoint:
         raise ServerError(f"{self._bind} and the ports after it are taken; choose another port, or 0 for a free one.")
 
     def _bind_ipc(self) -> str:
-        path = self._file.with_suffix(".sock")
+        path = self._file.with_suffix(f".{self._moves}.sock" if self._moves else ".sock")
         if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
             raise ServerError(
                 f"The path {path} is too long for a socket; choose a --connection-file with a shorter one."
@@ -189,13 +234,22 @@ class Endpoint:
         return f"ipc://{path}"
 
     def _close(self) -> None:
-        if self._announced:
+        if self._announced is not None and _identity(self._file) == self._announced:
             _remove(self._file)
         # A second's linger lets the last errors reach their clients.
         self.context.destroy(linger=1000)
         if self._socket_path is not None:
             _remove(self._socket_path)
         self._lock.release()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path; None for none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _remove(path: Path) -> None:

@@ -490,6 +490,7 @@ class Server:
     def _sweep(self) -> None:
         """Drop what nobody tends. Telling waiting clients that the server lives also finds those that have gone."""
         self._swept = now = time.monotonic()
+        self._endpoint.stay_findable()
         self._store.sweep()
         self._swatches.check()
         self._end_hung_worker()
