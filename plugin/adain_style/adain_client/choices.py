@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from adain_client import protocol
 from adain_client.errors import AdainError
 from adain_client.texts import _
 
+SAVED_STYLE_SUFFIX = ".safetensors"
+PICTURE_SUFFIXES = frozenset(
+    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
+"""Of pictures that every server and every host can read."""
 _CROP = re.compile(r"(?P<path>.+)\[(\d+),(\d+),(\d+),(\d+)\]")
 
 
@@ -120,6 +127,21 @@ def picture_and_crop(text: str) -> tuple[Path, tuple[int, int, int, int] | None]
 def style_name(text: str) -> str:
     """A file's name as a style's name: small letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64]
+
+
+def style_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """The styles of a user's folder, by name.
+
+    Args:
+        folder: It need not exist.
+        suffixes: Those of pictures that can be read; saved styles are found as well, hidden files and others are not.
+    """
+    if not folder.is_dir():
+        return {}
+    wanted = {*suffixes, SAVED_STYLE_SUFFIX}
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted and path.is_file())
+    named = {style_name(path.stem): path for path in files if not path.name.startswith(".")}
+    return {name: named[name] for name in sorted(named) if name}
 
 
 def _is_file(text: str) -> bool:

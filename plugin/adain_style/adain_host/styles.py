@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from adain_client import protocol
-from adain_client.choices import ChoiceError, picture_and_crop, style_name
+from adain_client.choices import (
+    PICTURE_SUFFIXES,
+    SAVED_STYLE_SUFFIX,
+    ChoiceError,
+    picture_and_crop,
+    style_files,
+    style_name,
+)
 from adain_client.folders import user_styles_folder
 from adain_client.jobs import Pixels, StyleFile, StyleInfo, StyleSource
 from adain_client.texts import _
@@ -97,7 +104,7 @@ class StyleResolver:
             for style in self.known
         ]
         names = {style.name for style in self.known}
-        own = [GalleryEntry(name, path.stem, str(path)) for name, path in own_pictures().items() if name not in names]
+        own = [GalleryEntry(name, path.stem, str(path)) for name, path in own_styles().items() if name not in names]
         listed = {entry.source for entry in (*own, *known)}
         chosen = {style.source for region in settings.regions for style in region.styles}
         return [*own, *(GalleryEntry(source, self.title(source), source) for source in sorted(chosen - listed)), *known]
@@ -151,22 +158,20 @@ def load_style(source: str, reader: StyleReader, known: Collection[str]) -> Styl
         return pixels
     path, crop = picture_and_crop(source)
     if crop is None and not path.exists() and protocol.STYLE_NAME.fullmatch(source):
-        own = None if source in known else own_pictures().get(source)
+        own = None if source in known else own_styles().get(source)
         if own is None:
             return source
         path = own  # a server on another machine does not see this one's folder
     if not path.is_file():
         raise ChoiceError(_("There is no style or picture '{name}'.").format(name=source))
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == SAVED_STYLE_SUFFIX:
         return StyleFile(path.read_bytes())
     return reader.read_picture(path, crop)
 
 
-def own_pictures() -> dict[str, Path]:
+def own_styles() -> dict[str, Path]:
     """The files of the user's own styles folder, by the names that a server gives them."""
-    folder = user_styles_folder()
-    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
-    return {name: path for path in files if not path.name.startswith(".") and (name := style_name(path.stem))}
+    return style_files(user_styles_folder(), PICTURE_SUFFIXES)
 
 
 def save_style(title: str, write_png: Callable[[Path], str]) -> Path:
@@ -180,7 +185,7 @@ def save_style(title: str, write_png: Callable[[Path], str]) -> Path:
     """
     if not style_name(title) or set(title) & set('/\\:*?"<>|') or title.startswith("."):
         raise ChoiceError(_("A style's name has letters or digits, and no signs such as / or :."))
-    if style_name(title) in own_pictures():
+    if style_name(title) in own_styles():
         raise ChoiceError(_("You have a style '{name}' already; choose another name.").format(name=title))
     folder = user_styles_folder()
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adain_client.choices import style_name
+from adain_client.choices import SAVED_STYLE_SUFFIX, style_files
 from adain_client.jobs import StyleInfo
 from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
@@ -26,7 +26,7 @@ class StyleLibrary:
 
     def entries(self) -> list[StyleInfo]:
         """Every style that can be read: the user's own first, each group by name."""
-        own = {name: self._entry(name, path, own=True) for name, path in self._own().items()}
+        own = {name: self._entry(name, path, own=True) for name, path in style_files(self._folder, SUFFIXES).items()}
         built_in = {
             name: self._entry(name, path, own=False) for name, path in built_in_styles().items() if name not in own
         }
@@ -34,27 +34,19 @@ class StyleLibrary:
 
     def find(self, name: str) -> Path:
         """A style's file. Raises JobError UNKNOWN_STYLE."""
-        path = self._own().get(name) or built_in_styles().get(name)
+        path = style_files(self._folder, SUFFIXES).get(name) or built_in_styles().get(name)
         if path is None:
             raise JobError("UNKNOWN_STYLE", f"There is no style '{name}'; 'adain-stylize --list-styles' names them.")
         return path
 
     def saved_swatch(self, path: Path) -> bytes | None:
         """The thumbnail that a saved style has, a JPEG file; None for a picture. Raises JobError BAD_STYLE."""
-        if path.suffix != ".safetensors":
+        if path.suffix.lower() != SAVED_STYLE_SUFFIX:
             return None
         try:
             return read_style(path).swatch
         except WeightsError as error:
             raise JobError("BAD_STYLE", str(error)) from None
-
-    def _own(self) -> dict[str, Path]:
-        if not self._folder.is_dir():
-            return {}
-        suffixes = SUFFIXES | {".safetensors"}
-        found = [path for path in self._folder.iterdir() if path.suffix.lower() in suffixes and path.is_file()]
-        named = {style_name(path.stem): path for path in sorted(found)}
-        return {name: named[name] for name in sorted(named) if name}
 
     def _entry(self, name: str, path: Path, *, own: bool) -> StyleInfo | None:
         """What is said of a style; None when its file is damaged."""
@@ -65,7 +57,7 @@ class StyleLibrary:
 
 
 def _read_entry(name: str, path: Path, *, own: bool) -> StyleInfo | None:
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != SAVED_STYLE_SUFFIX:
         return StyleInfo(name, path.stem[:MAX_TEXT], "", "a picture in your styles folder", "", own)
     try:
         style = read_style(path)
