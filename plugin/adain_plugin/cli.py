@@ -14,6 +14,7 @@ from adain_plugin.gimp import find_gimps
 from adain_plugin.hosts import Host
 from adain_plugin.krita import find_kritas
 from adain_plugin.machine import Machine
+from adain_weights.console import run_command
 
 Finder = Callable[..., Sequence[Host]]
 """Called with the machine, and folder= and program= as the user named them; finds a host's user folders."""
@@ -23,14 +24,12 @@ ARCHIVE = Path("adain-style-krita.zip")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    return run_command("adain-plugin", lambda: _run(arguments), failures=(PluginError,))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except PluginError as error:
-        print(f"adain-plugin: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    options.run(options)
     return 0
 
 

@@ -34,11 +34,14 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """The machine that this runs on."""
+        """The machine that this runs on. Raises ProgramError: nobody says where this user's home folder is."""
         environment = dict(os.environ)
         if sys.prefix != sys.base_prefix:
             environment["VIRTUAL_ENV"] = sys.prefix  # it counts whether it was activated or not
-        return cls(sys.platform, environment, Path.home())
+        try:
+            return cls(sys.platform, environment, Path.home())
+        except RuntimeError:
+            raise ProgramError("Your user has no home folder on this machine; set HOME to one.") from None
 
     def folder(self, variable: str, default: Path) -> Path:
         """The folder that a variable names, or the default; a relative one does not count."""

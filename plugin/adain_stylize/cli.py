@@ -31,6 +31,7 @@ from adain_stylize.pictures import (
     save_result,
 )
 from adain_stylize.terminal import Forecast, KeepOnInterrupt
+from adain_weights.console import run_command
 from adain_weights.errors import WeightsError
 from adain_weights.picture_files import SUFFIXES, PictureError, style_picture
 from adain_weights.picture_formats import NAMED_SUFFIXES
@@ -59,22 +60,24 @@ class LoadedRegion:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    return run_command(
+        "adain-stylize",
+        lambda: _run(arguments),
+        failures=(UsageError, PictureError, WeightsError, AdainError),
+        interrupted="cancelled; pictures that were finished are kept.",
+    )
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        if options.list_styles:
-            failures = _list_styles(options)
-        elif options.list_models:
-            failures = _list_models(options)
-        elif options.save_style is not None:
-            failures = _save_style(options)
-        else:
-            failures = _stylize_all(options)
-    except (UsageError, PictureError, WeightsError, AdainError) as error:
-        print(f"adain-stylize: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("adain-stylize: cancelled; pictures that were finished are kept.", file=sys.stderr)
-        return 130
+    if options.list_styles:
+        failures = _list_styles(options)
+    elif options.list_models:
+        failures = _list_models(options)
+    elif options.save_style is not None:
+        failures = _save_style(options)
+    else:
+        failures = _stylize_all(options)
     return 1 if failures else 0
 
 

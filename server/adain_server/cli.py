@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import signal
 import sys
@@ -27,6 +28,7 @@ from adain_server.io_process.limits import raise_descriptor_limit
 from adain_server.io_process.server import Server
 from adain_server.logs import log_to_file, log_to_terminal
 from adain_weights.catalog import user_models_folder
+from adain_weights.console import run_command
 from adain_weights.limits import LARGEST_PICTURE
 from adain_weights.manifest import DEFAULT_MODEL
 
@@ -34,6 +36,10 @@ from adain_weights.manifest import DEFAULT_MODEL
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the server; returns the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command("adain-server", lambda: _run(given), failures=(ServerError, AdainError))
+
+
+def _run(given: list[str]) -> int:
     if given[:1] == ["keys"]:
         return keys.main(given[1:])
     options = _parser().parse_args(given)
@@ -53,32 +59,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hang_timeout_s=options.hang_timeout,
         idle_timeout_s=options.idle_timeout,
     )
-    try:
-        with Endpoint(config.connection_file, config.bind, keys=keys.KeyRing(options.keys)) as endpoint:
-            log_to_file(config.connection_file.parent)
-            server = Server(config, endpoint, announce=_announce)
+    with Endpoint(config.connection_file, config.bind, keys=keys.KeyRing(options.keys)) as endpoint:
+        log_to_file(config.connection_file.parent)
+        server = Server(config, endpoint, announce=_announce)
 
-            def stop(_number: int, _frame: FrameType | None) -> None:
-                server.request_stop()
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            server.request_stop()
 
-            for name in ("SIGTERM", "SIGINT", "SIGHUP"):  # Windows has no SIGHUP
-                if hasattr(signal, name):
-                    signal.signal(getattr(signal, name), stop)
-            server.run()
-    except ServerError as error:
-        print(f"adain-server: {error}", file=sys.stderr)
-        return 1
+        for name in ("SIGTERM", "SIGINT", "SIGHUP"):  # Windows has no SIGHUP
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), stop)
+        server.run()
     return 0
 
 
 def _show_status(connection_file: Path) -> int:
     """Say how the running server is; 0 when it can paint, 1 when not."""
-    try:
-        with Client(read_connection_file(connection_file), name="adain-server --status") as client:
-            status = client.status()
-    except AdainError as error:
-        print(f"adain-server: {error}", file=sys.stderr)
-        return 1
+    with Client(read_connection_file(connection_file), name="adain-server --status") as client:
+        status = client.status()
     hours, minutes = divmod(round(status.uptime_s / 60), 60)
     print(f"{'ready' if status.ready else 'loading'} on {status.device}, model {status.model} of {status.models}")
     print(f"running for {hours} h {minutes} min, worker started {status.worker_starts} times")
@@ -200,10 +198,12 @@ def _memory(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([MG])i?B?", text, re.IGNORECASE)
     if match is None:
         raise argparse.ArgumentTypeError("is a size like 512M or 2G")
-    size = int(float(match[1]) * 1024 ** {"M": 2, "G": 3}[match[2].upper()])
+    size = float(match[1]) * 1024 ** {"M": 2, "G": 3}[match[2].upper()]
+    if size == math.inf:
+        raise argparse.ArgumentTypeError("is more than any machine has")
     if size < LEAST_MEMORY_BUDGET:
         raise argparse.ArgumentTypeError(f"must be at least {LEAST_MEMORY_BUDGET // 1024**2}M")
-    return size
+    return int(size)
 
 
 if __name__ == "__main__":

@@ -15,24 +15,19 @@ from adain_trainer import commands
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.errors import TrainerError
 from adain_trainer.fit import MEMORY_BUDGET
+from adain_weights.console import run_command
 from adain_weights.errors import WeightsError
 from adain_weights.manifest import DEFAULT_MODEL
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    return run_command("adain-trainer", lambda: _run(arguments), failures=(TrainerError, WeightsError, LayoutError))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except (TrainerError, WeightsError, LayoutError) as error:
-        print(f"adain-trainer: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"adain-trainer: {error.filename or 'A file'} cannot be used: {error.strerror}.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("adain-trainer: stopped.", file=sys.stderr)
-        return 130
+    options.run(options)
     return 0
 
 

@@ -25,6 +25,8 @@ MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
 DECODER, ENCODER, CARD, ABOUT = "decoder.safetensors", "encoder.safetensors", "README.md", "model.json"
 FORMAT = "adain-style model 1"
 LONGEST_TEXT = 256
+NO_HOME = Path("/nonexistent")
+"""What systems write for the home of users without one: nothing is found in it, and nothing can be written."""
 LARGEST_ABOUT = 64 * 1024
 """Bytes of model.json at most."""
 
@@ -98,14 +100,21 @@ def is_model_name(text: str) -> bool:
 def user_models_folder() -> Path:
     """Where the user's own models are kept. Not created here."""
     if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        base = Path(os.environ.get("APPDATA") or _home_folder() / "AppData" / "Roaming")
     elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
+        base = _home_folder() / "Library" / "Application Support"
     else:
         named = Path(os.environ.get("XDG_DATA_HOME", ""))
         # The specification says to ignore a relative one.
-        base = named if named.is_absolute() else Path.home() / ".local" / "share"
+        base = named if named.is_absolute() else _home_folder() / ".local" / "share"
     return base / "adain-style" / "models"
+
+
+def _home_folder() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a container's user who has a number only
+        return NO_HOME
 
 
 def known_models(folder: Path) -> list[CatalogModel]:

@@ -20,6 +20,7 @@ from adain_weights.catalog import (
     known_models,
     user_models_folder,
 )
+from adain_weights.console import run_command
 from adain_weights.errors import WeightsError
 from adain_weights.files import folder_or_put_aside
 from adain_weights.manifest import EMBEDDED, ROLES, read_downloads, read_manifest
@@ -35,12 +36,12 @@ ENCODER_METADATA = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status."""
+    return run_command("adain-weights", lambda: _run(arguments), failures=(WeightsError,))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     options = _parser().parse_args(arguments)
-    try:
-        options.run(options)
-    except WeightsError as error:
-        print(f"adain-weights: {error}", file=sys.stderr)
-        return 1
+    options.run(options)
     return 0
 
 

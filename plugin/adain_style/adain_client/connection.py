@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from adain_client.errors import ServerUnavailableError
-from adain_client.folders import write_whole
+from adain_client.folders import home_folder, write_whole
 from adain_client.texts import _
 
 CONNECTION_FILE_VARIABLE = "ADAIN_CONNECTION_FILE"
@@ -40,7 +40,7 @@ def runtime_folder() -> Path:
     """The private folder of this user's server: socket, lock, connection file, log. Not created here."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
-        return Path(base) / "adain-style" if base else Path.home() / "AppData" / "Local" / "adain-style"
+        return Path(base) / "adain-style" if base else home_folder() / "AppData" / "Local" / "adain-style"
     if base := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(base) / "adain-style"
     return Path(tempfile.gettempdir()) / f"adain-style-{os.getuid()}"

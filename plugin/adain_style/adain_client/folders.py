@@ -10,6 +10,8 @@ from pathlib import Path
 _PLUGIN_ENTRY = "adain_style.py"
 _PLUGIN_IN_WHEEL = Path("adain_plugin", "adain_style")
 """Where a wheel keeps the plug-in's folder, seen from site-packages."""
+NO_HOME = Path("/nonexistent")
+"""What systems write for the home of users without one: nothing is found in it, and nothing can be written."""
 
 
 def plugin_folder() -> Path:
@@ -58,10 +60,18 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def home_folder() -> Path:
+    """The user's home; NO_HOME where nobody says where it is, as for a container's user who has a number only."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return NO_HOME
+
+
 def _platform_folder(variable: str, default: str) -> Path:
     if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
+        return Path(os.environ.get("APPDATA") or home_folder() / "AppData" / "Roaming")
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support"
+        return home_folder() / "Library" / "Application Support"
     named = Path(os.environ.get(variable, ""))
-    return named if named.is_absolute() else Path.home() / default  # the specification says to ignore a relative one
+    return named if named.is_absolute() else home_folder() / default  # the specification says to ignore a relative one
