@@ -35,7 +35,8 @@ MAIN_WINDOW = "GIMP$"
 UNDO = REDO = ("alt+e", "Return")
 """The first of GIMP's menu Edit that can be chosen: Undo, and Redo when nothing is left to undo. Plug-ins cannot."""
 STRENGTH, STYLIZE, CANCEL, REGION, FIT, TRY_AGAIN = "alt+t", "alt+s", "alt+c", "alt+g", "alt+f", "alt+a"
-MODEL, QUALITY, KEEP = "alt+w", "alt+q", "alt+k"
+MODEL, QUALITY, KEEP, MIX = "alt+m", "alt+q", "alt+k", "alt+x"
+PRESETS, RESET = "alt+e", "alt+r"
 
 OPEN = """
     image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(path))
@@ -351,6 +352,59 @@ def test_two_regions_are_painted_each_in_its_own_style(gimp: WindowedGimp) -> No
     assert regions[0]["styles"] != regions[1]["styles"]
 
 
+def test_enter_on_a_thumbnail_chooses_it_and_paints_nothing(gimp: WindowedGimp) -> None:
+    """Not the style that was chosen before: it is previewed, the window stays, and it is what is painted then."""
+    settings = StylizeSettings((RegionChoice((StyleChoice("hokusai-great-wave"),)),))
+    SettingsStore(gimp.settings.parent).save(SavedSettings(stylize=settings))
+    _open(gimp)
+    seen = gimp.logged("previewed 451")
+    gimp.screen.keys("ctrl+f", "Tab", "Return")  # the first of the gallery
+    gimp.logged("previewed 451", after=seen)
+    assert gimp.screen.has_window(TITLE) and "painted" not in gimp.log.read_text()
+    gimp.screen.keys(STYLIZE)
+    result, _before, after = gimp.result()
+    assert result == "success" and after["layers"][0]["name"].startswith("Spring")
+
+
+def test_escape_clears_the_search_ends_the_painting_and_only_then_the_window(gimp: WindowedGimp) -> None:
+    """One thing at a time; nothing of the image is touched."""
+    _open(gimp, side=2400)
+    gimp.screen.keys("ctrl+f")
+    gimp.screen.do("type", "nothing is called so")
+    gimp.screen.keys("Escape")
+    gimp.screen.do("type", "great wave")
+    gimp.screen.keys("Return")
+    gimp.logged("previewed 512")
+    gimp.screen.keys(FIT)
+    gimp.screen.keys(STYLIZE)
+    gimp.logged("painting decode")
+    gimp.screen.keys("Escape")
+    gimp.logged("cancelled", timeout_s=5.0)
+    assert gimp.screen.has_window(TITLE)
+    gimp.screen.keys("ctrl+f", "Tab", "Escape")
+    result, before, after = gimp.result()
+    assert result == "cancel" and after == before and after["clean"]
+
+
+def test_reset_forgets_the_preset_and_the_mix(gimp: WindowedGimp) -> None:
+    """The preset can be chosen again, and a click chooses one style alone."""
+    preset = StylizeSettings((RegionChoice((StyleChoice("hokusai-great-wave"), StyleChoice("space-sun"))),))
+    SettingsStore(gimp.settings.parent).save_preset("Fiery sea", preset)
+    _open(gimp)
+    gimp.screen.keys(MIX, PRESETS, "space", "Down", "Return")
+    seen = gimp.logged("previewed 451")
+    gimp.screen.keys(RESET)
+    _keep(gimp, "15-reset")
+    gimp.screen.keys(PRESETS, "space", "Down", "Return")
+    _keep(gimp, "16-preset-again")
+    seen = gimp.logged("previewed 451", after=seen)
+    _choose_style(gimp, "brick")
+    gimp.logged("previewed 451", after=seen)
+    gimp.screen.keys(STYLIZE)
+    result, _before, after = gimp.result()
+    assert result == "success" and "+" not in after["layers"][0]["name"] and "rick" in after["layers"][0]["name"]
+
+
 @pytest.mark.parametrize(("procedure", "title"), [("server", "AdaIN server"), ("save", "Style from this layer")])
 def test_small_windows_open_and_can_be_left(gimp: WindowedGimp, procedure: str, title: str) -> None:
     """Escape leaves them, and nothing is changed."""
@@ -366,7 +420,7 @@ def test_small_windows_open_and_can_be_left(gimp: WindowedGimp, procedure: str, 
 def test_mix_of_two_styles_is_saved_as_a_preset_and_painted(gimp: WindowedGimp) -> None:
     """With *Mix several* a second style is added; the preset has both, and the new layer is named after both."""
     _open(gimp)
-    gimp.screen.keys("alt+m")
+    gimp.screen.keys(MIX)
     _choose_style(gimp, "great wave")
     _choose_style(gimp, "the sun")
     gimp.logged("previewed 451")

@@ -102,6 +102,7 @@ class StylizeDialog:
         self._ok.get_style_context().add_class("suggested-action")
         self._window.set_default_response(Gtk.ResponseType.OK)
         self._window.connect("response", self._respond)
+        self._window.connect("close", self._escaped)
         self._window.connect("delete-event", self._closed_by_its_frame)
         self._window.connect("focus-in-event", lambda *_: self._look_again())
         self._preview = Preview()
@@ -172,7 +173,7 @@ class StylizeDialog:
         use_layer = Gtk.Button.new_with_mnemonic(_("Use a _layer…"))
         use_layer.set_tooltip_text(_("Use a layer of any open image as a style"))
         use_layer.connect("clicked", lambda _button: self._use_layer())
-        self._mixes = Gtk.CheckButton.new_with_mnemonic(_("_Mix several"))
+        self._mixes = Gtk.CheckButton.new_with_mnemonic(_("Mi_x several"))
         self._mixes.set_tooltip_text(
             _("A click adds a style to the mix or takes it out, up to {n}; so does Ctrl+click").format(
                 n=MAX_CHOSEN_STYLES
@@ -351,7 +352,7 @@ class StylizeDialog:
         if response == Gtk.ResponseType.OK:
             self._paint()
         elif response == Gtk.ResponseType.REJECT:
-            self._use_preset(StylizeSettings())
+            self._reset_all()
         elif response == KEEP:
             self._keep.set_sensitive(False)
             self._bar.set_text(labels.KEEPING)
@@ -393,6 +394,17 @@ class StylizeDialog:
         if not busy:
             self._painting = None
             self._preview.show_forming(None)
+
+    def _reset_all(self) -> None:
+        self._presets.forget()
+        self._mixes.set_active(False)
+        self._use_preset(StylizeSettings())
+
+    def _escaped(self, window: Gtk.Dialog) -> None:
+        """Escape ends what is being painted, as Cancel does; only then it closes the window."""
+        if self._painting is not None:
+            window.stop_emission_by_name("close")
+            self._respond(window, Gtk.ResponseType.CANCEL)
 
     def _closed_by_its_frame(self, *_event: Any) -> bool:
         self._close()

@@ -39,6 +39,7 @@ class Gallery:
         self._flow = Gtk.FlowBox()
         self.search.connect("search-changed", lambda _entry: self._flow.invalidate_filter())
         self.search.connect("activate", lambda _entry: self._choose_first())
+        self.search.connect("stop-search", lambda entry: entry.set_text(""))
         self._flow.set_selection_mode(Gtk.SelectionMode.NONE)
         self._flow.set_activate_on_single_click(True)
         self._flow.set_homogeneous(True)
@@ -88,6 +89,7 @@ class Gallery:
         child.set_tooltip_text("\n".join(filter(None, (entry.title, entry.about))))
         child.get_accessible().set_name(entry.title)
         child.source = entry.source
+        child.connect("key-press-event", self._key_pressed)
         self._children[entry.source], self._pictures[entry.source] = child, picture
         self._set_picture(entry)
         self._flow.insert(child, 0 if first else -1)
@@ -123,6 +125,13 @@ class Gallery:
         state = Gtk.get_current_event_state()
         adds = bool(state[1] & (Gdk.ModifierType.CONTROL_MASK | Gdk.ModifierType.SHIFT_MASK)) if state[0] else False
         self._chosen(child.source, adds)
+
+    def _key_pressed(self, child: Gtk.FlowBoxChild, event: Gdk.EventKey) -> bool:
+        """Enter chooses the style that has the keyboard; GTK would press the window's own button with it."""
+        if event.keyval not in (Gdk.KEY_Return, Gdk.KEY_KP_Enter, Gdk.KEY_ISO_Enter):
+            return False
+        self._activated(self._flow, child)
+        return True
 
 
 def _is_a_screen_small() -> bool:

@@ -37,13 +37,17 @@ class Presets:
         self._delete_button = button("edit-delete", _("Delete the chosen preset"), self._delete)
         self._fill(None)
         self._list.connect("changed", lambda _list: self._chosen())
-        label = Gtk.Label.new_with_mnemonic(_("Prese_ts"))
+        label = Gtk.Label.new_with_mnemonic(_("Pres_ets"))
         label.set_mnemonic_widget(self._list)
         self.widget = Gtk.Box(spacing=6)
         self.widget.pack_start(label, False, False, 0)
         self.widget.pack_start(self._list, True, True, 0)
         self.widget.pack_start(button("list-add", _("Save these styles and settings"), self._save), False, False, 0)
         self.widget.pack_start(self._delete_button, False, False, 0)
+
+    def forget(self) -> None:
+        """What is chosen now is no preset any more; each can be chosen again."""
+        self._list.set_active(-1)
 
     def _fill(self, chosen: str | None) -> None:
         self._list.remove_all()

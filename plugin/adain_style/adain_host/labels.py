@@ -35,7 +35,7 @@ QUALITY_TIP = "\n".join(
 )
 KEEP, KEEP_TIP = _("_Keep this"), _("Ends the finish; the picture as it is now becomes the result")
 KEEPING = _("Keeping the picture as it is now…")
-MODEL, MODEL_TIP = _("Mod_el"), _("The model that paints; your own ones are listed here, too")
+MODEL, MODEL_TIP = _("_Model"), _("The model that paints; your own ones are listed here, too")
 WHOLE_REGION = _("The selection, or the whole layer")
 REGION_TIP = _("The part of the layer that the styles and sliders below are about")
 

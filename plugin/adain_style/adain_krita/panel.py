@@ -119,7 +119,7 @@ class Panel(krita.DockWidget):
         self._stylize.clicked.connect(lambda _checked: self.stylize())
         self._reset = QtWidgets.QPushButton(plain(_("_Reset")))
         self._reset.setToolTip(_("Everything as it was when this window was first opened"))
-        self._reset.clicked.connect(lambda _checked: self._use_preset(StylizeSettings()))
+        self._reset.clicked.connect(lambda _checked: self._reset_all())
         actions = QtWidgets.QHBoxLayout()
         actions.addWidget(self._stylize, 1)
         actions.addWidget(self._reset)
@@ -142,7 +142,7 @@ class Panel(krita.DockWidget):
         layer = QtWidgets.QPushButton(plain(_("Use a _layer…")))
         layer.setToolTip(_("Use a layer of any open document as a style"))
         layer.clicked.connect(lambda _checked: self._use_layer())
-        mixes = QtWidgets.QCheckBox(plain(_("_Mix several")))
+        mixes = QtWidgets.QCheckBox(plain(_("Mi_x several")))
         mixes.setToolTip(
             _("A click adds a style to the mix or takes it out, up to {n}; so does Ctrl+click").format(
                 n=MAX_CHOSEN_STYLES
@@ -311,6 +311,10 @@ class Panel(krita.DockWidget):
         self._show_settings()
         self._monitor.look()
         self._refresh()
+
+    def _reset_all(self) -> None:
+        self._presets.forget()
+        self._use_preset(StylizeSettings())
 
     def _use_preset(self, settings: StylizeSettings) -> None:
         self._editor.use(settings)

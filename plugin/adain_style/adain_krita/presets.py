@@ -41,11 +41,16 @@ class Presets(QtWidgets.QWidget):
         self._delete_button = button(icons[1], _("Delete the chosen preset"), self._delete)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(label(plain(_("Prese_ts")), self._list))
+        layout.addWidget(label(plain(_("Pres_ets")), self._list))
         layout.addWidget(self._list, 1)
         layout.addWidget(button(icons[0], _("Save these styles and settings"), self._save))
         layout.addWidget(self._delete_button)
         self._fill("")
+
+    def forget(self) -> None:
+        """What is chosen now is no preset any more."""
+        self._list.setCurrentIndex(-1)
+        self._delete_button.setEnabled(False)
 
     def _fill(self, chosen: str) -> None:
         self._list.clear()
