@@ -173,6 +173,7 @@ def _where(options: argparse.Namespace) -> None:
     if options.model is not None:
         print(*_files(options.model, options.models), sep="\n")
         return
+    hub.load_client()
     from adain_weights.hub_client import cache_folder
 
     print(f"embedded: {EMBEDDED}\nyours: {options.models}\nthe Hub's cache: {cache_folder()}")

@@ -5,6 +5,8 @@ A model that is there and whole needs no network. Neither torch nor the Hub's cl
 
 from __future__ import annotations
 
+import importlib
+import logging
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 SCHEME = "hf://"
 WEIGHTS = {"decoder": DECODER, "encoder": ENCODER}
 
+_log = logging.getLogger(__name__)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REFERENCE = re.compile(rf"{SCHEME}({_NAME})/({_NAME})(?:@([A-Za-z0-9][A-Za-z0-9._/-]*))?")
 
@@ -92,6 +95,7 @@ def pull(reference: HubReference, models_folder: Path, *, update: bool = False, 
     whole = bool(commit) and _is_whole(folder)
     if whole and not update:
         return reference.name
+    load_client()
     from adain_weights import hub_client
 
     with hub_client.progress_bars(progress):
@@ -108,6 +112,7 @@ def pull_known(name: str, models_folder: Path, *, progress: bool = True) -> str:
     folder = models_folder / name
     if _is_whole(folder):
         return name
+    load_client()
     from adain_weights import hub_client
 
     failures = []
@@ -138,7 +143,21 @@ def obtain(model: str, models_folder: Path, *, progress: bool = True) -> tuple[s
             return pull_known(model, models_folder, progress=progress), ""
     except WeightsError as error:
         return DEFAULT_MODEL, f"{error} Until then the embedded model {DEFAULT_MODEL} is used."
+    except Exception:  # whatever it is: who asked for a model starts with the embedded one
+        _log.warning("%s cannot be had", model, exc_info=True)
+        return DEFAULT_MODEL, f"The model {model} cannot be had; the embedded model {DEFAULT_MODEL} is used."
     return model, ""
+
+
+def load_client() -> None:
+    """Load the Hub's client, which reads the environment while it is loaded. Raises WeightsError: it cannot be."""
+    try:
+        importlib.import_module("adain_weights.hub_client")
+    except Exception as error:  # anything about what it found in the environment
+        _log.debug("the Hub's client cannot be loaded", exc_info=True)
+        raise WeightsError(
+            f"The Hub's client cannot be loaded ({error}); check HF_ENDPOINT and HF_HOME, or install huggingface_hub."
+        ) from None
 
 
 def push(folder: Path, repository: str, *, private: bool, revision: str | None = None) -> str:
@@ -165,6 +184,7 @@ def push(folder: Path, repository: str, *, private: bool, revision: str | None =
         raise WeightsError(
             f"{folder} has no model card; write {CARD}: what it was trained on, how, for whom, its licence."
         )
+    load_client()
     from adain_weights import hub_client
 
     files = {**weights, CARD: card, ABOUT: about_bytes(replace(about, repository="", commit=""))}

@@ -5,8 +5,11 @@ Only hub.py imports this, and only when it has to ask the Hub. The client reads 
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import re
+import ssl
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -44,10 +47,14 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # The HTTP library's own error and OSError. Which library it is differs between the client's releases.
 _CONNECTION_ERRORS: tuple[type[Exception], ...] = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
-_FAILURES: tuple[type[Exception], ...] = (*_CONNECTION_ERRORS, EntryNotFoundError, KeyError, RuntimeError, ValueError)
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_log = logging.getLogger(__name__)
 
 _CUT = "The Hub could not be reached for {}, or the connection was cut; check the network and try again."
 _NO_HUB = "What answered for {} is not a Hub; check HF_ENDPOINT and the proxy's settings."
+_BAD_LOGIN = "Your token for the Hub is damaged, so {} was not asked for; run 'hf auth login' again, or mend HF_TOKEN."
+_CERTIFICATES = "The certificates that vouch for the Hub cannot be used for {} ({}); check SSL_CERT_FILE and the clock."
+_PACKAGE = "To ask the Hub for {} its client needs the package {}; install it, or unset ALL_PROXY if it is for a proxy."
 _SENTENCES: tuple[tuple[type[Exception], str], ...] = (  # a class comes before those that it derives from
     (
         GatedRepoError,
@@ -207,31 +214,74 @@ def progress_bars(shown: bool) -> Iterator[None]:
 
 @contextmanager
 def _sentences(repository: str) -> Iterator[None]:
+    """The boundary around the client and the HTTP library under it, which raise anything."""
     try:
         yield
-    except _FAILURES as error:
+    except WeightsError:
+        raise
+    except Exception as error:
+        _log.debug("asking the Hub for %s failed", repository, exc_info=True)
         raise WeightsError(_sentence(error, repository)) from None
 
 
 def _sentence(error: BaseException, repository: str) -> str:
     if isinstance(error, ValueError) and str(error).startswith("Invalid metadata in README.md"):
         return f"The Hub refuses the first lines of the model card for {repository}; mend README.md and push again."
+    if sentence := _sentence_about_settings(error, repository):
+        return sentence
     vague = isinstance(error, LocalEntryNotFoundError | ValueError) and not isinstance(error, HfHubHTTPError)
-    if vague and isinstance(error.__cause__, _FAILURES):
+    if vague and error.__cause__ is not None:
         error = error.__cause__  # of a file that it has not in its cache, the client says only that it failed
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence.format(repository)
     if isinstance(error, HfHubHTTPError):
         return _status_sentence(error.response.status_code, repository)
-    if isinstance(error, OSError) and error.errno:
+    if isinstance(error, OSError) and (error.filename or error.errno in _NO_ROOM):
+        remedy = "make room there, or set" if error.errno in _NO_ROOM else "set"
         return (
-            f"What was fetched from {repository} cannot be kept in {cache_folder()}: {error.strerror}; make room "
-            "there, or set HF_HOME to another folder."
+            f"What was fetched from {repository} cannot be kept in {cache_folder()}: {error.strerror}; {remedy} "
+            "HF_HOME to another folder."
         )
     if isinstance(error, KeyError | ValueError):
         return _NO_HUB.format(repository)
-    return _CUT.format(repository)
+    if isinstance(error, (*_CONNECTION_ERRORS, EntryNotFoundError, RuntimeError)):
+        return _CUT.format(repository)
+    return (
+        f"The Hub's client failed for {repository}; try again later, or bring the package huggingface_hub up to date."
+    )
+
+
+def _sentence_about_settings(error: BaseException, repository: str) -> str:
+    """When the network was not even tried because of what is set on this machine; else nothing."""
+    for cause in _causes(error):
+        if isinstance(cause, ImportError):
+            return _PACKAGE.format(repository, _missing_package(cause))
+        if isinstance(cause, UnicodeError) or "Illegal header value" in str(cause):
+            return _BAD_LOGIN.format(repository)
+        if isinstance(cause, OSError) and cause.filename == constants.HF_TOKEN_PATH:
+            return _BAD_LOGIN.format(repository)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return _CERTIFICATES.format(repository, getattr(cause, "verify_message", "they do not fit"))
+    # Certificates are read before anybody is asked, and the error does not name their file.
+    if isinstance(error, ssl.SSLError):
+        return _CERTIFICATES.format(repository, "they are damaged")
+    if isinstance(error, OSError) and error.errno == errno.ENOENT and not error.filename:
+        return _CERTIFICATES.format(repository, error.strerror)
+    return ""
+
+
+def _missing_package(error: ImportError) -> str:
+    names = [cause.name for cause in _causes(error) if isinstance(cause, ImportError) and cause.name]
+    return names[-1] if names else f"that this names: {error}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, from the last to the first."""
+    following: BaseException | None = error
+    while following is not None:
+        yield following
+        following = following.__cause__ or following.__context__
 
 
 def _status_sentence(status: int, repository: str) -> str:
