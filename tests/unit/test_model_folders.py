@@ -260,6 +260,63 @@ def test_public_pair_is_converted_into_the_models_folder(
         assert "A model cannot be called" in capsys.readouterr().err
 
 
+def _with(state: dict[str, torch.Tensor], name: str, tensor: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """A pair's file with another tensor of this name, or without it."""
+    kept = {other: old for other, old in state.items() if other != name}
+    return kept if tensor is None else {**kept, name: tensor}
+
+
+_NOT_A_PAIR: dict[str, tuple[str, str, torch.Tensor | None, str]] = {
+    "missing": ("decoder.pth", "28.bias", None, "decoder.pth is not an AdaIN decoder"),
+    "other-name": ("decoder.pth", "extra", torch.zeros(3), "decoder.pth is not an AdaIN decoder"),
+    "other-shape": ("decoder.pth", "28.bias", torch.zeros(4), "decoder.pth is not an AdaIN decoder"),
+    "encoder-of-another-shape": ("vgg_normalised.pth", "2.bias", torch.zeros(4), "pth is not an AdaIN encoder"),
+    "not-finite": ("decoder.pth", "28.bias", torch.full((3,), torch.nan), "decoder.pth: 28.bias holds numbers that"),
+    "whole-numbers": ("decoder.pth", "28.bias", torch.zeros(3, dtype=torch.int64), "28.bias holds int64 instead"),
+    "sparse": ("decoder.pth", "28.bias", torch.zeros(3).to_sparse(), "decoder.pth is damaged, or holds more than"),
+}
+
+
+@pytest.mark.fault(94)
+@pytest.mark.parametrize("kind", _NOT_A_PAIR)
+def test_what_is_no_pair_is_not_converted(
+    network: AdainNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """Names, shapes and numbers of both are checked before either is written, under a name or in a folder."""
+    states = {
+        "vgg_normalised.pth": encoder_to_public(network.encoder),
+        "decoder.pth": decoder_to_public(network.decoder),
+    }
+    file, name, tensor, words = _NOT_A_PAIR[kind]
+    states[file] = _with(states[file], name, tensor)
+    for name, state in states.items():
+        torch.save(state, tmp_path / name)
+    pair = [str(tmp_path / name) for name in states]
+    for target in (["-o", str(tmp_path / "out")], ["--name", "mine", "--models", str(tmp_path / "out")]):
+        assert main(["convert", *pair, *target]) == 1
+        said = capsys.readouterr()
+        assert words in said.err and said.err.count("\n") == 1 and not said.out
+        assert not (tmp_path / "out").exists()
+
+
+def test_tensors_that_cannot_be_stored_are_a_sentence() -> None:
+    """Two names for one tensor's memory, and a sparse one."""
+    tensor = torch.zeros(3)
+    for tensors in ({"a": tensor, "b": tensor}, {"a": tensor.to_sparse()}):
+        with pytest.raises(WeightsError, match=r"^The tensors cannot be stored; "):
+            safetensors_bytes(tensors, {})
+
+
+def test_swapped_pair_is_named(network: AdainNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which file is which."""
+    torch.save(encoder_to_public(network.encoder), tmp_path / "vgg.pth")
+    torch.save(decoder_to_public(network.decoder), tmp_path / "dec.pth")
+    pair = [str(tmp_path / name) for name in ("dec.pth", "vgg.pth")]
+    assert main(["convert", *pair, "-o", str(tmp_path / "out")]) == 1 and not (tmp_path / "out").exists()
+    sentence = f"{pair[0]} is the decoder and {pair[1]} the encoder; name them the other way round."
+    assert capsys.readouterr().err == f"adain-weights: {sentence}\n"
+
+
 def test_verify_finds_what_loading_would_not(
     tmp_path: Path, decoder: dict[str, torch.Tensor], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adain_weights import hub
 from adain_weights.architecture import check_weights
@@ -25,6 +26,9 @@ from adain_weights.errors import WeightsError
 from adain_weights.files import folder_or_put_aside
 from adain_weights.manifest import EMBEDDED, ROLES, read_downloads, read_manifest
 from adain_weights.model_files import manifest_bytes, read_bytes, read_model_files
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHANNEL_MEANS = EMBEDDED / "vgg19_channel_means.safetensors"
 ENCODER_METADATA = {
@@ -142,9 +146,8 @@ def _weights(name: str, models_folder: Path) -> dict[str, bytes]:
 
 def _convert(options: argparse.Namespace) -> None:
     from adain_weights.models import write_model, write_safetensors
-    from adain_weights.pickled import read_pickled, used_tensors
 
-    tensors = {role: used_tensors(read_pickled(getattr(options, role))) for role in ROLES}
+    tensors = _read_pair({role: getattr(options, role) for role in ROLES})
     if options.name is None:
         for role in ROLES:
             target = options.output / f"{role}.safetensors"
@@ -161,6 +164,30 @@ def _convert(options: argparse.Namespace) -> None:
     card = f"# {name}\n\nThis model was {origin}. Write here what it was trained on, how, and under which licence.\n"
     digest = write_model(options.models / name, tensors["decoder"], about=about, card=card, encoder=tensors["encoder"])
     print(f"{options.models / name}  sha256 of the decoder {digest}")
+
+
+def _read_pair(paths: Mapping[str, Path]) -> dict[str, dict[str, Tensor]]:
+    """The tensors of a public pair, checked as the server will check them: both before either is written."""
+    from adain_weights.models import safetensors_bytes
+    from adain_weights.pickled import read_pickled, used_tensors
+
+    tensors = {role: used_tensors(read_pickled(path)) for role, path in paths.items()}
+    data = {role: safetensors_bytes(tensors[role], {}) for role in paths}
+    if all(_fits(other, data[role]) for role, other in (("encoder", "decoder"), ("decoder", "encoder"))):
+        raise WeightsError(
+            f"{paths['encoder']} is the decoder and {paths['decoder']} the encoder; name them the other way round."
+        )
+    for role, path in paths.items():
+        check_weights(role, data[role], str(path))
+    return tensors
+
+
+def _fits(role: str, data: bytes) -> bool:
+    try:
+        check_weights(role, data, "")
+    except WeightsError:
+        return False
+    return True
 
 
 def _push(options: argparse.Namespace) -> None:

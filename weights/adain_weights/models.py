@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -16,6 +16,8 @@ from adain_weights.errors import WeightsError
 from adain_weights.files import folder_or_put_aside, write_whole
 from adain_weights.manifest import DEFAULT_MODEL, EMBEDDED, ModelFile, read_downloads, read_manifest, read_refinement
 from adain_weights.model_files import manifest_bytes, read_bytes, read_model_files, write_model_files
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,22 @@ def write_model(
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """The content of a safetensors file."""
-    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=dict(metadata))
+    """The content of a safetensors file. Raises WeightsError: it holds no such tensors (sparse, quantised, shared)."""
+    try:
+        return save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata=dict(metadata))
+    except Exception:  # torch and the library raise anything about tensors of another kind
+        _log.debug("tensors cannot be stored", exc_info=True)
+        raise WeightsError(
+            "The tensors cannot be stored; a model has dense ones of half to double precision."
+        ) from None
 
 
 def parse_safetensors(path: Path, data: bytes) -> dict[str, Tensor]:
     """The tensors of a file that has been read. Raises WeightsError, which names it."""
     try:
         tensors: dict[str, Tensor] = load(data)
-    except (SafetensorError, KeyError, ValueError, ImportError, AttributeError):
-        # Beside its own error, the library lets through what Python says to a tensor of an unknown kind of number.
+    except Exception:  # beside its own error, the library lets through what Python says to unknown kinds of numbers
+        _log.debug("%s is damaged", path, exc_info=True)
         raise WeightsError(f"{path} is damaged or not a safetensors file.") from None
     return tensors
 

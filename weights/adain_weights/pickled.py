@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import logging
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch import Tensor
 from adain_weights.errors import WeightsError
 from adain_weights.model_files import read_bytes
 
+_log = logging.getLogger(__name__)
 CHILDREN_USED = 31
 """The public encoder's children up to relu4_1; what follows is never used by AdaIN. The decoder has fewer."""
 
@@ -30,7 +31,8 @@ def parse_pickled(data: bytes, whose: str) -> dict[str, Tensor]:
     """As read_pickled(), of a file that has been read; `whose` is what the error calls it."""
     try:
         state = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError):
+    except Exception:  # the unpickler raises anything about a damaged file
+        _log.debug("%s cannot be unpickled", whose, exc_info=True)
         raise WeightsError(f"{whose} is damaged, or holds more than tensors; it was not opened.") from None
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state.items()
