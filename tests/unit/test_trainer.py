@@ -18,6 +18,7 @@ from PIL import Image
 from adain_net.network import AdainNetwork
 from adain_net.statistics import StyleStatistics, channel_statistics
 from adain_trainer.checkpoint import LATEST, PREVIOUS, Checkpoint, load_checkpoint, save_checkpoint
+from adain_trainer.cli import main
 from adain_trainer.config import FitConfig
 from adain_trainer.data import augment_colours, made_ahead, random_crop, to_tensor
 from adain_trainer.errors import TrainerError
@@ -122,6 +123,37 @@ def test_grid_loss_sees_the_lattice_only() -> None:
     assert float(grid_loss(noise)) < 0.02 and float(grid_loss(photo)) < 0.02
     assert float(grid_loss(dotted)) > 10 * float(grid_loss(photo))
     torch.testing.assert_close(grid_loss(dotted * 0.5 + 0.1), grid_loss(dotted), rtol=1e-3, atol=1e-4)
+
+
+NUMBERS = [each.name for each in fields(FitConfig) if isinstance(each.default, int | float) and each.name != "seed"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0], ids=str)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_what_is_no_number_is_refused(name: str, value: float) -> None:
+    """Every number option's NaN, infinity and minus 1, by the option's name."""
+    with pytest.raises(TrainerError) as caught:
+        FitConfig(**{name: value})  # type: ignore[arg-type]
+    assert str(caught.value) == f"The {name.replace('_', ' ')} is a number, at least 0, not {value}."
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1e-4", "1e999"])
+def test_learning_rate_that_is_none_is_a_sentence(
+    value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before a run's folder is made."""
+    folders = ["--content", str(PICTURES), "--style", str(PICTURES), "--run", str(tmp_path / "run")]
+    assert main(["fit", *folders, f"--learning-rate={value}"]) == 1
+    said = f"adain-trainer: The learning rate is a number, at least 0, not {float(value)}.\n"
+    assert capsys.readouterr().err == said and not (tmp_path / "run").exists()
+
+
+def test_sides_of_sheets_are_at_least_16(capsys: pytest.CaptureFixture[str]) -> None:
+    """As those of measured pictures."""
+    for command in (["sheet", "--content", "c", "--style", "s"], ["preview", "--content", "c", "--style", "s"]):
+        with pytest.raises(SystemExit):
+            main([*command, "--model", "m", "-o", "o.png", "--side", "-3"])
+        assert "--side: must be at least 16" in capsys.readouterr().err
 
 
 def test_rate_rises_and_falls() -> None:

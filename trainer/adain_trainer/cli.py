@@ -118,7 +118,7 @@ def _add_looking(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     _add_picture_folders(sheet)
     _add_source(sheet)
     _add_device(sheet)
-    sheet.add_argument("--side", type=int, default=256, help="pixels of each picture (default: %(default)s)")
+    sheet.add_argument("--side", type=_at_least(16), default=256, help="pixels of each picture (default: %(default)s)")
     sheet.add_argument("-o", "--output", type=Path, required=True)
     sheet.set_defaults(run=commands.paint_sheet)
 
@@ -127,7 +127,9 @@ def _add_looking(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
     preview.add_argument("--style", type=Path, action="append", required=True, metavar="FILE", help="repeatable")
     _add_source(preview)
     _add_device(preview)
-    preview.add_argument("--side", type=int, default=256, help="pixels of each picture (default: %(default)s)")
+    preview.add_argument(
+        "--side", type=_at_least(16), default=256, help="pixels of each picture (default: %(default)s)"
+    )
     preview.add_argument("-o", "--output", type=Path, required=True)
     preview.set_defaults(run=commands.preview)
 

@@ -94,6 +94,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         """Raises TrainerError: a value that no run can have."""
+        self._check_numbers()
         if self.crop < 16 or self.crop % 8 or self.style_crop < 16 or self.style_crop % 8:
             raise TrainerError("Crops are multiples of 8 pixels, 16 at least.")
         if min(self.batch, self.accumulate) < 1 or self.pairs > self.bank:
@@ -114,6 +115,13 @@ class FitConfig:
         if self.refines and (self.reconstruction_steps or self.identity_share or self.mixture_share):
             raise TrainerError("A refinement has no reconstruction steps, identity pairs or mixtures; set them to 0.")
         self._check_texts()
+
+    def _check_numbers(self) -> None:
+        """What holds for all of them; NaN would pass every comparison that asks for a value beyond a limit."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, int | float) and each.name != "seed" and not 0 <= value < math.inf:
+                raise TrainerError(f"The {each.name.replace('_', ' ')} is a number, at least 0, not {value}.")
 
     def _check_texts(self) -> None:
         for each in fields(self):
