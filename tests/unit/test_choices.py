@@ -15,6 +15,7 @@ from adain_client.choices import (
     parse_style,
     parse_styles,
     picture_and_crop,
+    refuse_address,
     style_name,
 )
 
@@ -172,6 +173,76 @@ def test_wrong_part_of_a_region_is_a_sentence(text: str, sentence: str) -> None:
     with pytest.raises(ChoiceError) as caught:
         parse_region(text)
     assert str(caught.value) == sentence
+
+
+QUOTED = [
+    ('"a=b.png"=waves', RegionChoice((StyleChoice("waves"),), mask="a=b.png")),
+    ('m="a+b.png"', RegionChoice((StyleChoice("a+b.png"),), mask="m")),
+    ('m="a@2x.png"@0.5', RegionChoice((StyleChoice("a@2x.png"),), 0.5, mask="m")),
+    (
+        'm="a:1+b@0.png":3+c@0.5@match',
+        RegionChoice((StyleChoice("a:1+b@0.png", 3.0), StyleChoice("c")), 0.5, "match", "m"),
+    ),
+    ('m=c+"a+b.png"[1,2,3,4]:2', RegionChoice((StyleChoice("c"), StyleChoice("a+b.png[1,2,3,4]", 2.0)), mask="m")),
+    ('"m""=n"="a""+b"', RegionChoice((StyleChoice('a"+b'),), mask='m"=n')),
+    ('m=5" disk+9" plate', RegionChoice((StyleChoice('5" disk'), StyleChoice('9" plate')), mask="m")),
+    ('m="a" b+c', RegionChoice((StyleChoice('"a" b'), StyleChoice("c")), mask="m")),
+    (
+        '"C:\\my=mask.png"="D:\\a+b.png":2+E:/c.png:0.5@0.25',
+        RegionChoice((StyleChoice("D:\\a+b.png", 2.0), StyleChoice("E:/c.png", 0.5)), 0.25, mask="C:\\my=mask.png"),
+    ),
+    ("m=match", RegionChoice((StyleChoice("match"),), mask="m")),
+]
+
+
+@pytest.mark.parametrize(("text", "region"), QUOTED, ids=[text for text, _ in QUOTED])
+def test_name_in_quotes_may_have_every_sign(text: str, region: RegionChoice) -> None:
+    """Quotes hold around a whole mask or style only; elsewhere they belong to its name, as a single one does."""
+    assert parse_region(text) == region
+
+
+@pytest.mark.parametrize("mask", ["a=b.png", "=", "a=b=c"])
+def test_mask_with_an_equals_sign_is_found_first(mask: str) -> None:
+    """When there is such a file."""
+    Path(mask).touch()
+    assert parse_region(f"{mask}=waves") == RegionChoice((StyleChoice("waves"),), mask=mask)
+
+
+@pytest.mark.parametrize("text", ["C:\\Users\\me\\typo.png", "C:/typo.png", "z:\\a.png[0,0,9,9]"])
+def test_drive_is_no_weight(text: str) -> None:
+    """A path of Windows, with and without a weight, whether or not the file exists."""
+    assert parse_style(text) == StyleChoice(text)
+    assert parse_style(f"{text}:2") == StyleChoice(text, 2.0)
+    with pytest.raises(ChoiceError) as caught:
+        parse_style(f"{text}:x")
+    assert str(caught.value) == f"The weight of style {text} is a number, not 'x'."
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.png", "HTTP://u@example.org:80/a+b.png", "hf://a/b"])
+def test_address_is_no_file(address: str) -> None:
+    """As a style, with and without a weight, in a region, and as a mask."""
+    sentence = f"'{address}' is an address, not a file; download it first and name the file."
+    for read in (refuse_address, parse_style, lambda text: parse_region(f"{text}=waves")):
+        with pytest.raises(ChoiceError) as caught:
+            read(address)
+        assert str(caught.value) == sentence
+    with pytest.raises(ChoiceError, match=r"is an address, not a file; download it first and name the file\.$"):
+        parse_region(f"m={address}")
+    Path("https:/a").mkdir(parents=True)
+    assert parse_style("https:/a") == StyleChoice("https:/a")
+
+
+def test_address_of_a_file_is_to_be_its_path() -> None:
+    """As desktops hand them over."""
+    with pytest.raises(ChoiceError) as caught:
+        parse_style("file:///home/me/a.png")
+    assert str(caught.value) == "'file:///home/me/a.png' is an address; name the file by its path instead."
+
+
+def test_numbers_of_a_crop_may_have_any_length() -> None:
+    """What is too long to be read lies outside of every picture; zeros in front count for nothing."""
+    path, crop = picture_and_crop(f"a.png[{'9' * 5000},0{'0' * 5000},{'0' * 5000}7,8]")
+    assert (path, crop) == (Path("a.png"), (9_999_999_999, 0, 7, 8))
 
 
 def test_picture_and_crop() -> None:

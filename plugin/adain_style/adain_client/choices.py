@@ -1,6 +1,7 @@
 """What a user chose, as text that can be typed, kept in a file and read again: styles, regions, settings.
 
-The syntax is the same in adain-stylize, in the hosts' script procedures and in presets.
+The syntax is the same in adain-stylize, in the hosts' script procedures and in presets. Where a name has one of its
+signs, an existing file is found first, and a mask or style in double quotes is taken as it is: "a=b.png"="c+d@2.png":2.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from adain_client import protocol
@@ -22,6 +24,10 @@ PICTURE_SUFFIXES = frozenset(
 )
 """Of pictures that every server and every host can read."""
 _CROP = re.compile(r"(?P<path>.+)\[(\d+),(\d+),(\d+),(\d+)\]")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_ADDRESS = re.compile(r"(?:https?|ftp|file|data|hf):/", re.IGNORECASE)
+_QUOTED = re.compile(r"""(?<![^=+])"((?:[^"]|"")*)"(?=[=:+@[]|$)""")
+"""A whole mask or style; quotes elsewhere belong to a name."""
 
 
 class ChoiceError(AdainError):
@@ -78,18 +84,22 @@ def parse_style(text: str) -> StyleChoice:
     """STYLE or STYLE:WEIGHT; a file whose name has a colon is found first. Raises ChoiceError."""
     if _is_file(text):
         return StyleChoice(text)
-    name, colon, weight = text.rpartition(":") if ":" in text else (text, "", "")
+    refuse_address(text)
+    colon = _bare(text).rfind(":", 2 if _DRIVE.match(text) else 0)
+    name = _unquoted(text if colon < 0 else text[:colon])
     if not name:
         raise ChoiceError(_("A style is STYLE or STYLE:WEIGHT, not '{text}'.").format(text=text))
-    if not colon:
+    if colon < 0:
         return StyleChoice(name)
-    return StyleChoice(name, parse_number(weight, _("The weight of style {name}").format(name=name), 0))
+    return StyleChoice(name, parse_number(text[colon + 1 :], _("The weight of style {name}").format(name=name), 0))
 
 
 def parse_styles(text: str) -> list[StyleChoice]:
     """STYLE[:WEIGHT][+STYLE[:WEIGHT]...]. Raises ChoiceError."""
-    names = [text] if _is_file(text) else text.split("+")
-    return [parse_style(name) for name in names]
+    if _is_file(text):
+        return [parse_style(text)]
+    cuts = [-1, *(place for place, sign in enumerate(_bare(text)) if sign == "+"), len(text)]
+    return [parse_style(text[before + 1 : after]) for before, after in pairwise(cuts)]
 
 
 def parse_region(text: str, preserve_color: str = "none") -> RegionChoice:
@@ -101,18 +111,51 @@ def parse_region(text: str, preserve_color: str = "none") -> RegionChoice:
     Raises:
         ChoiceError: The text is not like that.
     """
-    mask, separator, rest = text.partition("=")
-    if not separator or not mask or not rest:
+    mask, rest = _mask_and_styles(text)
+    if not mask or not rest:
         raise ChoiceError(
             _("A region is MASK=STYLE[:WEIGHT][+STYLE[:WEIGHT]...][@ALPHA][@COLOUR], not '{text}'.").format(text=text)
         )
-    if not _is_file(rest) and rest.rpartition("@")[2] in protocol.PRESERVE_COLOR:
-        rest, _at, preserve_color = rest.rpartition("@")
-    alpha = 1.0
-    if "@" in rest and not _is_file(rest):
-        rest, _at, alpha_text = rest.rpartition("@")
-        alpha = parse_number(alpha_text, _("The alpha of region {mask}").format(mask=mask), 0, 1)
+    refuse_address(mask)
+    rest, last = _behind_at(rest)
+    if last in protocol.PRESERVE_COLOR:
+        preserve_color = last
+        rest, last = _behind_at(rest)
+    alpha = 1.0 if last is None else parse_number(last, _("The alpha of region {mask}").format(mask=mask), 0, 1)
     return RegionChoice(tuple(parse_styles(rest)), alpha, preserve_color, mask)
+
+
+def _mask_and_styles(text: str) -> tuple[str, str]:
+    """A region's two sides; "" where one is missing."""
+    signs = [place for place, sign in enumerate(_bare(text)) if sign == "="]
+    after_file = (place for place in signs if _is_file(text[:place]))
+    place = next(after_file, signs[0] if signs else len(text))
+    return _unquoted(text[:place]), text[place + 1 :]
+
+
+def _behind_at(text: str) -> tuple[str, str | None]:
+    """What is before and behind the last @ that is part of the syntax; None when there is none."""
+    place = -1 if _is_file(text) or _ADDRESS.match(text) else _bare(text).rfind("@")
+    return (text, None) if place < 0 else (text[:place], text[place + 1 :])
+
+
+def refuse_address(text: str) -> None:
+    """Raises ChoiceError: The text is where something is on a network, or a file's address instead of its path."""
+    if not _ADDRESS.match(text) or _is_file(text):
+        return
+    if text.lower().startswith("file:"):
+        raise ChoiceError(_("'{text}' is an address; name the file by its path instead.").format(text=text))
+    raise ChoiceError(_("'{text}' is an address, not a file; download it first and name the file.").format(text=text))
+
+
+def _bare(text: str) -> str:
+    """The text with everything between double quotes blanked, of the same length: the signs in it are the syntax's."""
+    return _QUOTED.sub(lambda match: '"' * len(match[0]), text)
+
+
+def _unquoted(text: str) -> str:
+    """A mask or style without the quotes around it; two of them inside stand for one."""
+    return _QUOTED.sub(lambda match: match[1].replace('""', '"'), text)
 
 
 def picture_and_crop(text: str) -> tuple[Path, tuple[int, int, int, int] | None]:
@@ -120,7 +163,8 @@ def picture_and_crop(text: str) -> tuple[Path, tuple[int, int, int, int] | None]
     match = None if _is_file(text) else _CROP.fullmatch(text)
     if match is None:
         return Path(text), None
-    left, top, width, height = (int(number) for number in match.groups()[1:])
+    # A number of ten digits lies outside of every picture; Python refuses to read one of thousands.
+    left, top, width, height = (int(number.lstrip("0")[:10] or "0") for number in match.groups()[1:])
     return Path(match["path"]), (left, top, width, height)
 
 
