@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from adain_client import protocol
-from adain_client.choices import RegionChoice, parse_number, parse_region, parse_style, picture_and_crop
+from adain_client.choices import (
+    RegionChoice,
+    parse_number,
+    parse_region,
+    parse_style,
+    picture_and_crop,
+    refuse_address,
+)
 from adain_client.client import Client
 from adain_client.errors import AdainError
 from adain_client.folders import user_styles_folder
@@ -22,7 +28,6 @@ from adain_client.launcher import connect
 from adain_client.progress import fraction
 from adain_stylize.contents import Content, Frame, mask_samples, read_content
 from adain_stylize.pictures import (
-    FORMATS,
     check_target,
     holds_profile,
     mask_pixels,
@@ -30,17 +35,13 @@ from adain_stylize.pictures import (
     result_samples,
     save_result,
 )
+from adain_stylize.plan import UsageError, find_contents, find_targets, make_folder
 from adain_stylize.terminal import Forecast, KeepOnInterrupt
 from adain_weights.console import run_command
 from adain_weights.errors import WeightsError
-from adain_weights.picture_files import SUFFIXES, PictureError, style_picture
-from adain_weights.picture_formats import NAMED_SUFFIXES
+from adain_weights.picture_files import PictureError, style_picture
 from adain_weights.samples import Samples
 from adain_weights.styles import read_style
-
-
-class UsageError(Exception):
-    """What the user asked for cannot be done; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,13 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="adain-stylize", description="Paints pictures in the style of others, through the AdaIN server."
+        prog="adain-stylize",
+        description="Paints pictures in the style of others, through the AdaIN server.",
+        epilog="Where a file's name has one of the signs = + @ : of a style or region, a file that exists is found "
+        "first. Double quotes around a whole mask or style take it as it is; keep them from your shell: "
+        """--region '"a=b.png"="c+d@2.png":2@0.5'. A drive, as in C:\\pictures\\a.png:2, needs none.""",
     )
-    parser.add_argument("content", nargs="*", type=Path, metavar="CONTENT", help="a picture, or a folder of pictures")
+    parser.add_argument("content", nargs="*", metavar="CONTENT", help="a picture, or a folder of pictures")
     parser.add_argument(
         "--style",
         action="append",
@@ -147,9 +152,7 @@ def _parser() -> argparse.ArgumentParser:
         "only the first",
     )
     parser.add_argument("--resume", action="store_true", help="leave out pictures whose result is there already")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT|FOLDER", help="the result's file, or a folder for many"
-    )
+    parser.add_argument("-o", "--output", metavar="OUT|FOLDER", help="the result's file, or a folder for many")
     parser.add_argument(
         "--model", default="", metavar="NAME", help="one from --list-models (default: the server's own)"
     )
@@ -213,6 +216,7 @@ def _save_style(options: argparse.Namespace) -> int:
         target = user_styles_folder() / f"{options.save_style}.safetensors"
     path, crop = picture_and_crop(text)
     picture = style_picture(path, crop=crop)
+    make_folder(target.parent)
     # Imported here: it loads torch, which every other use of this command leaves to the server.
     from adain_stylize.style_files import save_style
 
@@ -242,8 +246,12 @@ def _stylize_all(options: argparse.Namespace) -> int:
         sequence=b"" if options.smooth is None else os.urandom(16),
     )
     choices = _region_choices(options)
-    contents = _content_paths(options.content)
-    targets = _targets(contents, options.output, all_frames=options.frames)
+    for text in (*options.content, options.output):
+        refuse_address(text)
+    contents = find_contents([Path(text) for text in options.content])
+    targets = find_targets(
+        contents.paths, Path(options.output), all_frames=options.frames, other_inputs=_files_of(choices)
+    )
     regions = [
         LoadedRegion(
             styles=[(_load_style(style.source), style.weight) for style in choice.styles],
@@ -253,20 +261,57 @@ def _stylize_all(options: argparse.Namespace) -> int:
         )
         for choice in choices
     ]
-    waiting = list(zip(contents, targets, strict=True))
+    waiting = list(zip(contents.paths, targets, strict=True))
     if options.resume:
         waiting = _unfinished(waiting, keep_last=bool(settings.sequence))
+    make_folder(targets[0].parent)
+    failures = _paint_all(options, waiting, regions, settings, already_done=len(targets) - len(waiting))
+    if rest := contents.about_the_rest():
+        _say(rest)
+    return failures
+
+
+def _paint_all(
+    options: argparse.Namespace,
+    waiting: Sequence[tuple[Path, Path]],
+    regions: list[LoadedRegion],
+    settings: Settings,
+    *,
+    already_done: int,
+) -> int:
+    """Paint contents into their targets; returns how many could not be read or written."""
+    # A single one is read before a server is started for it; of many, each when its turn comes.
+    alone = [_read_checked(*pair, all_frames=options.frames) for pair in waiting] if len(waiting) == 1 else []
     failures = 0
-    with _connect(options) as client, _Bar(len(contents), len(contents) - len(waiting), quiet=options.quiet) as bar:
+    with _connect(options) as client, _Bar(len(waiting) + already_done, already_done, quiet=options.quiet) as bar:
         stylizer = _Stylizer(client, regions, settings, bar, all_frames=options.frames)
-        for content, target in waiting:
+        for path, target in waiting:
             try:
+                content = alone.pop() if alone else _read_checked(path, target, all_frames=options.frames)
                 stylizer.stylize(content, target)
             except PictureError as error:
                 # One bad file among many does not cost the others.
-                tqdm.write(f"adain-stylize: {error}", file=sys.stderr)
+                _say(str(error))
                 failures += 1
     return failures
+
+
+def _read_checked(path: Path, target: Path, *, all_frames: bool) -> Content:
+    """A content that its target can hold; says what is lost. Raises PictureError."""
+    content = read_content(path)
+    for sentence in (*content.notes, *check_target(content, target, all_frames=all_frames)):
+        _say(sentence)
+    return content
+
+
+def _say(sentence: str) -> None:
+    tqdm.write(f"adain-stylize: {sentence}", file=sys.stderr)
+
+
+def _files_of(choices: Iterable[RegionChoice]) -> list[Path]:
+    """The files that regions are read from; names of styles are none."""
+    styles = [picture_and_crop(style.source)[0] for choice in choices for style in choice.styles]
+    return [*styles, *(Path(choice.mask) for choice in choices if choice.mask)]
 
 
 @dataclass(frozen=True)
@@ -291,16 +336,13 @@ class _Stylizer:
         self._all_frames = all_frames
         self._forecast = Forecast(client, settings.stroke_size, bar.say)
 
-    def stylize(self, path: Path, target: Path) -> None:
+    def stylize(self, content: Content, target: Path) -> None:
         """Paint a file into another one. Raises PictureError and AdainError."""
-        content = read_content(path)
-        for sentence in (*content.notes, *check_target(content, target, all_frames=self._all_frames)):
-            tqdm.write(f"adain-stylize: {sentence}", file=sys.stderr)
         profile = content.profile if holds_profile(content, target) else None
         settings = self._settings_of_frames(content)
         painted, durations = [], []
         for frame in content.each() if self._all_frames else [content.first]:
-            painted.append(frame.in_own_colours(self._paint_frame(frame, settings, path.name), profile))
+            painted.append(frame.in_own_colours(self._paint_frame(frame, settings, content.path.name), profile))
             durations.append(frame.duration_ms)
         icc = b"" if profile is None else profile.icc
         save_result(painted, target, kept=content.kept, icc=icc, durations_ms=durations)
@@ -403,6 +445,7 @@ def _region_choices(options: argparse.Namespace) -> list[RegionChoice]:
         raise UsageError("At least one --style or --region is needed.")
     styles = [parse_style(text) for text in options.style]
     alpha = parse_number(options.alpha, "--alpha", 0, 1)
+    refuse_address(options.mask or "")
     return [RegionChoice(tuple(styles), alpha, options.preserve_color, options.mask or "")]
 
 
@@ -416,60 +459,6 @@ def _load_style(text: str) -> StyleSource:
         return text
     picture = style_picture(path, crop=crop)
     return Pixels(picture.tobytes(), picture.height, picture.width)
-
-
-def _content_paths(given: Sequence[Path]) -> list[Path]:
-    paths = []
-    for path in given:
-        if path.is_dir():
-            inside = sorted(
-                (entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES | NAMED_SUFFIXES),
-                key=_frame_order,
-            )
-            if not inside:
-                raise UsageError(f"There is no picture in the folder {path}.")
-            paths += inside
-        else:
-            paths.append(path)
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"There is no file {path}.")
-    return paths
-
-
-def _frame_order(path: Path) -> list[tuple[int, str]]:
-    """Names in order, numbers in them by value: frame 2 comes before frame 10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
-
-
-def _targets(contents: Sequence[Path], output: Path, *, all_frames: bool) -> list[Path]:
-    """Where each result goes; its folder is made. Nothing that is an input is ever overwritten.
-
-    Args:
-        all_frames: In a folder, a result keeps its content's ending, where that is of a format with frames.
-    """
-    is_folder = output.is_dir() or not output.suffix
-    if not is_folder and len(contents) > 1:
-        raise UsageError(f"{len(contents)} pictures need a folder for their results, and {output} is a file's name.")
-    targets = [output / (path.stem + _ending(path, all_frames)) if is_folder else output for path in contents]
-    if len(set(targets)) < len(targets):
-        raise UsageError("Two of the pictures have the same name, so their results would overwrite each other.")
-    for target in targets:
-        if target.suffix.lower() not in FORMATS:
-            raise UsageError(f"{target} has no picture format's ending; use .png or .jpg.")
-        if any(target.exists() and target.samefile(path) for path in contents):
-            raise UsageError(f"The result would overwrite {target}; choose another output.")
-    folder = targets[0].parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.") from None
-    return targets
-
-
-def _ending(path: Path, all_frames: bool) -> str:
-    suffix = path.suffix.lower()
-    return suffix if all_frames and suffix in FORMATS and FORMATS[suffix].frames else ".png"
 
 
 if __name__ == "__main__":

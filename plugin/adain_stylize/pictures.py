@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from adain_client.jobs import Pixels
 from adain_stylize.contents import Content
 from adain_stylize.deep_pictures import save_deep_png, save_deep_tiff
 from adain_stylize.kept import Kept, save_options, too_large_for
+from adain_weights.limits import LARGEST_PICTURE
 from adain_weights.picture_files import PictureError
 from adain_weights.samples import (
     Samples,
@@ -42,6 +44,7 @@ class Format:
         gray, alpha, deep, floats: Gray, transparency, 16 bit, floats.
         profile, frames: A colour profile, several frames.
         quality: Of a lossy one; None for others.
+        largest_side: Pixels that its encoder can write across or down, where a picture can have more.
     """
 
     name: str
@@ -52,18 +55,19 @@ class Format:
     profile: bool = False
     frames: bool = False
     quality: int | None = None
+    largest_side: int = LARGEST_PICTURE
 
 
 _PNG = Format("PNG", alpha=True, deep=True, profile=True, frames=True)
-_JPEG = Format("JPEG", profile=True, quality=95)
+_JPEG = Format("JPEG", profile=True, quality=95, largest_side=65_500)  # libjpeg's own limit
 _TIFF = Format("TIFF", alpha=True, deep=True, floats=True, profile=True, frames=True)
 FORMATS = {
     ".png": _PNG,
     ".apng": _PNG,
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), _JPEG),
     **dict.fromkeys((".tif", ".tiff"), _TIFF),
-    ".webp": Format("WEBP", gray=False, alpha=True, profile=True, frames=True, quality=95),
-    ".gif": Format("GIF", alpha=True, frames=True),
+    ".webp": Format("WEBP", gray=False, alpha=True, profile=True, frames=True, quality=95, largest_side=16_383),
+    ".gif": Format("GIF", alpha=True, frames=True, largest_side=65_535),
     ".bmp": Format("BMP", gray=False),
     ".ppm": Format("PPM", gray=False),
 }
@@ -106,9 +110,15 @@ def check_target(content: Content, target: Path, *, all_frames: bool) -> list[st
     Returns:
         What will be less than the content, in sentences.
     Raises:
-        PictureError: The format cannot hold the content's transparency or its frames.
+        PictureError: The format cannot hold the content's size, its transparency or its frames.
     """
     kind, path = FORMATS[target.suffix.lower()], content.path
+    height, width, _ = content.first.own.shape
+    if max(height, width) > kind.largest_side:
+        raise PictureError(
+            f"{path} has {width} x {height} pixels, and a {kind.name} at most {kind.largest_side} a side; use .png or "
+            ".tif."
+        )
     if is_transparent(content.first.own) and not kind.alpha:
         raise PictureError(f"{path} has transparent parts, which {target} cannot hold; use .png, .tif or .webp.")
     if content.frames > 1 and all_frames and not kind.frames:
@@ -214,7 +224,8 @@ def _animation(frames: Sequence[Samples], kind: Format, kept: Kept, durations_ms
 @contextlib.contextmanager
 def _whole(target: Path) -> Iterator[Path]:
     """A place beside the target, which replaces it when all went well. Raises PictureError."""
-    temporary = target.with_name(f".{target.stem}.part{target.suffix}")
+    # Not longer than the target's name may be.
+    temporary = target.with_name(f".adain-{os.getpid()}.part{target.suffix}")
     try:
         yield temporary
         temporary.replace(target)

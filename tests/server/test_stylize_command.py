@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_stylize.cli import _content_paths
 from adain_weights.styles import read_style
 from support.helpers import PICTURES, RunningServer
 from support.processes import server_pid
@@ -129,6 +129,20 @@ def test_one_bad_file_does_not_cost_the_others(server: RunningServer, photo: Pat
     assert [path.name for path in (photo.parent / "out").iterdir()] == ["b.png"]
 
 
+def test_what_is_left_out_of_a_folder_is_said_at_the_end(server: RunningServer, photo: Path) -> None:
+    """A link to nothing and a text cost nothing else, and one line says so; other programs' files are silent."""
+    folder = photo.with_name("in")
+    folder.mkdir()
+    (folder / "photo.jfif").write_bytes(photo.read_bytes())
+    (folder / "gone.png").symlink_to("nowhere.png")
+    for name in ("notes.txt", "._photo.png"):
+        (folder / name).touch()
+    run = _run(server, "in", "--style", STYLE, "--quiet", "-o", "out", cwd=photo.parent)
+    assert run.returncode == 0 and [path.name for path in (photo.parent / "out").iterdir()] == ["photo.png"]
+    said = "Left out: 1 linked to nothing (in/gone.png), 1 without a picture's ending (in/notes.txt)."
+    assert run.stderr == f"adain-stylize: {said}\n"
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "L", "P", "CMYK", "I;16", "1"])
 def test_every_kind_of_picture_is_taken(server: RunningServer, photo: Path, mode: str) -> None:
     """Gray, palette, CMYK, 16 bit, black and white, with and without alpha: gray and 16 bit stay, and alpha does."""
@@ -190,6 +204,30 @@ REFUSED = {
     "region's mask is missing": (["photo.png", "--region", f"m.png={STYLE}", "-o", "out.png"], "no file m.png"),
     "region's alpha is a word": (["photo.png", "--region", f"m.png={STYLE}@much", "-o", "out.png"], "'much'"),
     "empty folder": (["empty", "--style", STYLE, "-o", "out"], "no picture in the folder"),
+    "output is the style": (["photo.png", "--style", "style.png", "-o", "style.png"], "overwrite style.png"),
+    "output is the mask": (["photo.png", "--style", STYLE, "--mask", "style.png", "-o", "style.png"], "overwrite"),
+    "output is a folder's place": (["photo.png", "--style", STYLE, "-o", "full"], "photo.png is a folder"),
+    "two results of one name": (
+        ["photo.png", "in/photo.jpg", "--style", STYLE, "-o", "out"],
+        "photo.png and in/photo.jpg",
+    ),
+    "content twice": (["photo.png", "photo.png", "--style", STYLE, "-o", "out"], "photo.png is named twice"),
+    "content is an address": (
+        ["https://a.org/b.png", "--style", STYLE, "-o", "out.png"],
+        "'https://a.org/b.png' is an",
+    ),
+    "output is an address": (["photo.png", "--style", STYLE, "-o", "https://a.org/b.png"], "is an address"),
+    "mask is an address": (["photo.png", "--style", STYLE, "--mask", "http://a/b", "-o", "out.png"], "is an address"),
+    "style is on a drive": (["photo.png", "--style", "C:\\me\\a.png", "-o", "out.png"], "no file C:\\me\\a.png"),
+    "name is too long": (
+        ["photo.png", "--style", STYLE, "-o", "x" * 300 + ".png"],
+        "cannot be used: File name too long",
+    ),
+    "content's name is too long": (
+        ["x" * 300, "--style", STYLE, "-o", "out.png"],
+        "cannot be used: File name too long",
+    ),
+    "crop of many digits": (["photo.png", "--style", f"{STYLE}[0,0,{'9' * 5000},1]", "-o", "out.png"], "not inside"),
     "output cannot be written": (["photo.png", "--style", STYLE, "-o", "notes.txt/out.png"], "cannot be made"),
 }
 
@@ -203,6 +241,10 @@ def test_wrong_use_is_one_sentence(server: RunningServer, photo: Path, arguments
     (folder / "bad.safetensors").write_bytes(b"x" * 50)
     (folder / "cut.png").write_bytes(photo.read_bytes()[:200])
     (folder / "empty").mkdir()
+    (folder / "in").mkdir()
+    (folder / "full" / "photo.png").mkdir(parents=True)
+    for name in ("style.png", "in/photo.jpg"):
+        shutil.copyfile(photo, folder / name)
     before = photo.read_bytes()
     run = _run(server, *arguments, "--quiet", cwd=folder)
     assert run.returncode == 1
@@ -355,15 +397,6 @@ def test_regions_have_colour_modes_of_their_own(server: RunningServer, photo: Pa
         assert run.returncode == 0, run.stderr
         results[name] = out.read_bytes()
     assert results["said"] == results["default"] != results["none"]
-
-
-def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
-    """2 before 10, whether or not numbers are filled up with zeros."""
-    names = ["a1.png", "a2.png", "a10.png", "a010b3.png", "b.png"]
-    for name in names:
-        (tmp_path / name).touch()
-    found = [path.name for path in _content_paths([tmp_path])]
-    assert found.index("a2.png") < found.index("a10.png") and found[0] == "a1.png" and found[-1] == "b.png"
 
 
 def _frames(folder: Path) -> Path:
