@@ -115,3 +115,19 @@ def test_server_starts_without_a_network(hub: Repository, mirror: HubMirror, tmp
     with _start(tmp_path) as server, server.client() as client:
         assert client.hello().model == DEFAULT_MODEL and "check the network" in server.text()
     assert hub.commits
+
+
+@pytest.mark.fault(92)
+def test_server_starts_behind_a_socks_proxy_without_its_package(
+    hub: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded model, and a line that names the package."""
+    (tmp_path / "socksio.py").write_text("raise ModuleNotFoundError(\"No module named 'socksio'\", name='socksio')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with _start(tmp_path) as server, server.client() as client:
+        assert client.hello().model == DEFAULT_MODEL
+        assert "needs the package socksio; install it, or unset ALL_PROXY" in server.text()
+    assert hub.commits

@@ -67,6 +67,22 @@ def test_mistakes_of_the_program_are_not_hidden() -> None:
         run_command("x", _raise(ZeroDivisionError()), failures=(_OwnError,))
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_the_boundary(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the file system says to it, and Ctrl-C at any time."""
+    errors = [PermissionError(errno.EACCES, "Permission denied", "a/b"), KeyboardInterrupt()]
+
+    def fail() -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(sys.modules[COMMANDS[name].__module__], "_parser", fail)
+    assert COMMANDS[name]([]) == 1
+    assert capsys.readouterr().err == f"{name}: a/b cannot be used: Permission denied.\n"
+    assert COMMANDS[name]([]) == INTERRUPTED and capsys.readouterr().err.startswith(f"{name}: ")
+
+
 def _program(body: str) -> list[str]:
     """A command in a Python of its own, as a shell starts it."""
     return [

@@ -40,6 +40,19 @@ def test_pictures_and_saved_styles_are_styles_and_nothing_else(folder: Path) -> 
     assert style_files(folder / "missing", PICTURE_SUFFIXES) == {}
 
 
+@pytest.mark.parametrize("refused", ["iterdir", "is_file"])
+def test_folder_that_is_closed_to_its_user_has_no_styles(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    """Neither to be listed nor to be entered: the other styles are there all the same."""
+
+    def fail(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, refused, fail)
+    assert style_files(folder, PICTURE_SUFFIXES) == {}
+
+
 def test_windows_and_server_have_the_same_rule(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a window shows before the server has answered is what the server then lists, as far as it can be read."""
     monkeypatch.setattr(host_styles, "user_styles_folder", lambda: folder)

@@ -177,13 +177,14 @@ def style_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """The styles of a user's folder, by name.
 
     Args:
-        folder: It need not exist.
+        folder: It need not exist, nor be open to this user.
         suffixes: Those of pictures that can be read; saved styles are found as well, hidden files and others are not.
     """
-    if not folder.is_dir():
-        return {}
     wanted = {*suffixes, SAVED_STYLE_SUFFIX}
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted and path.is_file())
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted and path.is_file())
+    except OSError:
+        return {}
     named = {style_name(path.stem): path for path in files if not path.name.startswith(".")}
     return {name: named[name] for name in sorted(named) if name}
 
