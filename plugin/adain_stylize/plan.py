@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
+import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,9 @@ from adain_stylize.pictures import FORMATS
 from adain_weights.files import LITTER
 from adain_weights.picture_files import SUFFIXES
 from adain_weights.picture_formats import NAMED_SUFFIXES
+
+LEAST_ROOM = 65_536
+"""Bytes that a disk must have room for, before anything is painted for it."""
 
 
 class UsageError(Exception):
@@ -124,7 +127,8 @@ def _ending(path: Path, all_frames: bool) -> str:
 def _refuse_duplicates(contents: Sequence[Path], targets: Sequence[Path]) -> None:
     seen: dict[str, Path] = {}
     for content, target in zip(contents, targets, strict=True):
-        first = seen.setdefault(os.path.normcase(target), content)
+        name = str(target).casefold() if sys.platform in {"win32", "darwin"} else str(target)
+        first = seen.setdefault(name, content)
         if first == content and first is not content:
             raise UsageError(f"{content} is named twice.")
         if first is not content:
@@ -143,13 +147,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, or find out that an old one can be written. Raises UsageError."""
+    """Make a folder for results, and find out that it can be written and its disk is not full. Raises UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.") from None
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(LEAST_ROOM))
     except OSError as error:
         raise UsageError(f"The folder {folder} cannot be written: {error.strerror}.") from None

@@ -94,7 +94,9 @@ def _program(body: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("body", ["for n in range(100_000): print(n)", "print(1)", "print(1); sys.exit(0)"])
+@pytest.mark.parametrize(
+    "body", ["for n in range(100_000): print(n)", "print(1)", "print(1); sys.exit(0)", "sys.stdout.write('1\\n')"]
+)
 def test_reader_that_has_seen_enough_ends_a_command_quietly(body: str) -> None:
     """As `head` does: in the middle, at the end, and after --help, which leaves by an exception."""
     reader, writer = os.pipe()
@@ -104,6 +106,17 @@ def test_reader_that_has_seen_enough_ends_a_command_quietly(body: str) -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (READER_IS_GONE, b"")
+
+
+def test_broken_pipe_of_another_process_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    """Only a console that nobody reads ends a command without a word."""
+    error = BrokenPipeError(errno.EPIPE, "Broken pipe")
+    assert run_command("x", _raise(error), failures=(_OwnError,)) == 1
+    assert capsys.readouterr().err == "x: A file or the output cannot be used: Broken pipe.\n"
+    done = subprocess.run(
+        _program("raise BrokenPipeError(32, 'Broken pipe')"), capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, b"x: A file or the output cannot be used: Broken pipe.\n")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")

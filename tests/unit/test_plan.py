@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
+import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +78,20 @@ def test_results_of_one_name_are_named_as_a_pair(tmp_path: Path) -> None:
         find_targets([Path("x/a.png"), Path("x/a.png")], tmp_path, all_frames=False)
 
 
+@pytest.mark.parametrize(("system", "is_refused"), [("linux", False), ("win32", True), ("darwin", True)])
+def test_names_that_differ_in_capitals_are_one_where_the_system_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, is_refused: bool
+) -> None:
+    """On Windows and macOS the second result would replace the first."""
+    monkeypatch.setattr(sys, "platform", system)
+    contents = [Path("x/a.png"), Path("x/A.jpg")]
+    if is_refused:
+        with pytest.raises(UsageError, match=r"^x/a\.png and x/A\.jpg would both become "):
+            find_targets(contents, tmp_path, all_frames=False)
+    else:
+        assert find_targets(contents, tmp_path, all_frames=False) == [tmp_path / "a.png", tmp_path / "A.png"]
+
+
 def test_no_input_is_overwritten_by_whatever_name(tmp_path: Path) -> None:
     """Contents, styles and masks, also through links; another file of theirs is."""
     _touch(tmp_path / "in", "a.png", "b.png", "style.png")
@@ -122,6 +140,18 @@ def test_folder_that_cannot_be_written_is_found_first(tmp_path: Path) -> None:
             make_folder(folder / "new")
     with pytest.raises(UsageError, match="cannot be made"):
         make_folder(tmp_path / "file" / "new")
+
+
+def test_full_disk_is_found_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file can be made there, and nothing written into it."""
+
+    class Full(BytesIO):
+        def write(self, _data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_options: Full())
+    with pytest.raises(UsageError, match=f"^The folder {tmp_path} cannot be written: No space left on device\\.$"):
+        make_folder(tmp_path)
 
 
 @pytest.mark.parametrize(

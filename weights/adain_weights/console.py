@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import TextIO
@@ -36,12 +37,12 @@ def run_command(
             return run()
         finally:  # also after --help, which leaves by an exception
             _flush()
-    except BrokenPipeError:
-        _write_nowhere(sys.stdout, sys.stderr)
-        return READER_IS_GONE
     except failures as error:
         return _say(name, str(error), 1)
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and not all(map(_has_reader, (sys.stdout, sys.stderr))):
+            _write_nowhere(sys.stdout, sys.stderr)
+            return READER_IS_GONE
         return _say(name, f"{error.filename or 'A file or the output'} cannot be used: {error.strerror or error}.", 1)
     except KeyboardInterrupt:
         return _say(name, interrupted, INTERRUPTED)
@@ -58,6 +59,8 @@ def _say(name: str, sentence: str, status: int) -> int:
 def _flush() -> None:
     try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError:
         _write_nowhere(sys.stdout)
         raise
@@ -69,10 +72,29 @@ def _take_every_letter() -> None:
             stream.reconfigure(errors="replace")
 
 
+def _has_reader(stream: TextIO) -> bool:
+    """Whether somebody can read what is written; a broken pipe may also be one to a process of the command's own."""
+    if (descriptor := _descriptor(stream)) is None:
+        return True
+    if sys.platform == "win32":  # it cannot be asked there
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors are always reported
+    return not poll.poll(0)
+
+
 def _write_nowhere(*streams: TextIO) -> None:
     """Let what is still to be written go nowhere: Python would fail once more when it ends."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in streams:
-        if isinstance(stream, io.TextIOWrapper):
-            os.dup2(nowhere, stream.fileno())
+    for descriptor in map(_descriptor, streams):
+        if descriptor is not None:
+            os.dup2(nowhere, descriptor)
     os.close(nowhere)
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    """The system's number of a stream; None for one that is not the system's."""
+    try:
+        return stream.fileno()
+    except OSError:
+        return None
