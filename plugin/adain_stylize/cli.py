@@ -21,7 +21,7 @@ from adain_client.choices import (
     refuse_address,
 )
 from adain_client.client import Client
-from adain_client.errors import AdainError
+from adain_client.errors import AdainError, RequestError
 from adain_client.folders import user_styles_folder
 from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
 from adain_client.launcher import connect
@@ -42,6 +42,9 @@ from adain_weights.errors import WeightsError
 from adain_weights.picture_files import PictureError, style_picture
 from adain_weights.samples import Samples
 from adain_weights.styles import read_style
+
+OF_ONE_PICTURE = {"TOO_LARGE", "OUT_OF_MEMORY"}
+"""The server's refusals that say nothing about the next picture."""
 
 
 @dataclass(frozen=True)
@@ -223,13 +226,18 @@ def _save_style(options: argparse.Namespace) -> int:
     save_style(
         target,
         picture,
-        title=options.title or path.stem,
+        title=options.title or _printable(path.stem),
         artist=options.artist,
-        origin=f"saved from {path.name}",
+        origin=f"saved from {_printable(path.name)}",
         licence=options.licence,
     )
     print(f"Saved {target}")
     return 0
+
+
+def _printable(name: str) -> str:
+    """A file's name for people: what is no letter in the system's encoding is replaced."""
+    return "".join(sign if sign.isprintable() else "?" for sign in name)
 
 
 def _stylize_all(options: argparse.Namespace) -> int:
@@ -289,9 +297,14 @@ def _paint_all(
             try:
                 content = alone.pop() if alone else _read_checked(path, target, all_frames=options.frames)
                 stylizer.stylize(content, target)
+            # One bad file among many does not cost the others.
             except PictureError as error:
-                # One bad file among many does not cost the others.
                 _say(str(error))
+                failures += 1
+            except RequestError as error:
+                if error.code not in OF_ONE_PICTURE:
+                    raise
+                _say(f"{path}: {error}")
                 failures += 1
     return failures
 
