@@ -299,6 +299,13 @@ def test_what_is_no_pair_is_not_converted(
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["", "../x", DEFAULT_MODEL])
+def test_name_that_cannot_be_is_refused_before_files_are_read(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """There are none here."""
+    assert main(["convert", "no.pth", "none.pth", "--name", name]) == 1
+    assert capsys.readouterr().err.startswith(f"adain-weights: A model cannot be called '{name}'; ")
+
+
 def test_tensors_that_cannot_be_stored_are_a_sentence() -> None:
     """Two names for one tensor's memory, and a sparse one."""
     tensor = torch.zeros(3)

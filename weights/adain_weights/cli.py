@@ -147,18 +147,18 @@ def _weights(name: str, models_folder: Path) -> dict[str, bytes]:
 def _convert(options: argparse.Namespace) -> None:
     from adain_weights.models import write_model, write_safetensors
 
+    name: str | None = options.name
+    if name is not None and (not is_model_name(name) or name in read_manifest()):
+        raise WeightsError(
+            f"A model cannot be called '{name}'; take letters, digits, '.', '_', '-' that are not in use."
+        )
     tensors = _read_pair({role: getattr(options, role) for role in ROLES})
-    if options.name is None:
+    if name is None:
         for role in ROLES:
             target = options.output / f"{role}.safetensors"
             metadata = {"converted_from": getattr(options, role).name}
             print(f"{target}  sha256 {write_safetensors(target, tensors[role], metadata=metadata)}")
         return
-    name: str = options.name
-    if not is_model_name(name) or name in read_manifest():
-        raise WeightsError(
-            f"A model cannot be called '{name}'; take letters, digits, '.', '_', '-' that are not in use."
-        )
     origin = f"converted from {options.encoder.name} and {options.decoder.name}"
     about = AboutModel(name, "", "", origin[:256], {}, {})
     card = f"# {name}\n\nThis model was {origin}. Write here what it was trained on, how, and under which licence.\n"
