@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from adain_plugin.errors import FilesError, LibrariesError
@@ -27,22 +28,23 @@ def write_archive(machine: Machine, output: Path, say: Callable[[str], None]) ->
     Raises:
         FilesError: It cannot be written. LibrariesError: There are no libraries at all.
     """
+    new = output.with_name(f".{output.name}.new")
     try:
+        new.touch()  # whether it can be written is known before anything is downloaded
         with tempfile.TemporaryDirectory(prefix="adain-plugin-") as name:
             folder = Path(name)
             copy_plugin(folder / PLUGIN)
             for beside in Krita.beside:
                 shutil.copyfile(plugin_source().with_name(beside), folder / beside)
             _add_libraries(machine, folder / PLUGIN / VENDOR, say)
-            new = output.with_name(f".{output.name}.new")
-            try:
-                _write(folder, new)
-                new.replace(output)
-            finally:
-                new.unlink(missing_ok=True)
+            _write(folder, new)
+            new.replace(output)
         size = output.stat().st_size
     except OSError as error:
         raise FilesError(f"{output} cannot be written: {error.strerror or error}.") from None
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
     say(f"{output}, {size / 1e6:.1f} MB")
     say("  in Krita: Tools > Scripts > Import Python Plugin from File; then restart Krita")
 

@@ -548,8 +548,10 @@ def test_zip_says_what_it_lacks(tmp_path: Path, pip: Pip) -> None:
     pip.refused = {"win32-amd64-313", "darwin-arm64-313"}
     said = _archive(tmp_path / "krita.zip")
     assert said.count("none for ") == 2 and "none for win32-amd64-313: No matching distribution" in said
+    downloads = len(pip.calls)
     with pytest.raises(FilesError, match="cannot be written: No such file"):
         _archive(tmp_path / "none" / "krita.zip")
+    assert len(pip.calls) == downloads  # it was known before
     pip.refused = {"all"}
     with pytest.raises(LibrariesError, match="connect to the internet"):
         _archive(tmp_path / "other.zip")
