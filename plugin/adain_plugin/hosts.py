@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,11 @@ class Answer:
 
 
 def read_answer(output: str) -> Answer | None:
-    """The answer in what a host printed; None when there is none."""
+    """The answer in what a host printed; None when there is none, or when it broke off or was written into."""
     for line in output.splitlines():
         if line.startswith(ANSWER):
-            return Answer(**json.loads(line.removeprefix(ANSWER)))
+            with suppress(ValueError, TypeError):
+                return Answer(**json.loads(line.removeprefix(ANSWER)))
     return None
 
 

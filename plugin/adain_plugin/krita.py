@@ -258,7 +258,7 @@ def _executables(machine: Machine) -> Iterator[Path]:
     for folder in _program_folders(machine):
         path = folder / ("krita.exe" if machine.platform == "win32" else "krita")
         # Snap's is a link to snap itself; it has folders of its own.
-        if path.is_file() and os.access(path, os.X_OK) and path.resolve().name.startswith("krita"):
+        if os.access(path, os.X_OK) and path.is_file() and path.resolve().name.startswith("krita"):
             yield path
 
 

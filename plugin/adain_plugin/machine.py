@@ -63,7 +63,8 @@ class Machine:
             return False
         for file in self.processes.glob("[0-9]*/comm"):
             with suppress(OSError):  # it has just ended
-                if file.stat().st_uid == os.getuid() and file.read_text(encoding="utf-8").strip() == name:
+                # A long name is cut after 15 bytes, which need not be the end of a letter.
+                if file.stat().st_uid == os.getuid() and file.read_bytes().strip() == name.encode():
                     return True
         return False
 
