@@ -28,6 +28,7 @@ from adain_client.launcher import connect
 from adain_client.progress import fraction
 from adain_stylize.contents import Content, Frame, mask_samples, read_content
 from adain_stylize.pictures import (
+    NoRoomError,
     check_target,
     holds_profile,
     mask_pixels,
@@ -297,6 +298,8 @@ def _paint_all(
             try:
                 content = alone.pop() if alone else _read_checked(path, target, all_frames=options.frames)
                 stylizer.stylize(content, target)
+            except NoRoomError:  # the next one would be painted for nothing
+                raise
             # One bad file among many does not cost the others.
             except PictureError as error:
                 _say(str(error))

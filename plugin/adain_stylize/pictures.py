@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,10 @@ from adain_weights.samples import (
 LAYOUTS = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}
 DEPTHS = {"uint8": "u8", "uint16": "u16", "float32": "f32"}
 _log = logging.getLogger(__name__)
+
+
+class NoRoomError(PictureError):
+    """A result cannot be written because its disk is full, as it will be for the next one."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,7 @@ def save_result(
         durations_ms: How long an animation shows each; none for a single picture.
     Raises:
         PictureError: The file cannot be written.
+        NoRoomError: Its disk is full.
     """
     suffix = target.suffix.lower()
     kind = FORMATS[suffix]
@@ -223,7 +229,7 @@ def _animation(frames: Sequence[Samples], kind: Format, kept: Kept, durations_ms
 
 @contextlib.contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """A place beside the target, which replaces it when all went well. Raises PictureError."""
+    """A place beside the target, which replaces it when all went well. Raises PictureError, NoRoomError."""
     # Not longer than the target's name may be.
     temporary = target.with_name(f".adain-{os.getpid()}.part{target.suffix}")
     try:
@@ -233,6 +239,8 @@ def _whole(target: Path) -> Iterator[Path]:
         _log.debug("%s cannot be written", target, exc_info=True)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoRoomError(f"{target} cannot be written: {error.strerror}; make room there.") from None
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise PictureError(f"{target} cannot be written: {reason}.") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ class _Server:
 
     def __init__(self, code: str) -> None:
         self._code = code
+        self.painted = 0
 
     def __enter__(self) -> _Server:
         return self
@@ -32,6 +34,7 @@ class _Server:
         """Nothing is held."""
 
     def stylize(self, request: StylizeRequest, **_listeners: Any) -> StylizeResult:
+        self.painted += 1
         if request.content.width > 20:
             raise RequestError(self._code, "It is refused.")
         return StylizeResult(request.content, "")
@@ -66,6 +69,24 @@ def test_refusal_of_every_picture_ends_the_command(
     assert main(["in", "--style", "style.png", "--quiet", "-o", "out"]) == 1
     assert capsys.readouterr().err == "adain-stylize: It is refused.\n"
     assert [path.name for path in (folder / "out").iterdir()] == ["1.png"]
+
+
+def test_full_disk_ends_the_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next picture is not painted for nothing; nothing half is left."""
+
+    def fail(_picture: Image.Image, path: Path, *_arguments: object, **_options: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server = _Server("BUSY")
+    monkeypatch.setattr(adain_stylize.cli, "connect", lambda **_options: server)
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert main(["in", "--style", "style.png", "--quiet", "-o", "out"]) == 1
+    sentence = "out/1.png cannot be written: No space left on device; make room there."
+    assert capsys.readouterr().err == f"adain-stylize: {sentence}\n"
+    assert server.painted == 1 and not list((folder / "out").iterdir())
 
 
 def test_style_of_a_file_whose_name_is_no_text_can_be_saved(folder: Path) -> None:
