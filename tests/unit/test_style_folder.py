@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ FILES = [
     ".hidden.png",
     "._Waves.PNG",
     "---.png",
+    os.fsdecode(b"caf\xe9.png"),
     "saved.safetensors",
 ]
 

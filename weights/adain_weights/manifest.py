@@ -10,7 +10,7 @@ from typing import Any
 
 EMBEDDED = Path(__file__).parent / "embedded"
 MANIFEST = EMBEDDED / "manifest.json"
-DEFAULT_MODEL = "adain-second-light"
+DEFAULT_MODEL = "adain-third-light"
 ROLES = ("encoder", "decoder")
 
 

@@ -178,14 +178,17 @@ def style_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
 
     Args:
         folder: It need not exist, nor be open to this user.
-        suffixes: Those of pictures that can be read; saved styles are found as well, hidden files and others are not.
+        suffixes: Those of pictures that can be read. Saved styles are found as well; hidden files, names that are no
+            text, and others are not.
     """
     wanted = {*suffixes, SAVED_STYLE_SUFFIX}
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted and path.is_file())
     except OSError:
         return {}
-    named = {style_name(path.stem): path for path in files if not path.name.startswith(".")}
+    # A name that cannot be shown is no name for people, nor one that a message can hold.
+    shown = [path for path in files if not path.name.startswith(".") and path.name.isprintable()]
+    named = {style_name(path.stem): path for path in shown}
     return {name: named[name] for name in sorted(named) if name}
 
 
