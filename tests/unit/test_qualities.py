@@ -118,7 +118,7 @@ def test_alpha_goes_from_the_layer_to_the_paint(make_painter: Callable[..., Rend
 
 
 def test_fine_puts_the_shallow_statistics_right(make_painter: Callable[..., Renderer], network: AdainNetwork) -> None:
-    """The refined picture's relu1_1 and relu2_1 are nearer to the style's than the first pass's are; relu3_1 is as near."""
+    """relu1_1 and relu2_1 of the refined picture are nearer to the style than the first pass's; relu3_1 is as near."""
     renderer = make_painter()
     assert STYLE.picture is not None
     style = torch.from_numpy(STYLE.picture.array).permute(2, 0, 1)[None] / 255
