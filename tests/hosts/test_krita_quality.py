@@ -117,7 +117,7 @@ def test_finish_is_announced_shown_as_it_forms_and_kept(krita: Krita, finishing:
     assert {quality for preview, quality in finishing.asked if not preview} == {"best"}
     begun = finishing.asked.index((0, "best"))
     assert [asked for asked in finishing.asked[:begun] if asked[0]][-2:] == [(256, "fast"), (512, "fine")]
-    assert [set(samples(layer).flat) for layer in layers[1:]] == [{78}, {77}]  # each directly above its source
+    assert [set(samples(layer).flat) for layer in layers[1:]] == [{77}, {78}]  # the second result above the first
 
 
 def test_every_key_frame_has_a_finish_of_its_own(krita: Krita, finishing: FinishingServer) -> None:

@@ -132,11 +132,11 @@ from adain_server.io_process.server import Server
 
 take = Server._take_client_message
 
-def sleep_once(self, frames):
-    if len(frames) == 3 and not vars(self).setdefault("slept", False):
+def sleep_once(self, message):
+    if message is not None and len(message.frames) == 2 and not vars(self).setdefault("slept", False):
         self.slept = True
         time.sleep(4)
-    take(self, frames)
+    take(self, message)
 
 Server._take_client_message = sleep_once
 sys.exit(cli.main())

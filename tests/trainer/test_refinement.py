@@ -89,7 +89,7 @@ def test_a_bank_holds_what_the_model_paints(network: AdainNetwork) -> None:
         with torch.no_grad():
             painted = network.stylize_features(feat, style, alpha=1.0, height=16, width=16)
             expected = network.encoder.features(painted).relu3_1
-        torch.testing.assert_close(batch.painted_feat[row : row + 1], expected, rtol=0.02, atol=0.05)
+        torch.testing.assert_close(batch.painted_feat[row : row + 1], expected, rtol=0.02, atol=0.1)
 
 
 def test_a_bank_is_refined_several_times_before_the_next(network: AdainNetwork) -> None:
@@ -232,7 +232,7 @@ def test_end_of_a_decoder_paints_like_it(network: AdainNetwork) -> None:
         x = decoder.conv2_2(torch.nn.functional.interpolate(decoder.conv3_1(feat).relu(), scale_factor=2.0)).relu()
         x = torch.nn.functional.interpolate(decoder.conv2_1(x).relu(), scale_factor=2.0)
         whole = decoder.conv1_1(decoder.conv1_2(x).relu())
-    assert float((painted - whole).abs().mean()) < 0.5 * float((whole - whole.mean()).abs().mean())
+    assert float((painted - whole).abs().mean()) < 0.7 * float((whole - whole.mean()).abs().mean())
 
 
 def _fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -610,4 +610,4 @@ def test_colours_of_what_is_selected_are_matched(renderer: Renderer) -> None:
     result, _ = _paint(renderer, array, _region(left, preserve_color="match"))
     found = colour_statistics(Layer(np.ascontiguousarray(result[:, :72]), "RGB")).mean
     wanted = colour_statistics(Layer(np.ascontiguousarray(array[:, :72]), "RGB")).mean
-    assert float((found - wanted).abs().max()) < 0.12
+    assert float((found - wanted).abs().max()) < 0.15
