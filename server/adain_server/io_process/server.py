@@ -179,6 +179,7 @@ class Server:
         header: Header = {}
         try:
             header, payload = protocol.unpack(message.frames, protocol.FROM_CLIENT)
+            self._has_worked |= bool(payload)  # also what is refused leaves memory behind
             if header["op"] == "chunk":
                 self._on_chunk(client, header, payload)
             elif header["op"] == "stop":
@@ -506,7 +507,7 @@ class Server:
                 self._tell_waiting(job)
         if self._has_worked and not self._jobs:
             give_memory_back()
-        self._has_worked = bool(self._jobs)
+            self._has_worked = False
 
     def _keep_limits(self) -> None:
         """Of descriptors and of memory: messages that never end grow in libzmq, unseen; then all peers are let go."""
