@@ -32,8 +32,9 @@ pytestmark = [pytest.mark.hosts, pytest.mark.timeout(180)]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 TITLE = "^AdaIN Style$"
 MAIN_WINDOW = "GIMP$"
-UNDO = REDO = ("alt+e", "Return")
-"""The first of GIMP's menu Edit that can be chosen: Undo, and Redo when nothing is left to undo. Plug-ins cannot."""
+UNDO, REDO = ((("alt+e", "Return"), (shortcut,)) for shortcut in ("ctrl+z", "ctrl+y"))
+"""The first of GIMP's menu Edit that can be chosen (Undo, and Redo when nothing is left to undo), or the shortcut: a
+menu may take the keyboard and show nothing. Plug-ins can do neither."""
 STRENGTH, STYLIZE, CANCEL, REGION, FIT, TRY_AGAIN = "alt+t", "alt+s", "alt+c", "alt+g", "alt+f", "alt+a"
 MODEL, QUALITY, KEEP, MIX = "alt+m", "alt+q", "alt+k", "alt+x"
 PRESETS, RESET = "alt+e", "alt+r"
@@ -153,11 +154,14 @@ def _wait_for_output(gimp: WindowedGimp, text: str) -> None:
         time.sleep(0.05)
 
 
-def _press_until(gimp: WindowedGimp, keys: tuple[str, ...], text: str) -> None:
-    """Keys for the main window, which may lose those that come while another window closes or a menu opens."""
-    for _attempt in range(PRESSES):
+def _press_until(gimp: WindowedGimp, ways: tuple[tuple[str, ...], ...], text: str) -> None:
+    """Keys for the main window, which may lose those that come while another window closes or a menu opens.
+
+    ways: Keys that have the same effect; they take turns.
+    """
+    for attempt in range(PRESSES):
         gimp.screen.window(MAIN_WINDOW)
-        for key in ("Escape", *keys):
+        for key in ("Escape", *ways[attempt % len(ways)]):
             gimp.screen.keys(key)  # each waits, so that a menu is there before the key that chooses from it
         deadline = time.monotonic() + KEYS_S
         while time.monotonic() < deadline:
