@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from adain_client import protocol
 from hosts.gimp import Gimp, Installation
-from support.helpers import RunningServer
+from hosts.host import as_function
+from support.helpers import PICTURES, REPOSITORY, RunningServer
 
 pytestmark = pytest.mark.hosts
 
@@ -120,21 +123,60 @@ class _GimpWithProfile(Gimp):
         """Nothing more: the profile stays where it is."""
 
 
-def test_what_scripts_leave_out_has_its_default_from_the_second_start_on(
+EVERY_PROCEDURE = """
+    image, layer = picture()
+    add_channel(image, "Sky", bytes([255]) * (96 * 72))
+    trees = add_layer(image, "Trees")
+    trees.add_mask(trees.create_mask(Gimp.AddMaskType.WHITE))
+    server = Gimp.get_pdb().lookup_procedure(f"{STYLIZE}-server")
+    config = server.create_config()
+    config.set_property("run-mode", Gimp.RunMode.NONINTERACTIVE)
+    example(image, layer)
+    return {
+        "the documented example": [layer.get_name() for layer in image.get_layers()][1:],
+        "a style": call(STYLIZE, [layer], {"styles": STYLE}),
+        "a region": call(STYLIZE, [layer], {"regions": [f"Sky={STYLE}"]}),
+        "nothing": call(STYLIZE, [layer], {}),
+        "repeat": call(f"{STYLIZE}-repeat", [layer], {}),
+        "save": call(f"{STYLIZE}-save", [layer], {"name": "Cat"}),
+        "save nothing": call(f"{STYLIZE}-save", [layer], {}),
+        "server": (server.run(config).index(0).value_nick, Gimp.get_pdb().get_last_error().partition(";")[0]),
+    }
+"""
+OK = ("success", "success")
+FROM_EVERY_PROCEDURE = {
+    "the documented example": [
+        "The Great Wave off Kanagawa, about 1831 + painting + The Langlois Bridge at Arles, 1888 + leaves",
+        "Photograph",
+    ],
+    "a style": OK,
+    "a region": OK,
+    "nothing": ("execution-error", "Choose at least one style."),
+    "repeat": ("execution-error", "Nothing has been painted yet that could be repeated; use Stylize first."),
+    "save": OK,
+    "save nothing": ("execution-error", "A style's name has letters or digits, and no signs such as / or :."),
+    "server": ("execution-error", "The server's window needs a display"),
+}
+
+
+def _documented_example(home: Path) -> str:
+    """The script of docs/GIMP.md, as a function, with its user's pictures in a folder that there is."""
+    for name in ("painting.jpg", "leaves.png"):
+        with Image.open(PICTURES / "chelsea.jpg") as picture:
+            picture.resize((96, 64)).save(home / name)
+    code = (REPOSITORY / "docs" / "GIMP.md").read_text().partition("```python\n")[2].partition("```")[0]
+    return as_function(code.replace("/home/me", str(home)), ["image", "layer"]).replace("script", "example", 1)
+
+
+def test_every_procedure_works_from_the_second_start_on(
     gimp_installation: Installation, server: RunningServer, tmp_path: Path
 ) -> None:
-    """GIMP reads the arguments from its own notes then, and has None for empty texts."""
+    """GIMP reads the declarations from its own notes then, and has None for what a script leaves out."""
     for _start in range(2):
         with _GimpWithProfile(gimp_installation, tmp_path / "profile") as gimp:
             gimp.use(server)
-            painted, saved = gimp.run(
-                """
-                image, layer = picture()
-                return call(STYLIZE, [layer], {"styles": STYLE}), call(f"{STYLIZE}-save", [layer], {})
-                """
-            )
-        assert painted == ("success", "success")
-        assert saved == ("execution-error", "A style's name has letters or digits, and no signs such as / or :.")
+            script = _documented_example(gimp.folder) + textwrap.dedent(EVERY_PROCEDURE)
+            assert gimp.run(script) == FROM_EVERY_PROCEDURE
 
 
 def test_save_and_server_have_their_arguments(gimp: Gimp) -> None:

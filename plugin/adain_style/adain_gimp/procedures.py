@@ -178,9 +178,10 @@ def _place(procedure: Gimp.Procedure, label: str) -> None:
 def _guarded(run: Callable[..., None]) -> Callable[..., Gimp.ValueArray]:
     """The one place where an error becomes GIMP's: a sentence for the user, and no traceback."""
 
-    def call(procedure: Gimp.Procedure, *arguments: Any) -> Gimp.ValueArray:
+    def call(procedure: Gimp.Procedure, *given: Any) -> Gimp.ValueArray:
+        *chosen, config, _data = given
         try:
-            run(*arguments)
+            run(*chosen, _Arguments(procedure, config))
         except AdainError as error:
             return _failed(procedure, str(error))
         except _Dismissed:
@@ -196,12 +197,32 @@ def _failed(procedure: Gimp.Procedure, sentence: str) -> Gimp.ValueArray:
     return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, GLib.Error(sentence))
 
 
+class _Arguments:
+    """What a script has given to a procedure; the one place where it is read.
+
+    From its second start on GIMP reads the declarations from its own notes, in which empty texts and lists have become
+    None: those are given here as they were declared.
+    """
+
+    def __init__(self, procedure: Gimp.Procedure, config: Gimp.ProcedureConfig) -> None:
+        self._procedure, self._config = procedure, config
+
+    def __getitem__(self, name: str) -> Any:
+        value = self._config.get_property(name)
+        return self._declared(name) if value is None else value
+
+    def _declared(self, name: str) -> Any:
+        argument = self._procedure.find_argument(name)
+        # A list is declared without a default.
+        return [] if argument.value_type == GObject.TYPE_STRV else argument.get_default_value()
+
+
 class _Dismissed(Exception):  # noqa: N818  # no error: the user closed a window
     """The user closed the window without painting."""
 
 
 def _run_stylize(
-    run_mode: Gimp.RunMode, image: Gimp.Image, drawables: list[Gimp.Drawable], config: Any, _data: Any
+    run_mode: Gimp.RunMode, image: Gimp.Image, drawables: list[Gimp.Drawable], arguments: _Arguments
 ) -> None:
     layer = one_layer(drawables)
     if run_mode == Gimp.RunMode.INTERACTIVE:
@@ -211,17 +232,17 @@ def _run_stylize(
             raise _Dismissed
         return
     store = SettingsStore()
-    settings = store.load().stylize if run_mode == Gimp.RunMode.WITH_LAST_VALS else _settings_from(config)
+    settings = store.load().stylize if run_mode == Gimp.RunMode.WITH_LAST_VALS else _settings_from(arguments)
     _tell(paint_layer(layer, settings, store.load().server))
 
 
-def _settings_from(config: Any) -> StylizeSettings:
+def _settings_from(arguments: _Arguments) -> StylizeSettings:
     """The procedure's arguments. Raises ChoiceError."""
-    styles = parse_styles(config.get_property("styles")) if config.get_property("styles") else []
-    colour = config.get_property("preserve-color")
-    regions = [parse_region(text, colour) for text in config.get_property("regions") or []]
+    styles = parse_styles(arguments["styles"]) if arguments["styles"] else []
+    colour = arguments["preserve-color"]
+    regions = [parse_region(text, colour) for text in arguments["regions"]]
     if styles:
-        regions.insert(0, RegionChoice(tuple(styles), config.get_property("alpha"), colour))
+        regions.insert(0, RegionChoice(tuple(styles), arguments["alpha"], colour))
     regions = [replace(region, styles=tuple(map(_layer_or_style, region.styles))) for region in regions]
     if not regions:
         raise ChoiceError(_("Choose at least one style."))
@@ -231,16 +252,15 @@ def _settings_from(config: Any) -> StylizeSettings:
                 regions=protocol.MAX_REGIONS, styles=protocol.MAX_STYLES
             )
         )
-    output = config.get_property("output")
+    output = arguments["output"]
     return StylizeSettings(
         tuple(regions),
         # A stroke size below 1 has no meaning; 0 fits the picture.
-        stroke_size=config.get_property("stroke-size") and max(1.0, config.get_property("stroke-size")),
-        detail=config.get_property("detail"),
+        stroke_size=arguments["stroke-size"] and max(1.0, arguments["stroke-size"]),
+        detail=arguments["detail"],
         output=output if output in OUTPUTS else OUTPUTS[0],
-        # From its second start on GIMP has None in place of an empty text that nobody has set.
-        model=config.get_property("model") or "",
-        quality=config.get_property("quality"),
+        model=arguments["model"],
+        quality=arguments["quality"],
     )
 
 
@@ -252,7 +272,7 @@ def _layer_or_style(style: StyleChoice) -> StyleChoice:
 
 
 def _run_repeat(
-    _run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], _config: Any, _data: Any
+    _run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], _arguments: _Arguments
 ) -> None:
     saved = SettingsStore().load()
     if not any(region.styles for region in saved.stylize.regions):
@@ -261,7 +281,7 @@ def _run_repeat(
 
 
 def _run_save(
-    run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], config: Any, _data: Any
+    run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], arguments: _Arguments
 ) -> None:
     layer = one_layer(drawables)
     if run_mode == Gimp.RunMode.INTERACTIVE:
@@ -270,11 +290,11 @@ def _run_save(
         if not run_save_style_dialog(layer):
             raise _Dismissed
         return
-    save_style(layer, config.get_property("name") or "")
+    save_style(layer, arguments["name"])
 
 
-def _run_server(config: Any, _data: Any) -> None:
-    if config.get_property("run-mode") != Gimp.RunMode.INTERACTIVE:
+def _run_server(arguments: _Arguments) -> None:
+    if arguments["run-mode"] != Gimp.RunMode.INTERACTIVE:
         raise ChoiceError(_("The server's window needs a display; 'adain-server --help' says what a terminal can do."))
     from adain_gimp.small_dialogs import run_server_dialog
 
