@@ -478,16 +478,27 @@ def test_kept_features_do_not_change_the_picture(network: AdainNetwork, renderer
     assert np.abs(_paint(renderer)[0].astype(int) - _paint(forgetful)[0]).max() <= 1
 
 
-def test_preview_is_the_result_made_smaller(renderer: Renderer) -> None:
-    """Of its size and type; with broad strokes it is like the full result reduced."""
+@pytest.mark.parametrize("detail", [0.0, 0.7])
+@pytest.mark.parametrize("stroke_size", [1.0, 1.7, 3.0, 4.0, 4.3, 6.0, 12.0])
+def test_preview_is_the_result_made_smaller(renderer: Renderer, stroke_size: float, detail: float) -> None:
+    """Of its size and type, and to a level of 255 but where it is painted directly: broad strokes without detail."""
     large = np.ascontiguousarray(np.tile(PHOTO, (3, 3, 1)))
-    full, _ = _paint(renderer, large, stroke_size=6.0, detail=0.0)
-    preview, _ = _paint(renderer, large, size=(72, 108), stroke_size=6.0, detail=0.0)
-    assert preview.shape == (72, 108, 3) and preview.dtype == np.uint8
+    full, _ = _paint(renderer, large, stroke_size=stroke_size, detail=detail)
+    preview, _ = _paint(renderer, large, size=(72, 108), stroke_size=stroke_size, detail=detail)
     reduced = Layer(full, "RGB").shrunk(72, 108).like(Layer(full, "RGB"))
-    assert np.abs(preview.astype(int) - reduced).mean() < 4
-    masked, _ = _paint(renderer, large, _region(np.zeros((*large.shape[:2], 1), np.uint8)), size=(72, 108))
-    assert np.abs(masked.astype(int) - Layer(large, "RGB").shrunk(72, 108).like(Layer(large, "RGB"))).max() == 0
+    assert preview.shape == (72, 108, 3) and preview.dtype == np.uint8
+    error = np.abs(preview.astype(int) - reduced)
+    if detail == 0 and stroke_size >= 4:
+        assert error.mean() < 5
+    else:
+        assert error.max() <= 1
+
+
+def test_preview_of_an_empty_selection_is_the_layer_made_smaller(renderer: Renderer) -> None:
+    """Bit for bit."""
+    nothing = _region(np.zeros((*PHOTO.shape[:2], 1), np.uint8))
+    preview, _ = _paint(renderer, PHOTO, nothing, size=(24, 36))
+    assert np.abs(preview.astype(int) - Layer(PHOTO, "RGB").shrunk(24, 36).like(Layer(PHOTO, "RGB"))).max() == 0
 
 
 @pytest.mark.fault(39)

@@ -31,8 +31,8 @@ from adain_gimp.typelibs import Gimp, GLib
 from adain_gimp.ui import Gdk, GimpUi, Gtk, pixbuf_of, pixbuf_of_file
 from adain_host import labels
 from adain_host.models import model_entries
+from adain_host.previews import PreviewSession, preview_note
 from adain_host.requests import make_request
-from adain_host.session import Session
 from adain_host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
 from adain_host.settings_editor import SettingsEditor, usable
 from adain_host.styles import LAYER_STYLE, GalleryEntry, StyleResolver
@@ -78,7 +78,7 @@ class StylizeDialog:
         self._server_info: ServerInfo | None = None
         self._build(masks)
         # What it tells comes through GTK's loop, which does not run yet.
-        self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=GLib.idle_add)
+        self._session = PreviewSession(self, self._saved.server, name=CLIENT_NAME, post=GLib.idle_add)
         self._show_settings()
         self._read_preview_content()
         self._window.show_all()
@@ -367,6 +367,7 @@ class StylizeDialog:
         self._info.hide()
         self._set_busy(True)
         self._bar.set_text(_("Reading the layer…"))
+        self._preview.show_note("")
         # The bar is shown before a large layer is read.
         GLib.idle_add(self._read_and_paint, priority=GLib.PRIORITY_LOW)
 
@@ -465,12 +466,14 @@ class StylizeDialog:
     def previewed(self, result: StylizeResult) -> None:
         """Show it."""
         if self._painting is None:
-            self._preview.show_after(pixbuf_of(result.pixels))
+            note = preview_note(result.pixels, self._content, self._editor.settings)
+            self._preview.show_after(pixbuf_of(result.pixels), note)
             side = max(result.pixels.height, result.pixels.width)
             log.debug("previewed %d after %.3f s", side, time.monotonic() - self._changed_at)
 
     def preview_failed(self, error: AdainError) -> None:
         """Say why."""
+        self._preview.show_note("")
         self._show_error(error)
 
     def progressed(self, progress: Progress) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from adain_client.texts import _
 from adain_gimp.typelibs import GLib
-from adain_gimp.ui import GdkPixbuf, Gtk
+from adain_gimp.ui import GdkPixbuf, Gtk, Pango
+
+log = logging.getLogger(__name__)
 
 WIDTH, HEIGHT = 460, 400
 """The least, in pixels."""
@@ -42,19 +45,33 @@ class Preview:
         self._drawn: tuple[object, int, int] | None = None
         self._compare = Gtk.CheckButton.new_with_mnemonic(_("Show the layer _before"))
         self._compare.connect("toggled", lambda _button: self._draw())
+        self._note = Gtk.Label()
+        self._note.set_ellipsize(Pango.EllipsizeMode.END)
+        self._note.set_xalign(1.0)
+        row = Gtk.Box(spacing=12)
+        row.pack_start(self._compare, False, False, 0)
+        row.pack_start(self._note, True, True, 0)
         self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
         self.widget.pack_start(self._room, True, True, 0)
-        self.widget.pack_start(self._compare, False, False, 0)
+        self.widget.pack_start(row, False, False, 0)
 
     def show_before(self, pixbuf: GdkPixbuf.Pixbuf) -> None:
         """The layer as it is; whatever was painted of another one is gone."""
         self._before, self._after = pixbuf, None
         self._draw()
 
-    def show_after(self, pixbuf: GdkPixbuf.Pixbuf | None) -> None:
-        """What was painted; None for nothing."""
+    def show_after(self, pixbuf: GdkPixbuf.Pixbuf | None, note: str = "") -> None:
+        """What was painted, None for nothing; and what there is to say of it."""
         self._after = pixbuf
         self._draw()
+        self.show_note(note)
+
+    def show_note(self, note: str) -> None:
+        """Say something under the picture; "" for nothing."""
+        if note != self._note.get_text():
+            log.debug("note: %s", note)
+            self._note.set_text(note)
+            self._note.set_tooltip_text(note)
 
     def show_forming(self, pixbuf: GdkPixbuf.Pixbuf | None) -> None:
         """What is being painted, as far as it is; None for nothing: what was painted before is shown again."""

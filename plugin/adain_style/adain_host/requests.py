@@ -11,8 +11,10 @@ from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
 from adain_client.texts import _
 from adain_host.settings import StylizeSettings
 
-PREVIEW_CONTENT_SIDE = 1024
-"""Longer side, in pixels, of what previews are made from."""
+PREVIEW_CONTENT_SIDE = 1536
+"""Longer side, in pixels, of what previews are made from: what is reduced once more has to be the larger by half."""
+PAINTED_SIDE = 1280
+"""The longest side, in pixels, at which a preview is painted: more would take too long."""
 DRAFT_SIDE = 256
 PREVIEW_SIDE = 512
 """Longer sides of a preview, in pixels: while a slider moves, and once it rests."""
@@ -53,18 +55,21 @@ def make_request(
         content: As a host read it.
         settings: What the user chose.
         styles: For each style's source, what goes over the wire.
-        preview: The result's longer side, in pixels; 0 for the layer's size. Previews are never finished.
+        preview: The result's longer side, in pixels; 0 for the layer's size. A preview is painted at the size at which
+            the layer will be painted, but at PAINTED_SIDE at most, and a draft at its own size at most. It is never
+            finished.
         compose, transfer, sequence, smoothing: As StylizeRequest has them; previews are always blended.
     Raises:
         ChoiceError: A region has no style, or only such of weight 0.
     """
     regions = [_region(region, content, styles) for region in settings.regions]
-    reduced = max(content.height, content.width) / max(content.pixels.height, content.pixels.width)
+    strokes, is_draft = _stroke_size(content, settings, preview), 0 < preview <= DRAFT_SIDE
+    draws_detail = not is_draft or strokes > max(content.pixels.height, content.pixels.width) / DRAFT_SIDE
     return StylizeRequest(
         content.pixels,
         regions,
-        stroke_size=max(1.0, settings.strokes_for(content.height, content.width) / reduced),
-        detail=settings.detail,
+        stroke_size=strokes,
+        detail=settings.detail if draws_detail else 0.0,
         preview=preview,
         compose="blend" if preview else compose,
         transfer=transfer,
@@ -73,6 +78,34 @@ def make_request(
         sequence=sequence,
         smoothing=smoothing,
     )
+
+
+def shows_finer_strokes(content: Content, settings: StylizeSettings) -> bool:
+    """Whether the layer will be painted with finer strokes than a preview at rest can have."""
+    return max(_working_size(content, settings)) > PAINTED_SIDE
+
+
+def _stroke_size(content: Content, settings: StylizeSettings, preview: int) -> float:
+    """What makes the server paint at the size at which it will paint the layer, to the pixel, or at the largest one.
+
+    A row more or less is another picture: the network's strokes lie on a grid.
+    """
+    here = content.pixels.height, content.pixels.width
+    strokes = settings.strokes_for(content.height, content.width)
+    if here != (content.height, content.width):
+        there = _working_size(content, settings)
+        least = max(side / (painted + 0.5) for side, painted in zip(here, there, strict=True))
+        most = min(side / (painted - 0.5) for side, painted in zip(here, there, strict=True))
+        strokes = max(1.0, (least + most) / 2)
+    if not preview:
+        return strokes
+    return max(strokes, max(here) / (DRAFT_SIDE if preview <= DRAFT_SIDE else PAINTED_SIDE))
+
+
+def _working_size(content: Content, settings: StylizeSettings) -> tuple[int, int]:
+    """Height and width, in pixels, at which the server will paint the layer."""
+    strokes = settings.strokes_for(content.height, content.width)
+    return max(1, round(content.height / strokes)), max(1, round(content.width / strokes))
 
 
 def painted_size(content: Content, settings: StylizeSettings) -> tuple[int, int]:

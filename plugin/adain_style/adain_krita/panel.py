@@ -22,6 +22,7 @@ from adain_client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeResu
 from adain_client.texts import _
 from adain_host import labels
 from adain_host.models import model_entries
+from adain_host.previews import PreviewSession, preview_note
 from adain_host.requests import make_request
 from adain_host.session import Session, for_people
 from adain_host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
@@ -199,7 +200,7 @@ class Panel(krita.DockWidget):
     def session(self) -> Session:
         """The connection to the server; no server is started for it."""
         if self._session is None:
-            self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=self._post, start=False)
+            self._session = PreviewSession(self, self._saved.server, name=CLIENT_NAME, post=self._post, start=False)
         return self._session
 
     def present(self) -> None:
@@ -472,12 +473,14 @@ class Panel(krita.DockWidget):
 
     def previewed(self, result: StylizeResult) -> None:
         """Show it."""
-        self._preview.show_after(image_of(result.pixels))
+        note = preview_note(result.pixels, self._snapshot.content, self._editor.settings)
+        self._preview.show_after(image_of(result.pixels), note)
         side = max(result.pixels.height, result.pixels.width)
         log.debug("previewed %d after %.3f s", side, time.monotonic() - self._changed_at)
 
     def preview_failed(self, error: AdainError) -> None:
         """Say why."""
+        self._preview.show_note("")
         self._show_error(error)
 
     def progressed(self, progress: Progress) -> None:
@@ -506,6 +509,8 @@ class Panel(krita.DockWidget):
         self._queue_view.show_queue(self._queue)
         if self._queue.painted_job is None:
             self._preview.show_forming(None)
+        else:
+            self._preview.show_note("")  # a picture takes the place of a preview
 
     def _done(self, job: Job) -> None:
         if job.notice:

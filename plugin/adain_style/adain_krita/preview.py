@@ -21,6 +21,7 @@ class Preview(QtWidgets.QFrame):
         self._forming: QtGui.QImage | None = None
         self._compares = False
         self._hint = ""
+        self._note = ""
         self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
         self.setMinimumHeight(LINES * self.fontMetrics().height())
         self.setFocusPolicy(QtCore.Qt.FocusPolicy.StrongFocus)
@@ -30,11 +31,17 @@ class Preview(QtWidgets.QFrame):
     def show_before(self, image: QtGui.QImage | None, hint: str = "") -> None:
         """The layer as it is, whatever was painted of another one is gone; or a hint why there is none."""
         self._before, self._after, self._forming, self._hint = image, None, None, hint
-        self.update()
+        self.show_note("")
 
-    def show_after(self, image: QtGui.QImage | None) -> None:
-        """What was painted; None for nothing."""
+    def show_after(self, image: QtGui.QImage | None, note: str = "") -> None:
+        """What was painted, None for nothing; and what there is to say of it."""
         self._after = image
+        self.show_note(note)
+
+    def show_note(self, note: str) -> None:
+        """Say something at the picture's foot; "" for nothing."""
+        self._note = note
+        self.setAccessibleDescription(note)
         self.update()
 
     def show_forming(self, image: QtGui.QImage | None) -> None:
@@ -61,10 +68,21 @@ class Preview(QtWidgets.QFrame):
             painter.fillRect(area, _checks())
         painter.setRenderHint(QtGui.QPainter.RenderHint.SmoothPixmapTransform)
         painter.drawImage(area, shown)
+        if self._note:
+            self._draw_note(painter, room)
         if self.hasFocus():
             option = QtWidgets.QStyleOptionFocusRect()
             option.initFrom(self)
             self.style().drawPrimitive(QtWidgets.QStyle.PrimitiveElement.PE_FrameFocusRect, option, painter, self)
+
+    def _draw_note(self, painter: QtGui.QPainter, room: QtCore.QRect) -> None:
+        # Over the picture: a line of its own would move everything below whenever it comes and goes.
+        flags = QtCore.Qt.AlignmentFlag.AlignCenter | QtCore.Qt.TextFlag.TextWordWrap
+        foot = self.fontMetrics().boundingRect(room, flags, self._note)
+        foot = QtCore.QRect(room.left(), room.bottom() + 1 - foot.height(), room.width(), foot.height())
+        painter.fillRect(foot, self.palette().color(QtGui.QPalette.ColorRole.ToolTipBase))
+        painter.setPen(self.palette().color(QtGui.QPalette.ColorRole.ToolTipText))
+        painter.drawText(QtCore.QRectF(foot), flags, self._note)
 
     def mousePressEvent(self, _event: QtGui.QMouseEvent) -> None:  # noqa: N802
         """Compare."""

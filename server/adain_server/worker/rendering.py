@@ -44,7 +44,7 @@ TILE_BYTES_PER_PIXEL = 2560
 SMALL_ENTRY = 256
 """Bytes of a key without a value worth mentioning."""
 OUTPUT_TILE = 1024
-"""Side of the parts in which a picture that was painted smaller is brought to full size."""
+"""Side of the parts in which a picture that was painted at another size is brought to the result's."""
 FINISHED_SURROUNDINGS = RELU4_1.margin
 """Pixels around the regions that the finish's encoder sees."""
 REFINED_SURROUNDINGS = -(-2 * RELU3_1.margin // CELL) * CELL
@@ -218,7 +218,7 @@ class Renderer:
         )
         self._start(output_layer, request)
         layer = self._shrunk(request.content, request.content_key, *working_size(request))
-        if (layer.height, layer.width) == size:
+        if (layer.height, layer.width) == size and not _reduces_painted(request):
             layer = output_layer
         task = self._task(request, layer, done, on_step)
         if task is None:
@@ -228,7 +228,7 @@ class Renderer:
         if layer is output_layer:
             self._passes(task, output.write, done, hooks)
         else:
-            self._paint_smaller(task, output, done, hooks)
+            self._paint_resized(task, output, done, hooks)
         return done
 
     def _task(self, request: RenderRequest, layer: Layer, done: Painted, on_step: OnStep) -> _RenderTask | None:
@@ -389,25 +389,23 @@ class Renderer:
             for box in Box(0, output_layer.height, 0, output_layer.width).tiles(OUTPUT_TILE):
                 output_layer.cut_out(box, union_share(masks, box, torch.float64), request.out)
 
-    def _paint_smaller(self, task: _RenderTask, output: Output, done: Painted, hooks: Hooks) -> None:
-        """Paint at a working size that is smaller than the result, and enlarge."""
+    def _paint_resized(self, task: _RenderTask, output: Output, done: Painted, hooks: Hooks) -> None:
+        """Paint at a working size that is not the result's, then bring what is painted to the result's."""
         layer = task.layer
-        # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
-        dtype = np.float32 if layer.is_linear else np.uint16
-        small = Layer(np.empty((layer.height, layer.width, 3), dtype=dtype), "RGB")
+        painted = _empty_paint(layer)
 
-        def keep(box: Box, painted: Tensor) -> None:
-            small.write(box, painted, None, small.array)
+        def keep(box: Box, colours: Tensor) -> None:
+            painted.write(box, colours, None, painted.array)
 
         # A selection so faint that it vanishes at the working size gets the content's own colours.
         for box in Box(0, layer.height, 0, layer.width).tiles(OUTPUT_TILE):
             keep(box, layer.colours(box))
         self._passes(task, keep, done, hooks)
-        enlarged = Enlarged(small, layer, output.layer, task.request.detail)
+        colours = _resized(painted, task, output.layer, hooks.on_step)
         boxes = output.box().tiles(OUTPUT_TILE)
         for index, box in enumerate(boxes):
             hooks.on_step("enlarge", index, len(boxes))
-            output.write(box, enlarged.colours(box))
+            output.write(box, colours(box))
 
     def _check_numbers(self, request: RenderRequest) -> None:
         """Float layers, masks and styles hold numbers; found before anything is computed."""
@@ -469,10 +467,43 @@ class Renderer:
 
 
 def working_size(request: RenderRequest) -> tuple[int, int]:
-    """Height and width at which a request is painted: the layer's by the stroke size, at most the result's."""
-    height, width = request.out.shape[:2]
-    factor = min(1.0, max(request.content.height, request.content.width) / request.stroke_size / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    """Height and width at which a request is painted: the layer's by the stroke size, however small the result is."""
+    height, width = request.content.height, request.content.width
+    return max(1, round(height / request.stroke_size)), max(1, round(width / request.stroke_size))
+
+
+def _reduces_painted(request: RenderRequest) -> bool:
+    """Whether a preview is what is painted at the layer's size, made smaller.
+
+    It is not where the same comes sooner: no stroke is finer than its pixels, and no detail comes from the layer.
+    """
+    size, content = request.out.shape[:2], request.content
+    if size == (content.height, content.width):
+        return False
+    return request.detail > 0 or max(working_size(request)) > max(size)
+
+
+def _resized(painted: Layer, task: _RenderTask, result: Layer, on_step: OnStep) -> ReadPart:
+    """What was painted at the working size, at the result's."""
+    request = task.request
+    if not _reduces_painted(request):
+        return Enlarged(painted, task.layer, result, request.detail).colours
+    content = request.content
+    if task.layer is not content:
+        enlarged = Enlarged(painted, task.layer, content, request.detail)
+        painted = _empty_paint(content)
+        boxes = Box(0, content.height, 0, content.width).tiles(OUTPUT_TILE)
+        for index, box in enumerate(boxes):
+            on_step("enlarge", index, len(boxes))
+            painted.write(box, enlarged.colours(box), None, painted.array)
+    return painted.shrunk(result.height, result.width).colours
+
+
+def _empty_paint(layer: Layer) -> Layer:
+    """A picture of a layer's size for sRGB-coded paint, fine enough for it; its values are undefined."""
+    # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
+    dtype = np.float32 if layer.is_linear else np.uint16
+    return Layer(np.empty((layer.height, layer.width, 3), dtype=dtype), "RGB")
 
 
 def tile_side(budget: int) -> int:
