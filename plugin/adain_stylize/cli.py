@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from adain_client import protocol
 from adain_client.choices import (
+    SAVED_STYLE_SUFFIX,
     RegionChoice,
+    is_saved_style,
     parse_number,
     parse_region,
     parse_style,
@@ -214,10 +216,10 @@ def _save_style(options: argparse.Namespace) -> int:
         raise UsageError("--save-style takes exactly one --style, a picture, and no content.")
     text = parse_style(options.style[0]).source
     target = Path(options.save_style)
-    if target.suffix != ".safetensors":
+    if not is_saved_style(target):
         if not protocol.STYLE_NAME.fullmatch(options.save_style):
             raise UsageError("A style's name has small letters, digits and hyphens only; a file ends in .safetensors.")
-        target = user_styles_folder() / f"{options.save_style}.safetensors"
+        target = user_styles_folder() / f"{options.save_style}{SAVED_STYLE_SUFFIX}"
     path, crop = picture_and_crop(text)
     picture = style_picture(path, crop=crop)
     make_folder(target.parent)
@@ -467,7 +469,7 @@ def _region_choices(options: argparse.Namespace) -> list[RegionChoice]:
 
 def _load_style(text: str) -> StyleSource:
     """A picture, or a part of one; a saved style's file; or a name, which the server looks up."""
-    if text.endswith(".safetensors"):
+    if is_saved_style(Path(text)):
         read_style(Path(text))  # a damaged file is found here, with its path in the message
         return StyleFile(Path(text).read_bytes())
     path, crop = picture_and_crop(text)

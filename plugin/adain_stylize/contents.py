@@ -12,8 +12,8 @@ from PIL import ImageFile
 from adain_stylize.deep_pictures import bits_are_lost, deep_samples
 from adain_stylize.kept import Kept, read_kept
 from adain_weights.colour_profiles import ColourProfile
-from adain_weights.picture_files import open_picture, opened, own_profile, own_samples
-from adain_weights.samples import Samples, in_8_bit, samples_of
+from adain_weights.picture_files import in_both_colours, open_picture, opened, own_profile, own_samples
+from adain_weights.samples import Samples, samples_of
 
 ANIMATED = {"GIF", "PNG", "WEBP", "TIFF"}
 """Formats whose other frames are pictures like the first; a JPEG's are previews, a PSD's are layers."""
@@ -89,13 +89,13 @@ def read_content(path: Path) -> Content:
         first = _frame(path, file, profile, is_only=frames == 1)
         file.load()
         kept = read_kept(file)
-    result_profile = profile if profile and profile.space != "CMYK" and profile.has_way_back else None
+    own_space = None if profile is None or profile.space == "CMYK" else profile
+    result_profile = own_space if own_space is None or own_space.has_way_back else None
     said = {
         f"The colour profile of {path} is damaged or made for other pictures; its colours are taken as sRGB.": is_bad,
         f"{path} is in {INKS.get(mode, '')}; the result is in RGB (sRGB).": mode in INKS,
-        f"The colour profile of {path} only leads to sRGB, not back; the result is in sRGB.": bool(
-            profile and profile.space != "CMYK" and not profile.has_way_back
-        ),
+        f"The colour profile of {path} only leads to sRGB, not back; the result is in sRGB.": result_profile
+        is not own_space,
         f"{path} has more than 8 bit in a form of which only 8 are read.": loses_bits and first.own.dtype == np.uint8,
         f"Of what {path} says of itself, this is damaged and left out: {', '.join(kept.damaged)}.": bool(kept.damaged),
     }
@@ -108,10 +108,8 @@ def _frame(path: Path, file: ImageFile.ImageFile, profile: ColourProfile | None,
     own = deep_samples(path, file) if is_only else None
     if own is None:
         own = own_samples(file, profile)
-    if profile is not None and not profile.converts(own):
-        own = in_8_bit(own)
+    own, srgb = in_both_colours(own, profile)
     duration = file.info.get("duration", 0)
-    srgb = own if profile is None or profile.space == "CMYK" else profile.to_srgb(own)
     return Frame(own, srgb, float(duration) if isinstance(duration, (int, float)) else 0.0)
 
 

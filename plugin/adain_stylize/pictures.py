@@ -130,6 +130,7 @@ def check_target(content: Content, target: Path, *, all_frames: bool) -> list[st
         raise PictureError(
             f"{path} has {content.frames} frames, and {target} holds one; use .gif, .png, .tif or .webp."
         )
+    left_out = too_large_for(content.kept, target.suffix.lower())
     loses_depth = _loses_depth(content.first.own, kind, is_only=content.frames == 1 or not all_frames)
     said = {
         f"{path} has {content.frames} frames, of which the first is painted; --frames paints all.": content.frames > 1
@@ -141,9 +142,7 @@ def check_target(content: Content, target: Path, *, all_frames: bool) -> list[st
         f"{target} cannot hold the colour profile of {path}; the result is in sRGB.": (
             content.profile is not None and not holds_profile(content, target)
         ),
-        f"{target} has no room for this of {path}: {', '.join(too_large_for(content.kept, target.suffix.lower()))}.": (
-            bool(too_large_for(content.kept, target.suffix.lower()))
-        ),
+        f"{target} has no room for this of {path}: {', '.join(left_out)}.": bool(left_out),
     }
     return [sentence for sentence, holds in said.items() if holds]
 

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from adain_stylize.pictures import FORMATS
 from adain_weights.files import LITTER
-from adain_weights.picture_files import SUFFIXES
-from adain_weights.picture_formats import NAMED_SUFFIXES
+from adain_weights.picture_formats import NAMED_SUFFIXES, SUFFIXES
 
 LEAST_ROOM = 65_536
 """Bytes that a disk must have room for, before anything is painted for it."""

@@ -19,3 +19,8 @@ class JobError(Exception):
         super().__init__(message)
         self.code = code
         self.retry_after_s = retry_after_s
+
+
+def busy() -> JobError:
+    """What a client is told when something is full that empties by itself."""
+    return JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)

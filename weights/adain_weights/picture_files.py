@@ -16,7 +16,6 @@ from adain_weights.colour_profiles import ColourProfile, ProfileError, make_prof
 from adain_weights.limits import LARGEST_PICTURE
 from adain_weights.picture_formats import (
     HEAD_BYTES,
-    SUFFIXES,
     WITH_PICTURE_INSIDE,
     format_name,
     is_readable,
@@ -26,8 +25,6 @@ from adain_weights.picture_formats import (
 )
 from adain_weights.samples import Samples, in_8_bit, on_white, picture_of, samples_of, upright
 from adain_weights.style_pictures import reduced
-
-__all__ = ["SUFFIXES", "PictureError", "open_picture", "opened", "own_profile", "style_picture"]
 
 Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
 """Pillow warns above this, and the warning is an error below: no file unpacks to more than a server takes."""
@@ -115,11 +112,16 @@ def open_picture(path: Path, *, least_side: int = 0) -> Image.Image:
     Raises:
         PictureError: There is no such picture, or it is damaged or too large.
     """
+    return picture_of(_srgb_8_bit(path, least_side=least_side))
+
+
+def _srgb_8_bit(path: Path, *, least_side: int = 0) -> Samples:
     with opened(path) as file:
         if least_side:
             file.draft(None, (least_side, least_side))
         profile, _ = own_profile(file)
-        return picture_of(in_8_bit(srgb_samples(file, profile)))
+        _, srgb = in_both_colours(own_samples(file, profile), profile)
+        return in_8_bit(srgb)
 
 
 def style_picture(path: Path, *, crop: tuple[int, int, int, int] | None = None) -> Image.Image:
@@ -131,7 +133,7 @@ def style_picture(path: Path, *, crop: tuple[int, int, int, int] | None = None) 
     Raises:
         PictureError: It cannot be read, or the crop is not inside it.
     """
-    picture = picture_of(on_white(samples_of(open_picture(path)))).convert("RGB")
+    picture = picture_of(on_white(_srgb_8_bit(path))).convert("RGB")
     if crop is not None:
         left, top, width, height = crop
         if min(width, height) < 1 or left + width > picture.width or top + height > picture.height:
@@ -140,17 +142,18 @@ def style_picture(path: Path, *, crop: tuple[int, int, int, int] | None = None) 
     return reduced(picture)
 
 
-def srgb_samples(file: ImageFile.ImageFile, profile: ColourProfile | None) -> Samples:
-    """The file's present frame in sRGB, turned upright.
+def in_both_colours(own: Samples, profile: ColourProfile | None) -> tuple[Samples, Samples]:
+    """A frame in its own colours, and in sRGB; both of 8 bit where its profile cannot convert more.
 
     Args:
-        file: As opened() gives it.
-        profile: Its own_profile().
+        own: As own_samples() gives them, whose inks are in sRGB already.
+        profile: The file's own_profile().
     """
-    samples = own_samples(file, profile)
     if profile is None or profile.space == "CMYK":
-        return samples
-    return profile.to_srgb(samples if profile.converts(samples) else in_8_bit(samples))
+        return own, own
+    if not profile.converts(own):
+        own = in_8_bit(own)
+    return own, profile.to_srgb(own)
 
 
 def own_samples(file: ImageFile.ImageFile, profile: ColourProfile | None) -> Samples:

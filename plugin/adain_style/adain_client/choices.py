@@ -34,6 +34,11 @@ class ChoiceError(AdainError):
     """What the user asked for cannot be done; the message is one sentence."""
 
 
+def is_saved_style(path: Path) -> bool:
+    """Whether a file is a style with its statistics, by its name, and not a picture."""
+    return path.suffix.lower() == SAVED_STYLE_SUFFIX
+
+
 @dataclass(frozen=True)
 class StyleChoice:
     """A style as it was typed or clicked.

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from adain_client import protocol
 from adain_client.choices import (
     PICTURE_SUFFIXES,
-    SAVED_STYLE_SUFFIX,
     ChoiceError,
+    is_saved_style,
     picture_and_crop,
     style_files,
     style_name,
@@ -164,7 +164,7 @@ def load_style(source: str, reader: StyleReader, known: Collection[str]) -> Styl
         path = own  # a server on another machine does not see this one's folder
     if not path.is_file():
         raise ChoiceError(_("There is no style or picture '{name}'.").format(name=source))
-    if path.suffix.lower() == SAVED_STYLE_SUFFIX:
+    if is_saved_style(path):
         return StyleFile(path.read_bytes())
     return reader.read_picture(path, crop)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from adain_client import protocol
 from adain_client.wire import PictureSpec, RegionSpec, RequestSpec, StyleFileSpec
 from adain_server.config import ServerConfig
-from adain_server.errors import JobError
+from adain_server.errors import JobError, busy
 from adain_server.io_process.job import Job
 from adain_weights.catalog import find_model, is_model_name
 
@@ -121,4 +121,4 @@ def check_jobs(client: bytes, jobs: Collection[Job], config: ServerConfig) -> No
     """Jobs of all clients and of this one. Raises JobError BUSY."""
     of_client = sum(job.client == client for job in jobs)
     if len(jobs) >= config.max_jobs or of_client >= config.max_client_jobs:
-        raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
+        raise busy()

@@ -128,8 +128,7 @@ class Endpoint:
         Raises:
             ServerError: Another server has taken the place meanwhile; its files are not touched.
         """
-        has_socket = not self._is_listening or self._socket_path is None or self._socket_path.exists()
-        if has_socket and self._is_claimed() and _identity(self._file) == self._announced:
+        if self._has_socket() and self._is_claimed() and _identity(self._file) == self._announced:
             return
         log.warning("files of the server were removed or replaced; they are made again")
         if not self._is_claimed():
@@ -140,15 +139,19 @@ class Endpoint:
                 self._claim()
             except ServerError:
                 raise ServerError(f"Another AdaIN server has taken {self._file.parent}; this one ends.") from None
-            has_socket = self._bind != "ipc" or not self._is_listening
         try:
-            if not has_socket:
+            if not self._has_socket():
                 # Beside the old one, under another name: unbinding that would drop those who are connected.
                 self._moves += 1
                 self.address = self._bind_ipc()
             self._announce()
         except (OSError, ServerError, zmq.ZMQError) as error:
             log.warning("the server cannot be found until its files can be made: %s", error)
+
+    def _has_socket(self) -> bool:
+        if self._bind != "ipc" or not self._is_listening:
+            return True
+        return self._socket_path is not None and self._socket_path.exists()
 
     def _is_claimed(self) -> bool:
         return _identity(self._lock_path) == self._claimed

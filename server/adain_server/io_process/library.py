@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adain_client.choices import SAVED_STYLE_SUFFIX, style_files
+from adain_client.choices import is_saved_style, style_files
 from adain_client.jobs import StyleInfo
 from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
 from adain_weights.errors import WeightsError
-from adain_weights.picture_files import SUFFIXES
+from adain_weights.picture_formats import SUFFIXES
 from adain_weights.styles import built_in_styles, read_style
 
 
@@ -41,7 +41,7 @@ class StyleLibrary:
 
     def saved_swatch(self, path: Path) -> bytes | None:
         """The thumbnail that a saved style has, a JPEG file; None for a picture. Raises JobError BAD_STYLE."""
-        if path.suffix.lower() != SAVED_STYLE_SUFFIX:
+        if not is_saved_style(path):
             return None
         try:
             return read_style(path).swatch
@@ -57,7 +57,7 @@ class StyleLibrary:
 
 
 def _read_entry(name: str, path: Path, *, own: bool) -> StyleInfo | None:
-    if path.suffix.lower() != SAVED_STYLE_SUFFIX:
+    if not is_saved_style(path):
         return StyleInfo(name, path.stem[:MAX_TEXT], "", "a picture in your styles folder", "", own)
     try:
         style = read_style(path)

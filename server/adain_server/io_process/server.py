@@ -505,6 +505,7 @@ class Server:
                 self._fail_late(job)
             elif job.state is not JobState.RUNNING and job.client:
                 self._tell_waiting(job)
+        self._has_worked |= bool(self._jobs)
         if self._has_worked and not self._jobs:
             give_memory_back()
             self._has_worked = False

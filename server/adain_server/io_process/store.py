@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 
-from adain_server.errors import JobError
+from adain_server.errors import JobError, busy
 from adain_server.io_process.shared_buffer import SharedBuffer, check_shared_memory
 
 FORGET_AFTER_S = 600.0
@@ -50,7 +50,7 @@ class PictureStore:
             self._forget(digest)
             return None
         except OSError:
-            raise _busy() from None
+            raise busy() from None
         self._in_use += not entry.users
         entry.users += 1
         self._touch(digest)
@@ -86,11 +86,11 @@ class PictureStore:
         wanted = sum(sizes)
         check_shared_memory(wanted)
         if self._in_use and self._in_use + len(sizes) > self._most:
-            raise _busy()
+            raise busy()
         while not self._has_room(wanted, len(sizes)) and self._forget_oldest():
             pass
         if self._in_use and not self._has_room(wanted, len(sizes)):
-            raise _busy()
+            raise busy()
         buffers: list[SharedBuffer] = []
         try:
             for size in sizes:
@@ -148,7 +148,3 @@ class PictureStore:
 
     def _forget(self, digest: bytes) -> None:
         self._close(self._entries.pop(digest).buffer)
-
-
-def _busy() -> JobError:
-    return JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)

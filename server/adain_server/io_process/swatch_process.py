@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from adain_server.errors import JobError
+from adain_server.errors import JobError, busy
 
 MOST_WAITING = 256
 LONGEST_S = 10.0
@@ -55,7 +55,7 @@ class SwatchProcess:
     def ask(self, wish: Wish) -> None:
         """Make a thumbnail soon. Raises JobError BUSY."""
         if len(self._waiting) >= MOST_WAITING:
-            raise JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)
+            raise busy()
         if self._process is None:
             self._start()
         self._waiting.append(wish)

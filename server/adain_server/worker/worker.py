@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from adain_client import protocol
+from adain_client.choices import is_saved_style
 from adain_net.encoder import LAYERS, RELU4_1
 from adain_net.layout import LayoutError
 from adain_net.measured_style import MeasuredStyle
@@ -280,7 +281,7 @@ def _style_from_file(path: Path, weight: float) -> Style:
     """A style that has a name: a saved one, or a picture of the user's own."""
     try:
         key = (str(path), path.stat().st_mtime_ns)
-        if path.suffix == ".safetensors":
+        if is_saved_style(path):
             return Style(key, weight, saved=read_style(path))
         return Style(key, weight, picture=Layer(np.array(style_picture(path)), "RGB"))
     except (OSError, WeightsError, PictureError) as error:
