@@ -36,6 +36,7 @@ UNDO, REDO = ((("alt+e", "Return"), (shortcut,)) for shortcut in ("ctrl+z", "ctr
 """The first of GIMP's menu Edit that can be chosen (Undo, and Redo when nothing is left to undo), or the shortcut: a
 menu may take the keyboard and show nothing. Plug-ins can do neither."""
 STRENGTH, STYLIZE, CANCEL, REGION, FIT, TRY_AGAIN = "alt+t", "alt+s", "alt+c", "alt+g", "alt+f", "alt+a"
+STROKES = "alt+z"
 MODEL, QUALITY, KEEP, MIX = "alt+m", "alt+q", "alt+k", "alt+x"
 PRESETS, RESET = "alt+e", "alt+r"
 
@@ -305,7 +306,9 @@ def test_cancel_while_painting_leaves_the_image_as_it_was(gimp: WindowedGimp) ->
     window = _open(gimp, side=2400)
     _choose_style(gimp, "great wave")
     gimp.logged("previewed 512")
-    gimp.screen.keys(FIT)  # the finest strokes: that takes long
+    gimp.screen.keys(FIT, STROKES, *["Page_Down"] * 5)  # the finest strokes: that takes long
+    gimp.logged("note: The strokes will be finer than shown here.")
+    _keep(gimp, "5-finer-strokes", window)
     gimp.screen.keys(STYLIZE)
     gimp.logged("painting decode")
     _keep(gimp, "5-painting", window)
