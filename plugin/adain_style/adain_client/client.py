@@ -12,8 +12,8 @@ from typing import Any
 import zmq
 
 from adain_client import protocol
-from adain_client.connection import ConnectionInfo
-from adain_client.errors import CancelledError, ProtocolError, RequestError, ServerUnavailableError
+from adain_client.connection import ConnectionInfo, is_deserted
+from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError, ServerUnavailableError
 from adain_client.jobs import (
     Draft,
     Message,
@@ -35,6 +35,8 @@ HELLO_AGAIN_S = 1.0
 SEND_TIMEOUT_MS = 1000
 CLOSE_MS = 100
 """Lets the last message out, which tells the server to forget the job; nothing is queued for a server that is gone."""
+GONE_S = 0.7
+"""A connection that broke is made again within this, or else it is found out whether anybody is still there."""
 SILENCE_TIMEOUT_S = 10.0
 """A server that says nothing to a hello for this long is taken for dead."""
 JOB_SILENCE_TIMEOUT_S = 600.0
@@ -114,7 +116,8 @@ class Client:
     """A connection to one server. Use it in one thread, as a context manager."""
 
     def __init__(self, connection: ConnectionInfo, *, name: str = "adain_client") -> None:
-        self._name = name
+        self._name, self._endpoint = name, connection.endpoint
+        self._broken_at: float | None = None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
@@ -147,6 +150,25 @@ class Client:
         """Drop the connection, after CLOSE_MS at most."""
         self._socket.close(linger=CLOSE_MS)
         self._context.term()
+
+    def is_gone(self) -> bool:
+        """The connection broke, was not made again within GONE_S, and nobody listens at its other end.
+
+        Nothing is sent. Ask several times a second: what was not asked about does not count.
+        """
+        now = time.monotonic()
+        # With IMMEDIATE a socket can be written to only while it is connected.
+        if self._socket.poll(0, zmq.POLLOUT):
+            self._broken_at = None
+            return False
+        if self._broken_at is None:
+            self._broken_at = now
+        if now - self._broken_at < GONE_S:
+            return False
+        if is_deserted(self._endpoint):
+            return True
+        self._broken_at = now  # somebody is there and lets nobody in just now
+        return False
 
     def hello(self, *, timeout_s: float = HELLO_TIMEOUT_S) -> ServerInfo:
         """Ask the server who it is.
@@ -207,11 +229,15 @@ class Client:
         question: Message = [protocol.pack(op, **fields)]
         if not self._send(question):
             raise ServerUnavailableError(_("No AdaIN server is running."))
-        while (left := deadline - time.monotonic()) > 0:
-            message = self._receive(min(left, again_s))
+        asked = time.monotonic()
+        while (now := time.monotonic()) < deadline:
+            if now - asked > again_s:
+                self._send(question)
+                asked = now
+            message = self._receive(min(deadline - now, POLL_S))
             if message is None:
-                if left > again_s:
-                    self._send(question)
+                if self.is_gone():
+                    raise ServerUnavailableError(_("No AdaIN server is running."))
                 continue
             header, payload = message
             # What answers an earlier question, which was given up, names another style or another part of a list.
@@ -269,6 +295,8 @@ class Client:
                 asked = now
             message = self._receive(POLL_S)
             if message is None:
+                if self.is_gone():
+                    raise _lost(is_cancelled=cancel_sent is not None)
                 continue
             heard = time.monotonic()
             header, payload = message
@@ -290,9 +318,9 @@ class Client:
         now: float, heard: float, tended: float, started: float, timeout_s: float | None, cancel_sent: float | None
     ) -> None:
         if cancel_sent is not None and now - cancel_sent > CANCEL_TIMEOUT_S:
-            raise CancelledError(_("The job was cancelled; the server did not confirm it."))
+            raise _lost(is_cancelled=True)
         if now - heard > SILENCE_TIMEOUT_S:
-            raise ServerUnavailableError(_("The AdaIN server stopped answering; try again."))
+            raise _lost(is_cancelled=False)
         if now - tended > JOB_SILENCE_TIMEOUT_S:
             raise ServerUnavailableError(_("The AdaIN server says nothing of the job any more; try again."))
         if timeout_s is not None and now - started > timeout_s:
@@ -303,9 +331,11 @@ class Client:
 
     def _send(self, message: Message) -> bool:
         """False when the connection is down just now: the job is opened again when the server says hello."""
+        started = time.monotonic()
         try:
             self._socket.send_multipart(message, copy=len(message) == 1)
         except zmq.Again:
+            self._broken_at = self._broken_at or started
             return False
         except zmq.ZMQError as error:
             raise ServerUnavailableError(
@@ -317,6 +347,13 @@ class Client:
         if not self._socket.poll(max(0, int(timeout_s * 1000))):
             return None
         return protocol.unpack(self._socket.recv_multipart(), protocol.FROM_SERVER)
+
+
+def _lost(*, is_cancelled: bool) -> AdainError:
+    """Of a job whose server does not answer."""
+    if is_cancelled:
+        return CancelledError(_("The job was cancelled; the server did not confirm it."))
+    return ServerUnavailableError(_("The AdaIN server stopped answering; try again."))
 
 
 class _Audience:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from adain_client.texts import _
 
 CONNECTION_FILE_VARIABLE = "ADAIN_CONNECTION_FILE"
 CONNECTION_FILE_NAME = "connection.json"
+KNOCK_S = 0.3
+"""How long another machine may take to refuse a connection."""
 
 
 @dataclass(frozen=True)
@@ -142,3 +145,59 @@ def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
             )
         )
     return replace(info, endpoint=endpoint)
+
+
+def is_deserted(endpoint: str) -> bool:
+    """Nobody listens at a ZeroMQ endpoint, and no server that is alive holds its place.
+
+    Waits for another machine for KNOCK_S at most; one that says nothing is not known to be deserted.
+    """
+    if endpoint.startswith("ipc://"):
+        path = Path(endpoint.removeprefix("ipc://"))
+        return _refuses(path) and not any(map(_is_held, _locks_of(path)))
+    host, _colon, port = endpoint.removeprefix("tcp://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _refuses(path: Path) -> bool:
+    if sys.platform == "win32":  # clients use tcp there
+        return False
+    with socket.socket(socket.AF_UNIX) as visitor:
+        visitor.settimeout(KNOCK_S)
+        try:
+            visitor.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _locks_of(path: Path) -> set[Path]:
+    """Where the lock of a server may be whose socket is NAME.sock, or NAME.1.sock once it had to be made again."""
+    return {path.with_suffix(".lock"), path.with_suffix("").with_suffix(".lock")}
+
+
+def _is_held(lock: Path) -> bool:
+    """A process holds a lock. One that is free is held for a moment; who asks knows that no server listens there."""
+    if sys.platform == "win32":
+        return False
+    import fcntl  # Windows has none
+
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -27,6 +27,8 @@ LOADING_POLL_S = 0.3
 UNHEARD_S, ANSWER_S = 5.0, 1.0
 """After how long a server is asked whether it is still there before it gets work; how long it may take to answer."""
 
+WATCH_S = 0.15
+"""How often a session without work looks whether its server is still there; nothing is sent for that."""
 CLOSE_S = 0.4
 """A host that quits waits no longer for the thread; with all else it is to be half a second at most."""
 
@@ -182,12 +184,16 @@ class Session:
 
     def _do_next(self) -> None:
         with self._wake:
-            while not (self._closed.is_set() or self._has_work()):
-                self._wake.wait()
+            if not (self._closed.is_set() or self._has_work()):
+                self._wake.wait(None if self._client is None else WATCH_S)
+            has_work = self._has_work()
             connect_wanted, self._connect_wanted = self._connect_wanted, False
             self._may_start |= self._paint is not None
             wants_server = self._paint is not None or bool(self._preview_side)
         if self._closed.is_set():
+            return
+        if not has_work:
+            self._watch()
             return
         if connect_wanted or (wants_server and not self._is_there()):
             self._connect()  # meanwhile a picture still waits, so that it can be cancelled
@@ -224,6 +230,15 @@ class Session:
             or (can_preview and self._preview_side)
             or (self._client and (self._lists_wanted or self._swatches))
         )
+
+    def _watch(self) -> None:
+        """Tell at once when the server has ended: by itself, or because somebody stopped or killed it."""
+        if self._client is not None and self._client.is_gone():
+            if self._server.remote:
+                sentence = _("The AdaIN server on the other machine has ended; try again once it runs.")
+            else:
+                sentence = _("The AdaIN server has ended; the next picture starts it again.")
+            self._lose_if_gone(ServerUnavailableError(sentence))
 
     def _is_there(self) -> bool:
         """Whether the server still answers: it ends by itself when nobody has worked for a while, and tells nobody."""
