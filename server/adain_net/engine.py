@@ -44,7 +44,7 @@ class Engine(Protocol):
 
         Args:
             feat: (1, channels, h, w), float, in the layer's scale, h and w at least 2.
-            guide: The content, (1, 3, cell * h, cell * w), for a decoder that wants it.
+            guide: For a refinement's decoder the painted picture and the content, (1, 6, cell * h, cell * w).
         Returns:
             (1, 3, cell * h, cell * w), RGB near 0..1, not clamped.
         """

@@ -2,6 +2,7 @@
 
 The first pass decides what goes where; its decoder, which sees the picture through cells of 8 pixels, gives the shallow
 layers' statistics only roughly. This pass puts them right, and it looks at the content's own pixels to keep its lines.
+Its decoder paints the difference to the painted picture, so that what is right already costs nothing.
 """
 
 from __future__ import annotations
@@ -13,23 +14,27 @@ from torch.nn import functional
 from adain_net.decoder import upsample
 from adain_net.encoder import RELU3_1, Encoder, reflect_conv
 
+GUIDE_CHANNELS = 6
+"""The painted picture's and the content's."""
+
 
 class RefinementDecoder(nn.Module):
-    """From relu3_1, and the content that is refined towards, to an RGB picture.
+    """From relu3_1, the painted picture and the content that it was painted from, to a better RGB picture.
 
-    It mirrors the encoder as Decoder does. The content's pixels join the features twice, at half and at full
-    resolution, so that the lines come back that the features have lost.
+    It mirrors the encoder as Decoder does. Both pictures join the features twice, at half and at full resolution, so
+    that the lines come back that the features have lost; and what comes out is added to the painted picture.
 
     Source:
-        Li et al., NeurIPS 2017, for decoders of shallower layers; the guide is this project's.
+        Li et al., NeurIPS 2017, for decoders of shallower layers; He et al., CVPR 2016, for learning a difference; the
+        guide is this project's.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.conv3_1 = reflect_conv(256, 128)
-        self.conv2_2 = reflect_conv(128 + 12, 128)
+        self.conv2_2 = reflect_conv(128 + 4 * GUIDE_CHANNELS, 128)
         self.conv2_1 = reflect_conv(128, 64)
-        self.conv1_2 = reflect_conv(64 + 3, 32)
+        self.conv1_2 = reflect_conv(64 + GUIDE_CHANNELS, 32)
         self.conv1_1 = reflect_conv(32, 3)
 
     def forward(self, feat: Tensor, guide: Tensor) -> Tensor:
@@ -37,7 +42,7 @@ class RefinementDecoder(nn.Module):
 
         Args:
             feat: (N, 256, h, w), float, in relu3_1's scale; h and w at least 2.
-            guide: The content, (N, 3, 4h, 4w), float, RGB in 0..1.
+            guide: The painted picture and the content, (N, 6, 4h, 4w), float, RGB in 0..1 each.
         Returns:
             (N, 3, 4h, 4w), float, RGB near 0..1, not clamped.
         """
@@ -47,7 +52,7 @@ class RefinementDecoder(nn.Module):
         x = upsample(functional.relu(self.conv2_1(x)))
         x = torch.cat([x, guide.to(x.dtype)], dim=1)
         x = functional.relu(self.conv1_2(x))
-        picture: Tensor = self.conv1_1(x)
+        picture: Tensor = guide[:, :3] + self.conv1_1(x)
         return picture
 
 

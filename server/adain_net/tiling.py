@@ -251,8 +251,8 @@ class TiledContent(TiledWork[Engine]):
             encoded: What encode() gave for the same picture, regions, opacity and surroundings.
             surroundings: Pixels around the regions that are painted as well, for a next pass that looks there; a
                 multiple of 8.
-            guide: The picture that a refinement's decoder sees besides the features, of the content's size; None for
-                a decoder without.
+            guide: Where a painted picture is refined, what it was painted from, of the same size; its decoder sees
+                both besides the features. None for a decoder that sees features only.
         Raises:
             ValueError: No region, or an empty one.
         """
@@ -380,7 +380,8 @@ class TiledContent(TiledWork[Engine]):
             return self.engine.decode(feat)
         # The features of a ragged end are a whole cell.
         height, width = (self._layer.cell * cells for cells in feat.shape[2:])
-        return self.engine.decode(feat, continued(self._part(self._guide, outer), height, width))
+        guide = torch.cat([self._part(self._content, outer), self._part(self._guide, outer)], dim=1)
+        return self.engine.decode(feat, continued(guide, height, width))
 
     def _reconstruction(self, tile: Box, outer: Box) -> Tensor:
         """What the decoder makes of the content's own features."""

@@ -15,8 +15,8 @@ from PIL import Image
 from adain_client.choices import RegionChoice, StyleChoice
 from adain_client.client import Client
 from adain_client.jobs import Pixels, StylizeRequest, StylizeResult
-from adain_host.previews import PreviewSession
 from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request
+from adain_host.session import Session
 from adain_host.settings import ServerSettings, StylizeSettings
 from adain_server.worker.layers import Array, Layer
 from support.helpers import RunningServer, array_pixels, picture_pixels, pixels_array, random_pixels, request
@@ -71,7 +71,7 @@ class _Window:
         self._previews: list[StylizeResult] = []
         listener = Mock()
         listener.previewed = self._previews.append
-        self.session = PreviewSession(listener, ServerSettings(), name="test", post=self._posted.put)
+        self.session = Session(listener, ServerSettings(), name="test", post=self._posted.put)
 
     def next_preview(self) -> tuple[int, int]:
         """Wait for one; its size."""

@@ -37,6 +37,8 @@ from support.server_inside import ServerInside, finishing_server_inside
 
 WAIT_S = 60.0
 SOON_S = 0.5
+TOLD_S = 3.0
+"""It is one second on a machine that is not busy."""
 STYLE = random_pixels(64, 64, seed=1)
 SMALL = request(random_pixels(32, 32), [(STYLE, 1.0)])
 LONG = request(random_pixels(1500, 1500), [(STYLE, 1.0)])
@@ -385,19 +387,39 @@ def test_session_that_starts_nothing_waits_until_it_is_asked(monkeypatch: pytest
         shy.session.close()
 
 
+def _stop_by_a_client(server: RunningServer) -> None:
+    with server.client() as client:
+        client.stop()
+
+
+@pytest.mark.parametrize(
+    "end", [RunningServer.close, lambda server: server.process.kill(), _stop_by_a_client], ids=["end", "kill", "stop"]
+)
+def test_window_at_rest_is_told_at_once_that_the_server_has_ended(
+    own_window: Window, own_server: RunningServer, end: Callable[[RunningServer], None]
+) -> None:
+    """Once, without anything having been asked for; nothing is started for that."""
+    end(own_server)
+    own_server.process.wait()
+    began = time.monotonic()
+    error = own_window.wait_for("disconnected")
+    assert time.monotonic() - began < TOLD_S
+    assert str(error) == "The AdaIN server has ended; the next picture starts it again."
+    own_window.look_for(2 * SOON_S)
+    assert own_window.names() == ["connecting", "listed", "connected", "disconnected"]
+
+
 def test_server_that_has_ended_is_started_again_by_the_next_preview(
     own_window: Window, own_server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As one does that had no work for a while: nobody has to ask for it."""
-    monkeypatch.setattr(session_module, "UNHEARD_S", 0.0)
     monkeypatch.setenv(launcher.SERVER_COMMAND_VARIABLE, shlex.join([*SERVER_COMMAND, "--device", "cpu"]))
     own_server.process.terminate()
-    own_server.process.wait()
+    own_window.wait_for("disconnected")
     own_window.session.preview(Previews()(300))
     try:
         own_window.wait_for("connecting", until=lambda sentence: "Starting" in sentence)
         assert _shape(own_window.wait_for("previewed", "preview_failed")) == (DRAFT_SIDE // 2, DRAFT_SIDE)
-        assert "disconnected" not in own_window.names()
     finally:
         _end_started(own_server)
 

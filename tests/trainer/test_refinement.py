@@ -75,21 +75,24 @@ def _banks(network: AdainNetwork, group: ProcessGroup = ALONE) -> FeatureBank:
 
 
 def _rows(batch: Batch) -> set[bytes]:
-    assert batch.painted_feat is not None
-    return {row.numpy().tobytes() for row in batch.painted_feat}
+    assert batch.painted is not None
+    return {row.numpy().tobytes() for row in batch.painted.feat}
 
 
 def test_a_bank_holds_what_the_model_paints(network: AdainNetwork) -> None:
-    """Each content in the style of its own row; the relu3_1 of that picture, as it is refined later."""
+    """Each content in the style of its own row, and the relu3_1 of that picture, as it is refined later."""
     batch = next(_banks(network).parts(0))
-    assert batch.painted_feat is not None and not batch.identity.any()
+    assert batch.painted is not None and not batch.identity.any()
     for row in range(2):
         style = StyleStatistics(batch.styles[-1].mean[row : row + 1], batch.styles[-1].std[row : row + 1])
         feat = network.encode(batch.pictures[row : row + 1])
         with torch.no_grad():
             painted = network.stylize_features(feat, style, alpha=1.0, height=16, width=16)
             expected = network.encoder.features(painted).relu3_1
-        torch.testing.assert_close(batch.painted_feat[row : row + 1], expected, rtol=0.02, atol=0.1)
+        torch.testing.assert_close(batch.painted.pictures[row : row + 1], painted, rtol=0, atol=0.005)
+        # The bank has half precision, and a crop of four cells may have channels that are all but constant.
+        error = (batch.painted.feat[row : row + 1] - expected).abs()
+        assert float(error.mean()) < 0.05 * float(expected.mean())
 
 
 def test_a_bank_is_refined_several_times_before_the_next(network: AdainNetwork) -> None:
@@ -112,19 +115,22 @@ def test_processes_share_the_first_pass(network: AdainNetwork) -> None:
     whole, *halves = [_banks(network, group) for group in (ALONE, _Part(0, 2, CPU), _Part(1, 2, CPU))]
     for banks in (whole, *halves):
         next(banks.parts(0))
-    summed = halves[0]._bank.painted + halves[1]._bank.painted
-    torch.testing.assert_close(summed, whole._bank.painted, rtol=0.01, atol=0.01)
+    summed = halves[0]._bank.painted_feats + halves[1]._bank.painted_feats
+    torch.testing.assert_close(summed, whole._bank.painted_feats, rtol=0.01, atol=0.01)
+    painted = halves[0]._bank.painted + halves[1]._bank.painted
+    assert int((painted.int() - whole._bank.painted.int()).abs().max()) <= 1
     assert all(0 < int((each._bank.painted.flatten(1) != 0).any(dim=1).sum()) < 12 for each in halves)
 
 
 def test_losses_are_those_of_the_refined_picture(network: AdainNetwork, refinement: RefinementNetwork) -> None:
-    """As they are written down: AdaIN at relu3_1, decoded beside the content, against style and content."""
+    """As they are written down: AdaIN at relu3_1, decoded beside both pictures, against style and content."""
     batch = next(_banks(network).parts(0))
-    assert batch.painted_feat is not None
+    assert batch.painted is not None
     losses = Objective(refinement.encoder, refinement.decoder, CONFIG).part_losses(batch, 0)
-    own, style = channel_statistics(batch.painted_feat), batch.styles[2]
-    moved = (batch.painted_feat - own.mean[..., None, None]) / own.std[..., None, None]
-    picture = refinement.decoder(moved * style.std[..., None, None] + style.mean[..., None, None], batch.pictures)
+    own, style = channel_statistics(batch.painted.feat), batch.styles[2]
+    moved = (batch.painted.feat - own.mean[..., None, None]) / own.std[..., None, None]
+    guide = torch.cat([batch.painted.pictures, batch.pictures], dim=1)
+    picture = refinement.decoder(moved * style.std[..., None, None] + style.mean[..., None, None], guide)
     feats = refinement.encoder.features(picture)
     statistics = [channel_statistics(feat) for feat in feats]
     expected = style_loss(statistics, batch.styles, kind="log", layers=(1, 1, 1, 1.5)).mean()
@@ -177,7 +183,7 @@ def test_identity_is_what_the_second_pass_loses(network: AdainNetwork, refinemen
     with torch.no_grad():
         guide = torch.nn.functional.pad(content, (0, 2, 0, 2), mode="replicate")
         feat = refinement.encoder.features(content).relu3_1
-        lost = refinement.decoder(feat, guide)[:, :, :30, :30].clamp(0, 1) - content
+        lost = refinement.decoder(feat, torch.cat([guide, guide], dim=1))[:, :, :30, :30].clamp(0, 1) - content
     assert figures.identity == pytest.approx(float(lost.square().mean()), rel=1e-4)
 
 
@@ -220,19 +226,15 @@ def test_run_begins_with_what_it_is_told(tmp_path: Path, network: AdainNetwork, 
     assert main(["fit", *REFINE, "--run", str(run), "--steps", "4", "--from", str(file)]) == 1
 
 
-def test_end_of_a_decoder_paints_like_it(network: AdainNetwork) -> None:
-    """From relu3_1 on, but for the channels that are left out and the small new inputs; the same each time."""
+def test_new_refinement_leaves_the_painted_picture(network: AdainNetwork) -> None:
+    """Its last layer has zeros; the others are the end of a model's decoder, which has the features that it needs."""
     refinement = refinement_from(network.decoder, seed=3)
     assert same_tensors(dict(refinement.state_dict()), dict(refinement_from(network.decoder, seed=3).state_dict()))
-    picture = to_tensor(square(Image.open(PICTURES / "chelsea.jpg"), 64))[None]
-    decoder = network.decoder
+    feat, guide = torch.rand(1, 256, 4, 5), torch.rand(1, 6, 16, 20)
     with torch.no_grad():
-        feat = network.encoder.features(picture).relu3_1
-        painted = refinement(feat, picture)
-        x = decoder.conv2_2(torch.nn.functional.interpolate(decoder.conv3_1(feat).relu(), scale_factor=2.0)).relu()
-        x = torch.nn.functional.interpolate(decoder.conv2_1(x).relu(), scale_factor=2.0)
-        whole = decoder.conv1_1(decoder.conv1_2(x).relu())
-    assert float((painted - whole).abs().mean()) < 0.7 * float((whole - whole.mean()).abs().mean())
+        assert torch.equal(refinement(feat, guide), guide[:, :3])
+        ends = refinement.conv3_1(feat), network.decoder.conv3_1(feat)
+    assert torch.equal(*ends)
 
 
 def _fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import IO, Any
@@ -118,7 +119,7 @@ def test_alpha_goes_from_the_layer_to_the_paint(make_painter: Callable[..., Rend
 
 
 def test_fine_puts_the_shallow_statistics_right(make_painter: Callable[..., Renderer], network: AdainNetwork) -> None:
-    """relu1_1 and relu2_1 of the refined picture are nearer to the style than the first pass's; relu3_1 is as near."""
+    """Over relu1_1 to relu3_1 the refined picture is nearer to the style than the first pass's; none is much farther."""
     renderer = make_painter()
     assert STYLE.picture is not None
     style = torch.from_numpy(STYLE.picture.array).permute(2, 0, 1)[None] / 255
@@ -135,7 +136,7 @@ def test_fine_puts_the_shallow_statistics_right(make_painter: Callable[..., Rend
 
     fast, fine = distances("fast"), distances("fine")
     ratios = [refined / first for refined, first in zip(fine, fast, strict=True)]
-    assert max(ratios[:2]) < 0.95 and ratios[2] < 1.02, (fast, fine)
+    assert math.prod(ratios) < 0.9 and max(ratios) < 1.05, (fast, fine)
 
 
 @pytest.mark.parametrize("quality", QUALITIES)

@@ -28,6 +28,19 @@ CARD_SHARE = 0.25
 
 
 @dataclass(frozen=True)
+class PaintedBatch:
+    """What the model has painted of each pair, where that is refined.
+
+    Attributes:
+        pictures: (B, 3, crop, crop) float32, RGB in 0..1.
+        feat: (B, 256, crop/4, crop/4) float32: their relu3_1.
+    """
+
+    pictures: Tensor
+    feat: Tensor
+
+
+@dataclass(frozen=True)
 class Batch:
     """A part of a step's data; B pairs of `total`.
 
@@ -37,8 +50,7 @@ class Batch:
         styles: Statistics of relu1_1 to relu4_1, (B, channels) each.
         identity: (B,) bool: the pairs whose style is to be the content's own.
         total, total_identity: Pairs of the whole step, and how many of them are identity pairs.
-        painted_feat: (B, 256, crop/4, crop/4) float32: relu3_1 of what the model has painted of each pair, where that
-            is refined; None where a model's decoder is trained.
+        painted: What a refinement begins with; None where a model's decoder is trained.
     """
 
     pictures: Tensor
@@ -47,7 +59,7 @@ class Batch:
     identity: Tensor
     total: int
     total_identity: int
-    painted_feat: Tensor | None = None
+    painted: PaintedBatch | None = None
 
 
 class _Bank:
@@ -58,8 +70,9 @@ class _Bank:
         style_pictures: Corners of the style crops, likewise, where identity pairs are styles as well; otherwise none.
         feats: relu4_1 of the contents, float16.
         styles: Statistics of relu1_1 to relu4_1, (bank, channels) each, on the CPU.
-        painted: relu3_1 of each content as the model paints it in the style of its row, float16, where that is refined;
+        painted: Each content as the model paints it in the style of its row, like pictures, where that is refined;
             otherwise none.
+        painted_feats: Their relu3_1, float16.
     """
 
     def __init__(self, config: FitConfig, device: torch.device) -> None:
@@ -68,19 +81,23 @@ class _Bank:
         self.style_pictures = torch.zeros_like(self.pictures[: bank if config.identity_loss == "sanet" else 0])
         cells = [crop // layer.cell for layer in (RELU4_1, RELU3_1)]
         self.feats = torch.zeros(bank, RELU4_1.channels, cells[0], cells[0], dtype=torch.float16, device=device)
-        painted = (bank if config.refines else 0, RELU3_1.channels, cells[1], cells[1])
-        self.painted = torch.zeros(painted, dtype=torch.float16, device=device)
+        refined = bank if config.refines else 0
+        self.painted = torch.zeros_like(self.pictures[:refined])
+        self.painted_feats = torch.zeros(
+            refined, RELU3_1.channels, cells[1], cells[1], dtype=torch.float16, device=device
+        )
         self.styles = [StyleStatistics(*torch.zeros(2, bank, layer.channels)) for layer in LAYERS]
 
     def tensors(self) -> list[Tensor]:
         """All that is in it."""
         statistics = [each for layer in self.styles for each in (layer.mean, layer.std)]
-        return [self.pictures, self.style_pictures, self.feats, self.painted, *statistics]
+        pictures = [self.pictures, self.style_pictures, self.painted]
+        return [*pictures, self.feats, self.painted_feats, *statistics]
 
 
 def bank_bytes(config: FitConfig) -> int:
     """What a bank needs."""
-    crops = 3 * config.crop**2 * (2 if config.identity_loss == "sanet" else 1)
+    crops = 3 * config.crop**2 * (1 + (config.identity_loss == "sanet") + config.refines)
     kept = (RELU4_1, RELU3_1) if config.refines else (RELU4_1,)
     feats = sum(2 * layer.channels * (config.crop // layer.cell) ** 2 for layer in kept)
     return config.bank * (crops + feats + 2 * 4 * sum(layer.channels for layer in LAYERS))
@@ -222,8 +239,12 @@ class FeatureBank:
             identity=torch.tensor([position < total_identity for position in positions], device=device),
             total=config.pairs,
             total_identity=total_identity,
-            painted_feat=bank.painted[contents].to(device).float() if config.refines else None,
+            painted=self._painted(contents) if config.refines else None,
         )
+
+    def _painted(self, rows: list[int]) -> PaintedBatch:
+        bank, device = self._bank, self._group.device
+        return PaintedBatch(bank.painted[rows].to(device).float() / 255, bank.painted_feats[rows].to(device).float())
 
     @torch.no_grad()
     def _encode(self, generation: int) -> None:
@@ -260,7 +281,8 @@ class FeatureBank:
             style = StyleStatistics(known.mean[rows].to(device), known.std[rows].to(device))
             target_feat = adain_transform(channel_statistics(feat), style).apply(feat)
             painted = self._convolutions.decode(painter, target_feat).clamp(0, 1)
-            bank.painted[rows] = self._convolutions.encode(painted, RELU3_1).half()
+            bank.painted[rows] = _as_bytes(painted)
+            bank.painted_feats[rows] = self._convolutions.encode(painted, RELU3_1).half()
 
     def _crops(self, source: CropSource, generation: int) -> Iterator[tuple[slice, Tensor]]:
         """The rows that this process fills, each time with crops from random numbers of their own."""

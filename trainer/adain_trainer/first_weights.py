@@ -11,7 +11,7 @@ from adain_net.decoder import Decoder
 from adain_net.refinement import RefinementDecoder
 
 NEW_INPUTS = 0.3
-"""How large, beside torch's own first weights, those are by which a new refinement sees the content."""
+"""How large, beside torch's own first weights, those are by which a new refinement sees the pictures."""
 
 
 def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
@@ -32,7 +32,8 @@ def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
 def refinement_from(decoder: Decoder, *, seed: int) -> RefinementDecoder:
     """A refinement's first decoder: the end of a model's, from relu3_1 on, with what carries most where it is narrower.
 
-    By what it sees of the content it is random, and small, so that it begins as what the model's decoder can do.
+    What it sees of the two pictures has small random weights; its last layer has zeros, so that it begins by leaving
+    the painted picture as it is.
     """
     refinement = RefinementDecoder()
     generator = torch.Generator().manual_seed(seed)
@@ -44,8 +45,8 @@ def refinement_from(decoder: Decoder, *, seed: int) -> RefinementDecoder:
             own.load_state_dict(other.state_dict())
         _widen(refinement.conv2_2, decoder.conv2_2.weight, _bias(decoder.conv2_2), generator)
         _widen(refinement.conv1_2, decoder.conv1_2.weight[strongest], _bias(decoder.conv1_2)[strongest], generator)
-        refinement.conv1_1.weight.copy_(decoder.conv1_1.weight[:, strongest])
-        _bias(refinement.conv1_1).copy_(_bias(decoder.conv1_1))
+        nn.init.zeros_(refinement.conv1_1.weight)
+        nn.init.zeros_(_bias(refinement.conv1_1))
     return refinement
 
 

@@ -69,7 +69,7 @@ class RefinedNetwork(nn.Module):
         feat = self.encoder(content, self.refinement.layer)
         cell = self.refinement.layer.cell
         guide = nn.functional.pad(content, (0, -width % cell, 0, -height % cell), mode="replicate")
-        picture: Tensor = self.refinement.decoder(feat, guide)
+        picture: Tensor = self.refinement.decoder(feat, torch.cat([guide, guide], dim=1))
         return picture[:, :, :height, :width].clamp(0, 1)
 
     @cached_property

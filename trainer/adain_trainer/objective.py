@@ -83,9 +83,10 @@ class Objective:
         config, own = self._config, batch.identity
         painted = (~own).float() / max(batch.total - batch.total_identity, 1)
         kept = own.float() / max(batch.total_identity, 1)
-        feat = batch.content_feat if batch.painted_feat is None else batch.painted_feat
+        feat = batch.content_feat if batch.painted is None else batch.painted.feat
+        guide = None if batch.painted is None else torch.cat([batch.painted.pictures, batch.pictures], dim=1)
         target_feat = _adain(batch, feat, layer_of(self._decoder))
-        result = self._convolutions.decode(self._decoder, target_feat, batch.pictures)
+        result = self._convolutions.decode(self._decoder, target_feat, guide)
         feats = self._convolutions.features(result)
         goal = batch.content_feat
         if config.content_target == "adain":

@@ -50,18 +50,18 @@ class Convolutions:
         feat: Tensor = self._encoder(picture.to(self._dtype), layer)
         return feat.float()
 
-    def decode(self, decoder: AnyDecoder, feat: Tensor, content: Tensor | None = None) -> Tensor:
+    def decode(self, decoder: AnyDecoder, feat: Tensor, guide: Tensor | None = None) -> Tensor:
         """As the decoder would; gradients reach its own weights, which stay in float32.
 
         Args:
             feat: Of the decoder's layer.
-            content: The picture, (N, 3, h, w), that a refinement's decoder sees as well; others do not need it.
+            guide: What a refinement's decoder sees as well, (N, 6, h, w); other decoders do not need it.
         """
         weights = {name: weight.to(self._dtype) for name, weight in decoder.named_parameters()}
         inputs = [feat.to(self._dtype)]
         if isinstance(decoder, RefinementDecoder):
-            assert content is not None
-            inputs.append(content.to(self._dtype))
+            assert guide is not None
+            inputs.append(guide.to(self._dtype))
         picture: Tensor = functional_call(decoder, weights, tuple(inputs))
         return picture.float()
 
@@ -106,7 +106,7 @@ def _step_seconds(encoder: Encoder, decoder: AnyDecoder, pictures: Tensor, preci
     start = clock()
     try:
         feat = convolutions.encode(pictures, layer_of(decoder))
-        feats = convolutions.features(convolutions.decode(decoder, feat, pictures))
+        feats = convolutions.features(convolutions.decode(decoder, feat, torch.cat([pictures, pictures], dim=1)))
         torch.stack([channel_statistics(feat).std.sum() for feat in feats]).sum().backward()  # type: ignore[no-untyped-call]
     except RuntimeError:
         return math.inf  # a device without bf16

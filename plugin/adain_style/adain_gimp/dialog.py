@@ -31,8 +31,9 @@ from adain_gimp.typelibs import Gimp, GLib
 from adain_gimp.ui import Gdk, GimpUi, Gtk, pixbuf_of, pixbuf_of_file
 from adain_host import labels
 from adain_host.models import model_entries
-from adain_host.previews import PreviewSession, preview_note
+from adain_host.previews import preview_note
 from adain_host.requests import make_request
+from adain_host.session import Session
 from adain_host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
 from adain_host.settings_editor import SettingsEditor, usable
 from adain_host.styles import LAYER_STYLE, GalleryEntry, StyleResolver
@@ -78,7 +79,7 @@ class StylizeDialog:
         self._server_info: ServerInfo | None = None
         self._build(masks)
         # What it tells comes through GTK's loop, which does not run yet.
-        self._session = PreviewSession(self, self._saved.server, name=CLIENT_NAME, post=GLib.idle_add)
+        self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=GLib.idle_add)
         self._show_settings()
         self._read_preview_content()
         self._window.show_all()

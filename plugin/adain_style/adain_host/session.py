@@ -120,7 +120,7 @@ class Session:
             self._wake.notify()
 
     def preview(self, make_request: Callable[[int], StylizeRequest] | None) -> None:
-        """Show this soon, in place of every preview that is still waiting.
+        """Show this soon, in place of every preview that waits, or is painted for longer than a draft takes.
 
         Args:
             make_request: Called in the session's thread with the preview's longer side; None for no preview.
@@ -296,7 +296,7 @@ class Session:
 
     def _do_preview(self, client: Client, make_request: Callable[[int], StylizeRequest], side: int) -> None:
         try:
-            result = client.stylize(make_request(side), cancelled=self._is_preview_unwanted)
+            result = client.stylize(make_request(side), cancelled=lambda: self._is_unwanted(make_request, side))
         except Exception as error:
             if self._preview is make_request and not isinstance(error, CancelledError):
                 self._tell(self._listener.preview_failed, for_people(error))
@@ -311,8 +311,10 @@ class Session:
             # A draft is shown even when a newer value waits: otherwise a slider that never rests would show nothing.
             self._tell(self._listener.previewed, result)
 
-    def _is_preview_unwanted(self) -> bool:
-        return self._closed.is_set() or self._paint is not None
+    def _is_unwanted(self, make_request: Callable[[int], StylizeRequest], side: int) -> bool:
+        """A preview ends for a picture, and one that takes longer than a draft also for a newer choice."""
+        is_old = side > DRAFT_SIDE and self._preview is not make_request
+        return is_old or self._closed.is_set() or self._paint is not None
 
     def _do_lists(self, client: Client) -> None:
         try:

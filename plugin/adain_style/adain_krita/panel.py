@@ -22,7 +22,7 @@ from adain_client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeResu
 from adain_client.texts import _
 from adain_host import labels
 from adain_host.models import model_entries
-from adain_host.previews import PreviewSession, preview_note
+from adain_host.previews import preview_note
 from adain_host.requests import make_request
 from adain_host.session import Session, for_people
 from adain_host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
@@ -200,7 +200,7 @@ class Panel(krita.DockWidget):
     def session(self) -> Session:
         """The connection to the server; no server is started for it."""
         if self._session is None:
-            self._session = PreviewSession(self, self._saved.server, name=CLIENT_NAME, post=self._post, start=False)
+            self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=self._post, start=False)
         return self._session
 
     def present(self) -> None:

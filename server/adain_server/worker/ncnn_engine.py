@@ -30,7 +30,7 @@ from adain_net.encoder import (
 )
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import MIN_SIDE, AdainNetwork
-from adain_net.refinement import RefinementDecoder, RefinementNetwork
+from adain_net.refinement import GUIDE_CHANNELS, RefinementDecoder, RefinementNetwork
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,6 @@ PARAM_MAGIC = 7767517
 """The first line of ncnn's text format."""
 OUT_OF_MEMORY = -100
 """What ncnn's functions return when they could not allocate."""
-GUIDE_CHANNELS = 3
 REPLICATE, REFLECT = 1, 2
 """Kinds of ncnn's Padding layer."""
 
@@ -84,7 +83,7 @@ def check_engine(engine: Engine, reference: Engine) -> None:
     errors = [float((mine - feat).abs().max() / feat.abs().max()) for mine, feat in zip(found, feats, strict=True)]
     guide = None
     if reference.layer == RELU3_1:  # a refinement's decoder wants one
-        guide = torch.rand(1, 3, *(RELU3_1.cell * side for side in feats[0].shape[2:]))
+        guide = torch.rand(1, GUIDE_CHANNELS, *(RELU3_1.cell * side for side in feats[0].shape[2:]))
     errors.append(float((engine.decode(feats[0], guide) - reference.decode(feats[0], guide)).abs().max()))
     for error in errors:
         # Not `>`: an error that is not a number is too large as well.
@@ -141,10 +140,11 @@ class NcnnEngine:
         self._pools.make_ready(feat[0, 0].numel() * self.layer.cell**2)
         inputs = [feat]
         if self.layer == RELU3_1:
-            assert guide is not None, "a refinement's decoder wants the content"
-            _check(guide, 3, MIN_CELLS)
+            assert guide is not None, "a refinement's decoder wants both pictures"
+            _check(guide, GUIDE_CHANNELS, MIN_CELLS)
             inputs.append(functional.pixel_unshuffle(guide, 2))
-        return functional.pixel_shuffle(_run(self._decoder, inputs, self._decoder.output_indexes())[0], 2)
+        picture = functional.pixel_shuffle(_run(self._decoder, inputs, self._decoder.output_indexes())[0], 2)
+        return picture if guide is None else picture.add_(guide[:, :3])
 
     def _features(self, picture: Tensor, layers: Sequence[FeatureLayer]) -> list[Tensor]:
         _check(picture, 3, MIN_SIDE)
@@ -288,7 +288,10 @@ def _decoder_layers(decoder: Decoder) -> _Layers:
 
 
 def _refinement_decoder_layers(decoder: RefinementDecoder) -> _Layers:
-    """As _decoder_layers(); the guide comes in phases, too, (12, 2h, 2w), once for each layer that takes it."""
+    """As _decoder_layers(), up to what is added to the painted picture.
+
+    The guide comes in phases, too, (24, 2h, 2w), once for each layer that takes it.
+    """
     layers = _Layers()
     layers.input()
     guides = [layers.input() for _ in range(2)]
