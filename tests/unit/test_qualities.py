@@ -119,7 +119,7 @@ def test_alpha_goes_from_the_layer_to_the_paint(make_painter: Callable[..., Rend
 
 
 def test_fine_puts_the_shallow_statistics_right(make_painter: Callable[..., Renderer], network: AdainNetwork) -> None:
-    """Over relu1_1 to relu3_1 the refined picture is nearer to the style than the first pass's; none is much farther."""
+    """From relu1_1 to relu3_1 the refined picture is nearer to the style than the first pass; none is much farther."""
     renderer = make_painter()
     assert STYLE.picture is not None
     style = torch.from_numpy(STYLE.picture.array).permute(2, 0, 1)[None] / 255
