@@ -138,6 +138,7 @@ class _ServerWindow:
         self._server = server
         self._is_open = True
         self._is_looking = False
+        self._asked = 0
         self._dialog, area = _dialog(parent, _("AdaIN server"), _("_Use"))
         self._build(area)
         self._show_kind()
@@ -167,9 +168,9 @@ class _ServerWindow:
         self._state.set_max_width_chars(44)
         self._state.set_selectable(True)
         self._start = Gtk.Button.new_with_mnemonic(_("_Start"))
-        self._start.connect("clicked", lambda _button: self._change(self._start_server))
+        self._start.connect("clicked", lambda _button: self._change(self._start_server, _("Starting…")))
         self._stop = Gtk.Button.new_with_mnemonic(_("Sto_p"))
-        self._stop.connect("clicked", lambda _button: self._change(self._stop_server))
+        self._stop.connect("clicked", lambda _button: self._change(self._stop_server, _("Stopping…")))
         buttons = Gtk.Box(spacing=GAP)
         for made in (self._start, self._stop):
             buttons.pack_start(made, False, False, 0)
@@ -216,8 +217,9 @@ class _ServerWindow:
             self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME))
         return self._is_open
 
-    def _change(self, work: Callable[[ServerSettings], ServerInfo | None]) -> None:
-        """Start or stop the server; meanwhile neither can be asked for."""
+    def _change(self, work: Callable[[ServerSettings], ServerInfo | None], state: str) -> None:
+        """Start or stop the server, and say so; meanwhile neither can be asked for."""
+        self._state.set_text(state)
         self._start.set_sensitive(False)
         self._stop.set_sensitive(False)
         self._do(work)
@@ -225,20 +227,22 @@ class _ServerWindow:
     def _do(self, work: Callable[[ServerSettings], ServerInfo | None]) -> None:
         """Have something done in a thread of its own: a server may take long to answer, or to start."""
         choice, self._is_looking = self._choice(), True
+        self._asked += 1
+        number = self._asked
 
         def run() -> None:
             try:
                 info, problem = work(choice), ""
             except AdainError as error:
                 info, problem = None, str(error)
-            GLib.idle_add(self._show_state, info, problem)
+            GLib.idle_add(self._show_state, number, info, problem)
 
         threading.Thread(target=run, daemon=True).start()
 
-    def _show_state(self, info: ServerInfo | None, problem: str) -> None:
-        self._is_looking = False
-        if not self._is_open:
+    def _show_state(self, number: int, info: ServerInfo | None, problem: str) -> None:
+        if not self._is_open or number != self._asked:  # how it was before it was started or stopped
             return
+        self._is_looking = False
         state = labels.server_described(info) if info is not None else problem
         self._state.set_text(state or _("The server has been stopped."))
         self._start.set_sensitive(info is None and not self._there.get_active())

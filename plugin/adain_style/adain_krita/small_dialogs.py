@@ -143,7 +143,7 @@ class ServerDialog(SmallDialog):
     def __init__(self, parent: QtWidgets.QWidget | None, server: ServerSettings) -> None:
         super().__init__(parent, _("AdaIN server"), _("_Use"))
         self._post = Post()
-        self._is_open, self._is_looking = True, False
+        self._is_open, self._is_looking, self._asked = True, False, 0
         self._here = QtWidgets.QRadioButton(mnemonic(_("On _this machine")))
         self._there = QtWidgets.QRadioButton(mnemonic(_("On anot_her machine")))
         (self._there if server.remote else self._here).setChecked(True)
@@ -167,9 +167,9 @@ class ServerDialog(SmallDialog):
         self._state.setAlignment(QtCore.Qt.AlignmentFlag.AlignTop)
         self._state.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
         self._start = QtWidgets.QPushButton(mnemonic(_("_Start")))
-        self._start.clicked.connect(lambda _checked: self._do(self._start_server))
+        self._start.clicked.connect(lambda _checked: self._change(self._start_server, _("Starting…")))
         self._stop = QtWidgets.QPushButton(mnemonic(_("Sto_p")))
-        self._stop.clicked.connect(lambda _checked: self._do(self._stop_server))
+        self._stop.clicked.connect(lambda _checked: self._change(self._stop_server, _("Stopping…")))
         self._place()
         self._show_kind()
         self._timer = QtCore.QTimer(self)
@@ -223,28 +223,34 @@ class ServerDialog(SmallDialog):
 
     def _look(self) -> None:
         if not self._is_looking:
-            self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME), acts=False)
+            self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME))
 
-    def _do(self, work: Callable[[ServerSettings], ServerInfo | None], *, acts: bool = True) -> None:
+    def _change(self, work: Callable[[ServerSettings], ServerInfo | None], state: str) -> None:
+        """Start or stop the server, and say so; meanwhile neither can be asked for."""
+        self._state.setText(state)
+        self._start.setEnabled(False)
+        self._stop.setEnabled(False)
+        self._do(work)
+
+    def _do(self, work: Callable[[ServerSettings], ServerInfo | None]) -> None:
         """Have something done in a thread of its own: a server may take long to answer, or to start."""
         choice, self._is_looking = self.choice(), True
-        if acts:
-            self._start.setEnabled(False)
-            self._stop.setEnabled(False)
+        self._asked += 1
+        number = self._asked
 
         def run() -> None:
             try:
                 info, problem = work(choice), ""
             except AdainError as error:
                 info, problem = None, str(error)
-            self._post(lambda: self._show_state(info, problem))
+            self._post(lambda: self._show_state(number, info, problem))
 
         threading.Thread(target=run, daemon=True).start()
 
-    def _show_state(self, info: ServerInfo | None, problem: str) -> None:
-        self._is_looking = False
-        if not self._is_open:
+    def _show_state(self, number: int, info: ServerInfo | None, problem: str) -> None:
+        if not self._is_open or number != self._asked:  # how it was before it was started or stopped
             return
+        self._is_looking = False
         self._state.setText(
             server_described(info) if info is not None else problem or _("The server has been stopped.")
         )
