@@ -239,6 +239,15 @@ def test_tcp_serves_the_holder_of_the_connection_file(tcp_server: RunningServer)
         assert len(client.stylize(SMALL).pixels.data) == 16 * 16 * 3
 
 
+def test_tcp_carries_whole_chunks(tcp_server: RunningServer) -> None:
+    """Encryption makes a frame larger than the chunk in it, both on the way to the server and back."""
+    content = random_pixels(700, 900)
+    with tcp_server.client() as client:
+        result = client.stylize(request(content, [("space-sun", 1.0)], alpha=0.0))
+    assert memoryview(content.data).nbytes > protocol.CHUNK_BYTES
+    assert bytes(result.pixels.data) == bytes(content.data)
+
+
 @pytest.mark.fault(74, 75, 76)
 def test_tcp_delivers_nothing_without_the_keys(tcp_server: RunningServer) -> None:
     """No CURVE, an unlisted key, a wrong server key: no answer to any of them; the holder of the keys is served."""

@@ -18,6 +18,8 @@ VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
 MAX_DEPTH = 8
 CHUNK_BYTES = 1024 * 1024
+ENCRYPTION_BYTES = 64
+"""More than the 33 that CurveZMQ (RFC 26) adds to a frame before libzmq looks at its size."""
 MAX_TEXT = 256
 MAX_STYLES = 16
 """Of a region."""
