@@ -193,7 +193,7 @@ def test_style_is_chosen_previewed_painted_undone_and_redone(gimp: WindowedGimp)
     assert np.abs(empty[preview].astype(int) - full[preview]).mean() > 2
     assert np.abs(weaker[preview].astype(int) - full[preview]).mean() > 0.5
     gimp.screen.keys(STYLIZE)
-    gimp.logged("painted")
+    gimp.logged("layer painted")
     gimp.screen.window(MAIN_WINDOW)
     _keep(gimp, "4-painted")
     for step, keys in enumerate((UNDO, REDO)):
@@ -214,7 +214,7 @@ def test_painting_in_place_is_undone_in_one_step_and_redone(gimp: WindowedGimp) 
     _open(gimp, steps=2, feather=20.0)
     gimp.logged("previewed 451")
     gimp.screen.keys(STYLIZE)
-    gimp.logged("painted")
+    gimp.logged("layer painted")
     for step, keys in enumerate((UNDO, REDO)):
         _wait_for_output(gimp, f"seen {step}\n")  # or two steps could look like none
         _press_until(gimp, keys, f"changed {step}\n")
@@ -336,7 +336,7 @@ def test_server_that_dies_while_painting_is_said_and_can_be_tried_again(gimp: Wi
     with RunningServer() as second:
         gimp.use(second)
         gimp.screen.keys(FIT, TRY_AGAIN)
-        gimp.logged("painted", after=seen, timeout_s=60.0)
+        gimp.logged("layer painted", after=seen, timeout_s=60.0)
         result, before, after = gimp.result()
     assert result == "success" and _same_pixels(before, after) and len(after["layers"]) == 2
 
@@ -367,7 +367,7 @@ def test_enter_on_a_thumbnail_chooses_it_and_paints_nothing(gimp: WindowedGimp) 
     seen = gimp.logged("previewed 451")
     gimp.screen.keys("ctrl+f", "Tab", "Return")  # the first of the gallery
     gimp.logged("previewed 451", after=seen)
-    assert gimp.screen.has_window(TITLE) and "painted" not in gimp.log.read_text()
+    assert gimp.screen.has_window(TITLE) and "layer painted" not in gimp.log.read_text()
     gimp.screen.keys(STYLIZE)
     result, _before, after = gimp.result()
     assert result == "success" and after["layers"][0]["name"].startswith("Spring")

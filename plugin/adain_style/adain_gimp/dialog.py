@@ -510,7 +510,7 @@ class StylizeDialog:
         Gimp.displays_flush()
         self.painted_layer = True
         self._store.save(replace(self._saved, stylize=settings))
-        log.debug("painted")
+        log.debug("layer painted")
         if notice:
             Gimp.message(notice)
         self._close()

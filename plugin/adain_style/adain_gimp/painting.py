@@ -74,7 +74,7 @@ def paint_layer(layer: Gimp.Layer, settings: StylizeSettings, server: ServerSett
         result = client.stylize(request, on_progress=show)
         log.debug("received")
     notice = apply_result(content, settings, result, styles.result_name(settings))
-    log.debug("painted")
+    log.debug("layer painted")
     Gimp.progress_end()
     Gimp.displays_flush()
     return notice
