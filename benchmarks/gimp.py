@@ -85,7 +85,8 @@ def _print_stages(log: str, side: int, output: str) -> None:
     computing = [at for text, at in times if re.match(r"painting (queued|style|encode|decode|enlarge)", text)]
     downloading = next(at for text, at in times if text.startswith("painting download"))
     begun, read, opened, received, painted = (
-        next(at for text, at in times if text == name) for name in ("begun", "read", "opened", "received", "layer painted")
+        next(at for text, at in times if text == name)
+        for name in ("begun", "read", "opened", "received", "layer painted")
     )
     marks = [begun, read, opened, computing[0], downloading, received, painted]
     names = ("read", "connect, look at the style", "send", "network", "receive", "write")
