@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +9,13 @@ from typing import Any
 
 from adain_client.choices import ChoiceError
 from adain_client.client import ServerInfo
-from adain_client.errors import AdainError
 from adain_client.texts import _
 from adain_gimp.layers import all_layers, read_reduced
 from adain_gimp.painting import CLIENT_NAME
 from adain_gimp.styles import save_style
 from adain_gimp.typelibs import Gimp, GLib
 from adain_gimp.ui import GimpUi, Gtk, pixbuf_of, thumbnail
-from adain_host import labels
-from adain_host.servers import look_at_server, start_server, stop_server
+from adain_host.servers import ServerControl
 from adain_host.settings import ServerSettings, SettingsStore
 
 BORDER, GAP = 12, 6
@@ -136,9 +133,7 @@ class _ServerWindow:
 
     def __init__(self, parent: Gtk.Window | None, server: ServerSettings) -> None:
         self._server = server
-        self._is_open = True
-        self._is_looking = False
-        self._asked = 0
+        self._control = ServerControl(name=CLIENT_NAME, post=GLib.idle_add, show=self._show_state)
         self._dialog, area = _dialog(parent, _("AdaIN server"), _("_Use"))
         self._build(area)
         self._show_kind()
@@ -168,9 +163,9 @@ class _ServerWindow:
         self._state.set_max_width_chars(44)
         self._state.set_selectable(True)
         self._start = Gtk.Button.new_with_mnemonic(_("_Start"))
-        self._start.connect("clicked", lambda _button: self._change(self._start_server, _("Starting…")))
+        self._start.connect("clicked", lambda _button: self._change(self._control.start, _("Starting…")))
         self._stop = Gtk.Button.new_with_mnemonic(_("Sto_p"))
-        self._stop.connect("clicked", lambda _button: self._change(self._stop_server, _("Stopping…")))
+        self._stop.connect("clicked", lambda _button: self._change(self._control.stop, _("Stopping…")))
         buttons = Gtk.Box(spacing=GAP)
         for made in (self._start, self._stop):
             buttons.pack_start(made, False, False, 0)
@@ -191,7 +186,7 @@ class _ServerWindow:
         timer = GLib.timeout_add(LOOK_EVERY_MS, self._look)
         self._look()
         answer = self._dialog.run()
-        self._is_open = False
+        self._control.close()
         GLib.source_remove(timer)
         chosen = self._choice()
         self._dialog.destroy()
@@ -213,47 +208,20 @@ class _ServerWindow:
 
     def _look(self) -> bool:
         """Ask the server how it is; again and again while the window is open."""
-        if not self._is_looking:
-            self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME))
-        return self._is_open
+        self._control.look(self._choice())
+        return True
 
-    def _change(self, work: Callable[[ServerSettings], ServerInfo | None], state: str) -> None:
+    def _change(self, work: Callable[[ServerSettings], None], state: str) -> None:
         """Start or stop the server, and say so; meanwhile neither can be asked for."""
         self._state.set_text(state)
         self._start.set_sensitive(False)
         self._stop.set_sensitive(False)
-        self._do(work)
+        work(self._choice())
 
-    def _do(self, work: Callable[[ServerSettings], ServerInfo | None]) -> None:
-        """Have something done in a thread of its own: a server may take long to answer, or to start."""
-        choice, self._is_looking = self._choice(), True
-        self._asked += 1
-        number = self._asked
-
-        def run() -> None:
-            try:
-                info, problem = work(choice), ""
-            except AdainError as error:
-                info, problem = None, str(error)
-            GLib.idle_add(self._show_state, number, info, problem)
-
-        threading.Thread(target=run, daemon=True).start()
-
-    def _show_state(self, number: int, info: ServerInfo | None, problem: str) -> None:
-        if not self._is_open or number != self._asked:  # how it was before it was started or stopped
-            return
-        self._is_looking = False
-        state = labels.server_described(info) if info is not None else problem
-        self._state.set_text(state or _("The server has been stopped."))
+    def _show_state(self, info: ServerInfo | None, state: str) -> None:
+        self._state.set_text(state)
         self._start.set_sensitive(info is None and not self._there.get_active())
         self._stop.set_sensitive(info is not None)
-
-    def _start_server(self, choice: ServerSettings) -> ServerInfo:
-        return start_server(choice, name=CLIENT_NAME, cancelled=lambda: not self._is_open)
-
-    @staticmethod
-    def _stop_server(choice: ServerSettings) -> None:
-        stop_server(choice, name=CLIENT_NAME)
 
 
 def _dialog(parent: Gtk.Window | None, title: str, action: str) -> tuple[Gtk.Dialog, Gtk.Grid]:

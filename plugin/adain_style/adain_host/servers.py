@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from adain_client.client import Client, ServerInfo
 from adain_client.connection import remote_connection
+from adain_client.errors import AdainError
 from adain_client.launcher import connect, connect_to
+from adain_client.texts import _
+from adain_host.labels import server_described
 from adain_host.settings import ServerSettings
 
 
@@ -54,3 +58,64 @@ def stop_server(server: ServerSettings, *, name: str) -> None:
     """End the server; whatever it paints is lost. Raises as open_server()."""
     with open_server(server, name=name, start=False) as client:
         client.stop()
+
+
+class ServerControl:
+    """Looks at, starts and stops the chosen server for a window, each in a thread: a server may take long to answer."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        post: Callable[[Callable[[], None]], object],
+        show: Callable[[ServerInfo | None, str], None],
+    ) -> None:
+        """Ask nothing yet.
+
+        Args:
+            name: What this client calls itself, for the server's log.
+            post: Has a function called in the window's thread, soon; safe in any thread.
+            show: Given what the server says of itself, None when there is none, and a sentence of that; only the answer
+                to what was asked last: an older one is from before the server was started or stopped.
+        """
+        self._name, self._post, self._show = name, post, show
+        self._asked = 0
+        self._is_busy = self._is_closed = False
+
+    def look(self, server: ServerSettings) -> None:
+        """Ask the server how it is, when nothing else is being asked."""
+        if not self._is_busy:
+            self._do(lambda: look_at_server(server, name=self._name))
+
+    def start(self, server: ServerSettings) -> None:
+        """Start the server."""
+        self._do(lambda: start_server(server, name=self._name, cancelled=lambda: self._is_closed))
+
+    def stop(self, server: ServerSettings) -> None:
+        """End the server."""
+        self._do(lambda: stop_server(server, name=self._name))
+
+    def close(self) -> None:
+        """Show nothing more."""
+        self._is_closed = True
+
+    def _do(self, work: Callable[[], ServerInfo | None]) -> None:
+        self._is_busy = True
+        self._asked += 1
+        number = self._asked
+
+        def run() -> None:
+            try:
+                info = work()
+                state = _("The server has been stopped.") if info is None else server_described(info)
+            except AdainError as error:
+                info, state = None, str(error)
+            self._post(lambda: self._tell(number, info, state))
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def _tell(self, number: int, info: ServerInfo | None, state: str) -> None:
+        if self._is_closed or number != self._asked:
+            return
+        self._is_busy = False
+        self._show(info, state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,9 @@ import krita
 
 from adain_client.choices import ChoiceError
 from adain_client.client import ServerInfo
-from adain_client.errors import AdainError
 from adain_client.jobs import Pixels
 from adain_client.texts import _
-from adain_host.labels import server_described
-from adain_host.servers import look_at_server, start_server, stop_server
+from adain_host.servers import ServerControl
 from adain_host.settings import ServerSettings
 from adain_host.styles import save_style
 from adain_krita.layers import all_layers, number_of
@@ -142,8 +139,7 @@ class ServerDialog(SmallDialog):
 
     def __init__(self, parent: QtWidgets.QWidget | None, server: ServerSettings) -> None:
         super().__init__(parent, _("AdaIN server"), _("_Use"))
-        self._post = Post()
-        self._is_open, self._is_looking, self._asked = True, False, 0
+        self._control = ServerControl(name=CLIENT_NAME, post=Post(), show=self._show_state)
         self._here = QtWidgets.QRadioButton(mnemonic(_("On _this machine")))
         self._there = QtWidgets.QRadioButton(mnemonic(_("On anot_her machine")))
         (self._there if server.remote else self._here).setChecked(True)
@@ -167,9 +163,9 @@ class ServerDialog(SmallDialog):
         self._state.setAlignment(QtCore.Qt.AlignmentFlag.AlignTop)
         self._state.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
         self._start = QtWidgets.QPushButton(mnemonic(_("_Start")))
-        self._start.clicked.connect(lambda _checked: self._change(self._start_server, _("Starting…")))
+        self._start.clicked.connect(lambda _checked: self._change(self._control.start, _("Starting…")))
         self._stop = QtWidgets.QPushButton(mnemonic(_("Sto_p")))
-        self._stop.clicked.connect(lambda _checked: self._change(self._stop_server, _("Stopping…")))
+        self._stop.clicked.connect(lambda _checked: self._change(self._control.stop, _("Stopping…")))
         self._place()
         self._show_kind()
         self._timer = QtCore.QTimer(self)
@@ -205,7 +201,7 @@ class ServerDialog(SmallDialog):
 
     def leave(self) -> None:
         """Ask the server nothing more."""
-        self._is_open = False
+        self._control.close()
         self._timer.stop()
 
     def _show_kind(self) -> None:
@@ -222,44 +218,16 @@ class ServerDialog(SmallDialog):
             self._key_file.setText(name)
 
     def _look(self) -> None:
-        if not self._is_looking:
-            self._do(lambda choice: look_at_server(choice, name=CLIENT_NAME))
+        self._control.look(self.choice())
 
-    def _change(self, work: Callable[[ServerSettings], ServerInfo | None], state: str) -> None:
+    def _change(self, work: Callable[[ServerSettings], None], state: str) -> None:
         """Start or stop the server, and say so; meanwhile neither can be asked for."""
         self._state.setText(state)
         self._start.setEnabled(False)
         self._stop.setEnabled(False)
-        self._do(work)
+        work(self.choice())
 
-    def _do(self, work: Callable[[ServerSettings], ServerInfo | None]) -> None:
-        """Have something done in a thread of its own: a server may take long to answer, or to start."""
-        choice, self._is_looking = self.choice(), True
-        self._asked += 1
-        number = self._asked
-
-        def run() -> None:
-            try:
-                info, problem = work(choice), ""
-            except AdainError as error:
-                info, problem = None, str(error)
-            self._post(lambda: self._show_state(number, info, problem))
-
-        threading.Thread(target=run, daemon=True).start()
-
-    def _show_state(self, number: int, info: ServerInfo | None, problem: str) -> None:
-        if not self._is_open or number != self._asked:  # how it was before it was started or stopped
-            return
-        self._is_looking = False
-        self._state.setText(
-            server_described(info) if info is not None else problem or _("The server has been stopped.")
-        )
+    def _show_state(self, info: ServerInfo | None, state: str) -> None:
+        self._state.setText(state)
         self._start.setEnabled(info is None and not self._there.isChecked())
         self._stop.setEnabled(info is not None)
-
-    def _start_server(self, choice: ServerSettings) -> ServerInfo:
-        return start_server(choice, name=CLIENT_NAME, cancelled=lambda: not self._is_open)
-
-    @staticmethod
-    def _stop_server(choice: ServerSettings) -> None:
-        stop_server(choice, name=CLIENT_NAME)
