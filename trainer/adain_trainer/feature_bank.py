@@ -226,14 +226,14 @@ class FeatureBank:
         if own_styles:
             pictures[own_styles] = bank.style_pictures[[styles[row] for row in own_styles]]
             with torch.no_grad():
-                feats[own_styles] = self._convolutions.encode(pictures[own_styles].to(device).float() / 255)
+                feats[own_styles] = self._convolutions.encode(_as_floats(pictures[own_styles], device))
         mixtures = []
         for layer in bank.styles:
             mean = torch.lerp(layer.mean[styles], layer.mean[others], mixed[:, None])
             std = torch.lerp(layer.std[styles], layer.std[others], mixed[:, None])
             mixtures.append(StyleStatistics(mean.to(device), std.to(device)))
         return Batch(
-            pictures=pictures.to(device).float() / 255,
+            pictures=_as_floats(pictures, device),
             content_feat=feats,
             styles=tuple(mixtures),
             identity=torch.tensor([position < total_identity for position in positions], device=device),
@@ -244,7 +244,7 @@ class FeatureBank:
 
     def _painted(self, rows: list[int]) -> PaintedBatch:
         bank, device = self._bank, self._group.device
-        return PaintedBatch(bank.painted[rows].to(device).float() / 255, bank.painted_feats[rows].to(device).float())
+        return PaintedBatch(_as_floats(bank.painted[rows], device), bank.painted_feats[rows].to(device).float())
 
     @torch.no_grad()
     def _encode(self, generation: int) -> None:
@@ -313,3 +313,8 @@ class FeatureBank:
 def _as_bytes(crops: Tensor) -> Tensor:
     """From 0..1 to 0..255."""
     return (crops * 255).round().to(torch.uint8)
+
+
+def _as_floats(crops: Tensor, device: torch.device) -> Tensor:
+    """The reverse of _as_bytes(), on a device."""
+    return crops.to(device).float() / 255

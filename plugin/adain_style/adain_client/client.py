@@ -123,8 +123,8 @@ class Client:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing queues for a server that is not there
         self._socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
-        encryption = protocol.ENCRYPTION_BYTES if connection.server_key else 0
-        self._socket.setsockopt(zmq.MAXMSGSIZE, protocol.CHUNK_BYTES + encryption)
+        largest = protocol.largest_frame(encrypted=bool(connection.server_key))
+        self._socket.setsockopt(zmq.MAXMSGSIZE, largest)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         try:

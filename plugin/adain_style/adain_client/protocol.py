@@ -292,12 +292,22 @@ def has_alpha(layout: str) -> bool:
     return layout.endswith("A")
 
 
+def largest_frame(*, encrypted: bool) -> int:
+    """Bytes of the longest frame that either side lets in, as libzmq counts them."""
+    return CHUNK_BYTES + (ENCRYPTION_BYTES if encrypted else 0)
+
+
 def result_size(height: int, width: int, preview: int) -> tuple[int, int]:
     """Height and width of a result: the layer's, or with a preview its longer side reduced to that many pixels."""
     longest = max(height, width)
     if not preview or preview >= longest:
         return height, width
     return max(1, round(height * preview / longest)), max(1, round(width * preview / longest))
+
+
+def working_size(height: int, width: int, stroke_size: float) -> tuple[int, int]:
+    """Height and width at which a layer is painted, before it is brought to the result's."""
+    return max(1, round(height / stroke_size)), max(1, round(width / stroke_size))
 
 
 def painted_quality(quality: str, preview: int) -> str:

@@ -63,8 +63,8 @@ def make_request(
         ChoiceError: A region has no style, or only such of weight 0.
     """
     regions = [_region(region, content, styles) for region in settings.regions]
-    strokes, is_draft = _stroke_size(content, settings, preview), 0 < preview <= DRAFT_SIDE
-    draws_detail = not is_draft or strokes > max(content.pixels.height, content.pixels.width) / DRAFT_SIDE
+    strokes = _stroke_size(content, settings, preview)
+    draws_detail = not _is_draft(preview) or strokes > max(content.pixels.height, content.pixels.width) / DRAFT_SIDE
     return StylizeRequest(
         content.pixels,
         regions,
@@ -99,13 +99,13 @@ def _stroke_size(content: Content, settings: StylizeSettings, preview: int) -> f
         strokes = max(1.0, (least + most) / 2)
     if not preview:
         return strokes
-    return max(strokes, max(here) / (DRAFT_SIDE if preview <= DRAFT_SIDE else PAINTED_SIDE))
+    return max(strokes, max(here) / (DRAFT_SIDE if _is_draft(preview) else PAINTED_SIDE))
 
 
 def _working_size(content: Content, settings: StylizeSettings) -> tuple[int, int]:
     """Height and width, in pixels, at which the server will paint the layer."""
     strokes = settings.strokes_for(content.height, content.width)
-    return max(1, round(content.height / strokes)), max(1, round(content.width / strokes))
+    return protocol.working_size(content.height, content.width, strokes)
 
 
 def painted_size(content: Content, settings: StylizeSettings) -> tuple[int, int]:
@@ -141,8 +141,11 @@ def _box_size(lines: list[bytes], content: Content) -> tuple[int, int]:
 
 def _quality(settings: StylizeSettings, preview: int) -> str:
     """A draft has to be there before the slider has moved on; a preview at rest shows what will be painted."""
-    is_draft = 0 < preview <= DRAFT_SIDE
-    return "fast" if is_draft else protocol.painted_quality(settings.quality, preview)
+    return "fast" if _is_draft(preview) else protocol.painted_quality(settings.quality, preview)
+
+
+def _is_draft(preview: int) -> bool:
+    return 0 < preview <= DRAFT_SIDE
 
 
 def _region(region: RegionChoice, content: Content, styles: Mapping[str, StyleSource]) -> Region:

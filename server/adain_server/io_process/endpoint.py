@@ -266,7 +266,7 @@ def _remove(path: Path) -> None:
 def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socket[bytes]:
     router = context.socket(zmq.ROUTER)
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # without it a message to a vanished peer is lost in silence
-    router.setsockopt(zmq.MAXMSGSIZE, protocol.CHUNK_BYTES + (protocol.ENCRYPTION_BYTES if secret else 0))
+    router.setsockopt(zmq.MAXMSGSIZE, protocol.largest_frame(encrypted=bool(secret)))
     router.setsockopt(zmq.HANDSHAKE_IVL, 2000)
     # A peer that is silent in the middle of a frame is gone after the sum of both; a whole frame is a sign of life.
     router.setsockopt(zmq.HEARTBEAT_IVL, 1000)

@@ -8,7 +8,7 @@ content's statistics. So a change of alpha, weights or styles costs one transfor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from adain_client import protocol
 from adain_net import finish
 from adain_net.boxes import CELL, Box
 from adain_net.encoder import LAYERS, RELU3_1, RELU4_1
@@ -402,9 +403,7 @@ class Renderer:
             keep(box, layer.colours(box))
         self._passes(task, keep, done, hooks)
         colours = _resized(painted, task, output.layer, hooks.on_step)
-        boxes = output.box().tiles(OUTPUT_TILE)
-        for index, box in enumerate(boxes):
-            hooks.on_step("enlarge", index, len(boxes))
+        for box in _parts_to_enlarge(output.box(), hooks.on_step):
             output.write(box, colours(box))
 
     def _check_numbers(self, request: RenderRequest) -> None:
@@ -468,8 +467,7 @@ class Renderer:
 
 def working_size(request: RenderRequest) -> tuple[int, int]:
     """Height and width at which a request is painted: the layer's by the stroke size, however small the result is."""
-    height, width = request.content.height, request.content.width
-    return max(1, round(height / request.stroke_size)), max(1, round(width / request.stroke_size))
+    return protocol.working_size(request.content.height, request.content.width, request.stroke_size)
 
 
 def _reduces_painted(request: RenderRequest) -> bool:
@@ -492,11 +490,16 @@ def _resized(painted: Layer, task: _RenderTask, result: Layer, on_step: OnStep) 
     if task.layer is not content:
         enlarged = Enlarged(painted, task.layer, content, request.detail)
         painted = _empty_paint(content)
-        boxes = Box(0, content.height, 0, content.width).tiles(OUTPUT_TILE)
-        for index, box in enumerate(boxes):
-            on_step("enlarge", index, len(boxes))
+        for box in _parts_to_enlarge(Box(0, content.height, 0, content.width), on_step):
             painted.write(box, enlarged.colours(box), None, painted.array)
     return painted.shrunk(result.height, result.width).colours
+
+
+def _parts_to_enlarge(whole: Box, on_step: OnStep) -> Iterator[Box]:
+    parts = whole.tiles(OUTPUT_TILE)
+    for index, part in enumerate(parts):
+        on_step("enlarge", index, len(parts))
+        yield part
 
 
 def _empty_paint(layer: Layer) -> Layer:
