@@ -26,7 +26,7 @@ from turns import in_turns, spread
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 if TYPE_CHECKING:
-    from adain_client.client import Client
+    from adain_style.client.client import Client
 
 STYLE = "van-gogh-bridge"
 PREVIEWS = (256, 512)

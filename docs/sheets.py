@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adain_client.client import Client
-from adain_client.jobs import Pixels, Region, StylizeRequest
-from adain_client.launcher import connect
+from adain_style.client.client import Client
+from adain_style.client.jobs import Pixels, Region, StylizeRequest
+from adain_style.client.launcher import connect
 from adain_stylize.pictures import content_pixels, result_picture, save_picture
 from adain_weights.picture_files import open_picture
 

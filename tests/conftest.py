@@ -10,8 +10,8 @@ os.environ["LANGUAGE"] = "C"
 
 import pytest
 
-from adain_client.client import Client
 from adain_net.network import AdainNetwork
+from adain_style.client.client import Client
 from support.helpers import RunningServer, embedded_network
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from adain_plugin.errors import FilesError, LibrariesError
-from adain_plugin.install import copy_plugin, plugin_source
+from adain_plugin.install import copy_plugin, source_beside
 from adain_plugin.krita import Krita
 from adain_plugin.machine import Machine
 from adain_plugin.question import MODULES, PLUGIN, VENDOR
@@ -35,7 +35,7 @@ def write_archive(machine: Machine, output: Path, say: Callable[[str], None]) ->
             folder = Path(name)
             copy_plugin(folder / PLUGIN)
             for beside in Krita.beside:
-                shutil.copyfile(plugin_source().with_name(beside), folder / beside)
+                shutil.copyfile(source_beside(beside), folder / beside)
             _add_libraries(machine, folder / PLUGIN / VENDOR, say)
             _write(folder, new)
             new.replace(output)

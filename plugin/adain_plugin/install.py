@@ -15,7 +15,8 @@ from adain_plugin.question import MODULES, PLUGIN, VENDOR
 from adain_plugin.vendor import PLATFORMS, PYTHONS, download, download_all, tags
 
 ENTRY = f"{PLUGIN}.py"
-CLIENT = "adain_client"
+CLIENTS = ("client", "adain_client")
+"""The folder of its client, now and up to version 0.1."""
 SERVER_FILE = "server.json"
 ADDED = {"__pycache__", VENDOR, SERVER_FILE}
 """What an installed plug-in has and its source has not."""
@@ -26,21 +27,25 @@ Say = Callable[[str], None]
 
 
 def plugin_source() -> Path:
-    """The plug-in's folder in this installation: package data in a wheel, the sibling in a checkout.
+    """The plug-in's folder in this installation: the package beside this one.
 
     Raises:
         FilesError: It is not there.
     """
-    here = Path(__file__).parent
-    for folder in (here / PLUGIN, here.parent / PLUGIN):
-        if is_plugin(folder):
-            return folder
-    raise FilesError("The plug-in's own files are missing; install adain-style again.")
+    folder = Path(__file__).parent.with_name(PLUGIN)
+    if not is_plugin(folder):
+        raise FilesError("The plug-in's own files are missing; install adain-style again.")
+    return folder
+
+
+def source_beside(name: str) -> Path:
+    """The original of a file that a host wants beside the plug-in's folder."""
+    return Path(__file__).with_name(name)
 
 
 def is_plugin(folder: Path) -> bool:
     """Whether a folder is this plug-in."""
-    return (folder / ENTRY).is_file() and (folder / CLIENT).is_dir()
+    return (folder / ENTRY).is_file() and any((folder / name).is_dir() for name in CLIENTS)
 
 
 def copy_plugin(new: Path) -> None:
@@ -69,7 +74,7 @@ def install(host: Host, say: Say) -> None:
         problem = _add_libraries(new, host, answer, say)
         for name in host.beside:
             file = stack.enter_context(_new(host.plugins / name))
-            shutil.copyfile(plugin_source().with_name(name), file)
+            shutil.copyfile(source_beside(name), file)
             stack.enter_context(_in_place(file, host.plugins / name))
         with _in_place(new, host.target), host.enabled():
             checked = _ask(host, say, "to check the plug-in")
@@ -260,7 +265,7 @@ def _state(host: Host) -> str:
 
 def _is_same(host: Host, name: str) -> bool:
     file = host.plugins / name
-    return file.is_file() and file.read_bytes() == plugin_source().with_name(name).read_bytes()
+    return file.is_file() and file.read_bytes() == source_beside(name).read_bytes()
 
 
 def _places(host: Host) -> list[Path]:

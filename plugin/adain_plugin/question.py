@@ -37,9 +37,9 @@ def ask_gimp() -> None:
 def ask_python(plugin: Path) -> None:
     """Print the answer, from a Python that is the host's without the host, which therefore has no version."""
     # The plug-in that is there knows where it looks for libraries; where there is none, there are none, either.
-    if (plugin / "adain_host" / "libraries.py").is_file():
-        sys.path.insert(0, str(plugin))
-        importlib.import_module("adain_host.libraries").add_libraries(plugin)
+    if (plugin / "host" / "libraries.py").is_file():
+        sys.path.insert(0, str(plugin.parent))
+        importlib.import_module("adain_style.host.libraries").add_libraries(plugin)
     answer = {"version": "", "is_listed": False, **about_python(plugin / VENDOR)}
     print(ANSWER + json.dumps(answer), flush=True)
 

@@ -1,33 +1,9 @@
-"""The plug-in's entry in Krita: registers the menu and the panel; says in Krita what is missing when it cannot run."""
+"""The plug-in: its client of the server (also for scripts and notebooks), what hosts share, GIMP's part and Krita's.
 
-from __future__ import annotations
+The hosts get this whole folder. GIMP runs adain_style.py in it; Krita imports this package, which begins the plug-in.
+"""
 
-import logging
-import os
 import sys
-from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-sys.path.append(str(FOLDER))
-
-from adain_host.libraries import add_libraries  # noqa: E402  # after the path
-
-add_libraries(FOLDER)
-
-# What the panel does, with times, for whoever looks for a fault; other plug-ins share this Python.
-if log_file := os.environ.get("ADAIN_STYLE_LOG"):
-    handler = logging.FileHandler(log_file)
-    handler.setFormatter(logging.Formatter("%(relativeCreated)d %(message)s"))
-    logging.getLogger("adain_krita").addHandler(handler)
-    logging.getLogger("adain_krita").setLevel(logging.DEBUG)
-
-try:
-    from adain_krita.extension import register
-except ModuleNotFoundError as error:
-    if error.name is None or error.name.partition(".")[0] not in {"zmq", "msgpack"}:
-        raise
-    from adain_krita.instruction import register_instruction
-
-    register_instruction(error.name)
-else:
-    register()
+if "krita" in sys.modules:  # which only Krita has loaded before its plug-ins
+    from adain_style.krita import plugin  # noqa: F401

@@ -9,6 +9,11 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
+# The package is the folder itself, which this file's own name would hide.
+sys.path[0] = str(FOLDER.parent)
+import adain_style  # noqa: E402, F401
+
+del sys.path[0]
 # adain-plugin puts zmq and msgpack there when this Python lacks them; what is installed for this Python goes first.
 sys.path.append(str(FOLDER / "vendor"))
 
@@ -16,10 +21,10 @@ sys.path.append(str(FOLDER / "vendor"))
 if log_file := os.environ.get("ADAIN_STYLE_LOG"):
     logging.basicConfig(filename=log_file, level=logging.DEBUG, format="%(relativeCreated)d %(message)s")
 
-from adain_gimp.typelibs import Gimp, GLib  # noqa: E402  # after the path
+from adain_style.gimp.typelibs import Gimp, GLib  # noqa: E402  # after the path
 
 try:
-    from adain_gimp import procedures
+    from adain_style.gimp import procedures
 
     MISSING = ""
 except ModuleNotFoundError as error:
@@ -29,7 +34,7 @@ except ModuleNotFoundError as error:
 
 
 class AdainStyle(Gimp.PlugIn):
-    """The plug-in. Every menu entry and every argument is in adain_gimp.procedures."""
+    """The plug-in. Every menu entry and every argument is in adain_style.gimp.procedures."""
 
     def do_set_i18n(self, _name: str) -> bool:
         """Texts are translated by the plug-in itself, with the catalogues beside it."""
@@ -49,7 +54,7 @@ INSTRUCTION = "plug-in-adain-style"
 
 def _instruction(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
     """The menu entry that says what to do when this Python lacks a library."""
-    from adain_client.texts import _
+    from adain_style.client.texts import _
 
     sentence = _(
         "AdaIN Style needs the Python libraries zmq and msgpack, and GIMP's Python ({version}) has no {missing}. "

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from adain_client import protocol
-from adain_client.choices import (
+from adain_style.client import protocol
+from adain_style.client.choices import (
     SAVED_STYLE_SUFFIX,
     RegionChoice,
     is_saved_style,
@@ -22,12 +22,12 @@ from adain_client.choices import (
     picture_and_crop,
     refuse_address,
 )
-from adain_client.client import Client
-from adain_client.errors import AdainError, RequestError
-from adain_client.folders import user_styles_folder
-from adain_client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
-from adain_client.launcher import connect
-from adain_client.progress import fraction
+from adain_style.client.client import Client
+from adain_style.client.errors import AdainError, RequestError
+from adain_style.client.folders import user_styles_folder
+from adain_style.client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
+from adain_style.client.launcher import connect
+from adain_style.client.progress import fraction
 from adain_stylize.contents import Content, Frame, mask_samples, read_content
 from adain_stylize.pictures import (
     NoRoomError,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from adain_client.jobs import Pixels
+from adain_style.client.jobs import Pixels
 from adain_stylize.contents import Content
 from adain_stylize.deep_pictures import save_deep_png, save_deep_tiff
 from adain_stylize.kept import Kept, save_options, too_large_for

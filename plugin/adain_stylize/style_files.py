@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from adain_client.choices import style_name
-from adain_client.protocol import MAX_TEXT
 from adain_net.layout import load_encoder
 from adain_net.network import layer_statistics
 from adain_net.statistics import StyleStatistics
+from adain_style.client.choices import style_name
+from adain_style.client.protocol import MAX_TEXT
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model
 from adain_weights.style_pictures import make_style

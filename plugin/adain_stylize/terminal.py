@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-from adain_client.client import Client, ServerInfo
-from adain_client.jobs import Progress
-from adain_client.progress import finish_seconds
+from adain_style.client.client import Client, ServerInfo
+from adain_style.client.jobs import Progress
+from adain_style.client.progress import finish_seconds
 
 LOADING_POLL_S = 0.3
 """A server that loads its model does not know yet how long anything takes."""

@@ -11,10 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from adain_client.client import Client
-from adain_client.connection import default_connection_file, read_connection_file
-from adain_client.errors import AdainError
-from adain_client.folders import user_styles_folder
 from adain_server.access import keys
 from adain_server.config import (
     DEFAULT_HANG_TIMEOUT_S,
@@ -27,6 +23,10 @@ from adain_server.io_process.endpoint import Endpoint
 from adain_server.io_process.limits import raise_descriptor_limit
 from adain_server.io_process.server import Server
 from adain_server.logs import log_to_file, log_to_terminal
+from adain_style.client.client import Client
+from adain_style.client.connection import default_connection_file, read_connection_file
+from adain_style.client.errors import AdainError
+from adain_style.client.folders import user_styles_folder
 from adain_weights.catalog import user_models_folder
 from adain_weights.console import run_command
 from adain_weights.limits import LARGEST_PICTURE

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from adain_client.protocol import MAX_TEXT
+from adain_style.client.protocol import MAX_TEXT
 from adain_weights.hub import SCHEME
 from adain_weights.limits import LARGEST_PICTURE
 

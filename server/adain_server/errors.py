@@ -11,7 +11,7 @@ class JobError(Exception):
     """A request is refused or a job ends; the client gets the code and the sentence.
 
     Attributes:
-        code: One of adain_client.protocol.ERRORS.
+        code: One of adain_style.client.protocol.ERRORS.
         retry_after_s: For BUSY, when to try again, in seconds.
     """
 

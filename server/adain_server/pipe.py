@@ -10,8 +10,8 @@ from typing import Any
 
 import msgpack
 
-from adain_client.wire import PictureSpec, StyleFileSpec
 from adain_server.model_key import ModelKey
+from adain_style.client.wire import PictureSpec, StyleFileSpec
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Run:
         result: Where the result goes. quality: What is painted, not what was asked for.
         accepted: Its client wants the picture as it is, without a finish.
         previous: Content statistics of the frame before, as Finished had them.
-        The rest is as in adain_client.wire.RequestSpec.
+        The rest is as in adain_style.client.wire.RequestSpec.
     """
 
     job: bytes

@@ -6,8 +6,8 @@ import os
 import signal
 import time
 
-from adain_client.client import Client
-from adain_client.jobs import StylizeJob
+from adain_style.client.client import Client
+from adain_style.client.jobs import StylizeJob
 from attacks.outcome import Outcome
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from support.raw_peer import RawPeer

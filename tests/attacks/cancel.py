@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 import time
 
-from adain_client.errors import CancelledError
-from adain_client.jobs import StylizeJob
+from adain_style.client.errors import CancelledError
+from adain_style.client.jobs import StylizeJob
 from attacks.outcome import Outcome
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request
 from support.raw_peer import RawPeer

@@ -10,7 +10,7 @@ from collections import deque
 
 import msgpack
 
-from adain_client import protocol
+from adain_style.client import protocol
 from attacks.outcome import Outcome, Watch
 from support.helpers import RunningServer, works
 from support.processes import descriptors, wait_until

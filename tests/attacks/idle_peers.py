@@ -6,9 +6,9 @@ import time
 
 import zmq
 
-from adain_client.client import Client
-from adain_client.connection import read_connection_file
 from adain_server.io_process.limits import raise_descriptor_limit
+from adain_style.client.client import Client
+from adain_style.client.connection import read_connection_file
 from attacks.outcome import Outcome
 from support.helpers import RunningServer
 from support.processes import descriptors, wait_until

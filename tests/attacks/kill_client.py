@@ -9,9 +9,9 @@ import signal
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from adain_client.client import Client
-from adain_client.connection import read_connection_file
-from adain_client.jobs import Progress, StylizeRequest
+from adain_style.client.client import Client
+from adain_style.client.connection import read_connection_file
+from adain_style.client.jobs import Progress, StylizeRequest
 from attacks.outcome import Outcome, Watch
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from support.processes import wait_until

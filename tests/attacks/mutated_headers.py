@@ -11,12 +11,12 @@ from collections import Counter
 
 import msgpack
 
-from adain_client import protocol
-from adain_client.errors import ProtocolError
-from adain_client.jobs import StyleFile, StyleSource, StylizeJob
-from adain_client.wire import RequestSpec
 from adain_server.errors import JobError
 from adain_server.io_process.admission import check_name, check_request
+from adain_style.client import protocol
+from adain_style.client.errors import ProtocolError
+from adain_style.client.jobs import StyleFile, StyleSource, StylizeJob
+from adain_style.client.wire import RequestSpec
 from attacks.outcome import Outcome
 from support.helpers import random_pixels, request
 

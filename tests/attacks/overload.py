@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from adain_client.errors import RequestError
-from adain_client.jobs import StylizeJob, StylizeRequest
+from adain_style.client.errors import RequestError
+from adain_style.client.jobs import StylizeJob, StylizeRequest
 from attacks.outcome import Outcome
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request
 from support.raw_peer import RawPeer

@@ -7,11 +7,11 @@ from collections import Counter
 
 import numpy as np
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.errors import AdainError
-from adain_client.jobs import Pixels, Region, StylizeRequest
 from adain_server.worker.layers import DTYPES, Array
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.errors import AdainError
+from adain_style.client.jobs import Pixels, Region, StylizeRequest
 from attacks.outcome import Outcome
 from support.helpers import RunningServer, array_pixels, pixels_array, random_pixels
 

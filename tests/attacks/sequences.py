@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from adain_client import protocol
-from adain_client.jobs import StylizeJob
-from adain_client.protocol import Header
+from adain_style.client import protocol
+from adain_style.client.jobs import StylizeJob
+from adain_style.client.protocol import Header
 from attacks.outcome import Outcome, Watch
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from support.processes import wait_until

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import msgpack
 import numpy as np
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.errors import AdainError, RequestError
-from adain_client.jobs import Pixels, StylizeJob
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.errors import AdainError, RequestError
+from adain_style.client.jobs import Pixels, StylizeJob
 from attacks.outcome import Outcome
 from support.helpers import RunningServer, random_pixels, request, works
 from support.processes import descriptors, resident_mib

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import zmq
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.connection import ConnectionInfo, read_connection_file, remote_connection
-from adain_client.errors import ServerUnavailableError
 from adain_server.cli import main
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.connection import ConnectionInfo, read_connection_file, remote_connection
+from adain_style.client.errors import ServerUnavailableError
 from attacks.outcome import Outcome, Watch
 from support.helpers import RunningServer, works
 from support.zmtp import SIGNATURE, ZmtpPeer, frame, greeting

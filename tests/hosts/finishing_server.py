@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adain_client.jobs import Message
-from adain_client.protocol import Header, pack
+from adain_style.client.jobs import Message
+from adain_style.client.protocol import Header, pack
 from support.lying_server import Answer, LyingServer, welcome
 
 SECONDS_PER_MEGAPIXEL = 300.0

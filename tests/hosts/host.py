@@ -26,6 +26,7 @@ from support.lying_server import LyingServer
 
 HERE = Path(__file__).parent
 PLUGIN = REPOSITORY / "plugin" / "adain_style"
+DESCRIPTION = REPOSITORY / "plugin" / "adain_plugin" / "adain_style.desktop"
 USERLAND = Path(os.environ.get("HOSTS", REPOSITORY / ".hosts")).absolute() / "trixie"
 CLEAN_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 """A foreign python3 in PATH would be the one that runs a host's plug-ins."""

@@ -370,8 +370,11 @@ def paint(
         all_frames: All key frames, which only a panel that is seen knows of.
         timeout_s: How long it may take.
     """
-    from adain_client.choices import RegionChoice, StyleChoice  # the plug-in's, which Krita may load after this one
-    from adain_host.settings import StylizeSettings
+    from adain_style.client.choices import (  # the plug-in's, which Krita may load after this one
+        RegionChoice,
+        StyleChoice,
+    )
+    from adain_style.host.settings import StylizeSettings
 
     shown = panel()
     if not shown._styles.known:

@@ -15,7 +15,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from hosts.host import CLEAN_PATH, HERE, PLUGIN, UNWANTED, USERLAND, WAIT_S, Host, Installation
+from hosts.host import CLEAN_PATH, DESCRIPTION, HERE, PLUGIN, UNWANTED, USERLAND, WAIT_S, Host, Installation
 from hosts.window import Screen
 
 PROGRAM = "krita"
@@ -100,9 +100,7 @@ class Krita(Host):
             shutil.copytree(self._known_resources(), self.folder.joinpath(*RESOURCES))
         plugins = self.folder.joinpath(*RESOURCES, "pykrita")
         shutil.copytree(PLUGIN, plugins / PLUGIN.name, ignore=UNWANTED)
-        described = PLUGIN.with_suffix(".desktop")
-        text = described.read_text() if described.is_file() else DESKTOP.format(name=PLUGIN.name)
-        (plugins / described.name).write_text(text)
+        shutil.copy(DESCRIPTION, plugins)
         (plugins / DRIVER).mkdir()
         shutil.copy(HERE / "inside_krita.py", plugins / DRIVER / "__init__.py")
         (plugins / f"{DRIVER}.desktop").write_text(DESKTOP.format(name=DRIVER))

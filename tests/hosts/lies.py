@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgpack
 
-from adain_client.jobs import Message
+from adain_style.client.jobs import Message
 from support.lying_server import Answer, Lie, LyingServer
 
 LIES: dict[str, tuple[Lie, str]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adain_client.jobs import Message
+from adain_style.client.jobs import Message
 from hosts.gimp import Gimp, samples
 from hosts.host import WAIT_S
 from support.lying_server import Answer, LyingServer

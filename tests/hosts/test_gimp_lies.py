@@ -94,7 +94,7 @@ def test_pixels_of_the_job_before_are_no_result(gimp: Gimp, liar: LyingServer) -
 @pytest.fixture
 def breakable(gimp: Gimp) -> Iterator[Path]:
     """The module of GIMP's own copy of the plug-in that writes layers; as it was after the test."""
-    module = gimp.folder / "gimp" / "plug-ins" / "adain_style" / "adain_gimp" / "layers.py"
+    module = gimp.folder / "gimp" / "plug-ins" / "adain_style" / "gimp" / "layers.py"
     whole = module.read_text()
     yield module
     module.write_text(whole)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adain_client.client import Client
+from adain_style.client.client import Client
 from hosts.gimp import Gimp, as_array, samples
 from support.helpers import array_pixels, pixels_array, request
 

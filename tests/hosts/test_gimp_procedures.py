@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client import protocol
+from adain_style.client import protocol
 from hosts.gimp import Gimp, Installation
 from hosts.host import as_function
 from support.helpers import PICTURES, REPOSITORY, RunningServer

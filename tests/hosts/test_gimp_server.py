@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from adain_client.client import Client
-from adain_client.connection import read_connection_file
-from adain_host.settings import SavedSettings, ServerSettings, SettingsStore
+from adain_style.client.client import Client
+from adain_style.client.connection import read_connection_file
+from adain_style.host.settings import SavedSettings, ServerSettings, SettingsStore
 from hosts.gimp import Gimp, Installation
 from support.helpers import SERVER_COMMAND, RunningServer
 from support.processes import server_pid

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client.choices import RegionChoice, StyleChoice
-from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
+from adain_style.client.choices import RegionChoice, StyleChoice
+from adain_style.host.settings import SavedSettings, SettingsStore, StylizeSettings
 from adain_weights.styles import built_in_styles
 from hosts.gimp import Gimp
 from support.helpers import PICTURES, RunningServer

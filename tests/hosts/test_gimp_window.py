@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client.choices import RegionChoice, StyleChoice
-from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
+from adain_style.client.choices import RegionChoice, StyleChoice
+from adain_style.host.settings import SavedSettings, SettingsStore, StylizeSettings
 from hosts.finishing_server import FinishingServer
 from hosts.gimp import Installation, samples
 from hosts.window import WAIT_S, Screen, WindowedGimp, missing_programs

@@ -28,8 +28,8 @@ CONNECTED = """
 JOB = (
     CONNECTED
     + """
-    from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.settings import StylizeSettings
+    from adain_style.client.choices import RegionChoice, StyleChoice
+    from adain_style.host.settings import StylizeSettings
 
     document, layer = picture(1500, 1000)
     yield from settle(document)

@@ -23,9 +23,9 @@ GAP_MS = 250.0
 """The longest that Krita may not answer, on a machine with other work too; benchmarks/krita_panel.py measures."""
 
 BEGIN = """
-    from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.settings import StylizeSettings
-    from adain_krita.jobs import Stage
+    from adain_style.client.choices import RegionChoice, StyleChoice
+    from adain_style.host.settings import StylizeSettings
+    from adain_style.krita.jobs import Stage
 
     def begin(stroke_size=1.0):
         shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), stroke_size=stroke_size))
@@ -83,7 +83,7 @@ def test_second_result_lies_above_the_first_and_is_what_is_seen(krita: Krita) ->
     names, wrong, second, said = _run(
         krita,
         """
-    from adain_krita import panel as panel_module
+    from adain_style.krita import panel as panel_module
     said = []
     tell, panel_module._tell = panel_module._tell, said.append
     def paint(style):
@@ -312,7 +312,7 @@ def test_insertion_that_fails_is_a_sentence_and_leaves_the_document(krita: Krita
     unchanged, sentence, names = _run(
         krita,
         """
-    from adain_krita import jobs
+    from adain_style.krita import jobs
 
     def fail(*_arguments):
         if job is None or job.stage in (Stage.WAITING, Stage.READING):
@@ -425,7 +425,7 @@ def test_server_that_has_ended_is_started_by_the_next_slider(startable: Krita, o
     _run(
         startable,
         """
-    from adain_host import session
+    from adain_style.host import session
     kept, session.UNHEARD_S = session.UNHEARD_S, 0.1
     try:
         shown.show()

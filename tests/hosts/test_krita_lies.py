@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adain_client.jobs import Message
-from adain_client.protocol import pack
+from adain_style.client.jobs import Message
+from adain_style.client.protocol import pack
 from hosts.krita import Krita, samples
 from hosts.lies import LIES, before_and_truth, break_off, others_and_truth
 from support.helpers import RunningServer

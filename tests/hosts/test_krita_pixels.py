@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adain_client.client import Client
-from adain_client.jobs import Pixels
+from adain_style.client.client import Client
+from adain_style.client.jobs import Pixels
 from hosts.krita import Krita, Look, as_array, samples
 from support.helpers import pixels_array, request
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adain_client.client import Client
-from adain_client.jobs import Pixels, Region, StylizeRequest
+from adain_style.client.client import Client
+from adain_style.client.jobs import Pixels, Region, StylizeRequest
 from hosts.krita import Krita, Look, as_array, samples
 from support.helpers import pixels_array
 
@@ -273,10 +273,10 @@ def test_only_regions_that_a_document_has_are_usable(krita: Krita) -> None:
     kept = krita.run(
         MASKS
         + """
-    from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.settings_editor import usable
-    from adain_host.settings import StylizeSettings
-    from adain_krita.masks import mask_sources
+    from adain_style.client.choices import RegionChoice, StyleChoice
+    from adain_style.host.settings_editor import usable
+    from adain_style.host.settings import StylizeSettings
+    from adain_style.krita.masks import mask_sources
 
     yield from add_selection_mask("Sky", left, document.rootNode())
     yield from add_labelled("Right", left, 2)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client.choices import RegionChoice, StyleChoice
-from adain_host.settings import SavedSettings, SettingsStore, StylizeSettings
+from adain_style.client.choices import RegionChoice, StyleChoice
+from adain_style.host.settings import SavedSettings, SettingsStore, StylizeSettings
 from hosts.host import Installation
 from hosts.krita import SETTINGS, Krita
 from hosts.window import Screen
@@ -398,8 +398,8 @@ class _Bright(Krita):
 
 
 SCENE = """
-    from adain_client.choices import RegionChoice, StyleChoice
-    from adain_host.settings import StylizeSettings
+    from adain_style.client.choices import RegionChoice, StyleChoice
+    from adain_style.host.settings import StylizeSettings
 
     def choices(*regions):
         return StylizeSettings(tuple(RegionChoice((StyleChoice(style),), mask=mask) for mask, style in regions))

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.errors import CancelledError, RequestError
-from adain_client.jobs import Draft, Message, Progress, StylizeJob, StylizeRequest
-from adain_client.protocol import Header
 from adain_server import pipe
 from adain_server.io_process import worker_process
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.errors import CancelledError, RequestError
+from adain_style.client.jobs import Draft, Message, Progress, StylizeJob, StylizeRequest
+from adain_style.client.protocol import Header
 from support import fake_workers
 from support.fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS, READY
 from support.helpers import pixels_array, random_pixels, request

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.jobs import Pixels, StylizeJob
-from adain_client.protocol import Header
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.jobs import Pixels, StylizeJob
+from adain_style.client.protocol import Header
 from support.helpers import RunningServer, random_pixels, request
 from support.processes import wait_until
 from support.raw_peer import RawPeer

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from adain_client import protocol
-from adain_client.connection import read_connection_file
 from adain_server.io_process.limits import MEMORY_LIMIT, SPARE_DESCRIPTORS
+from adain_style.client import protocol
+from adain_style.client.connection import read_connection_file
 from support.helpers import SMALL_REQUEST, RunningServer, works
 from support.processes import descriptors, resident_mib, wait_until
 from support.raw_peer import RawPeer

@@ -11,10 +11,10 @@ from dataclasses import replace
 import msgpack
 import pytest
 
-from adain_client import protocol
-from adain_client.errors import ServerUnavailableError
-from adain_client.jobs import Message, Pixels, StylizeJob
 from adain_server.config import ServerConfig
+from adain_style.client import protocol
+from adain_style.client.errors import ServerUnavailableError
+from adain_style.client.jobs import Message, Pixels, StylizeJob
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from support.processes import descriptors, resident_mib, wait_until
 from support.raw_peer import RawPeer

@@ -15,12 +15,12 @@ import msgpack
 import pytest
 import zmq
 
-from adain_client import client as client_module
-from adain_client import protocol
-from adain_client.client import Client, ServerStatus
-from adain_client.connection import read_connection_file
-from adain_client.errors import RequestError, ServerUnavailableError
-from adain_client.jobs import Progress, StylizeJob
+from adain_style.client import client as client_module
+from adain_style.client import protocol
+from adain_style.client.client import Client, ServerStatus
+from adain_style.client.connection import read_connection_file
+from adain_style.client.errors import RequestError, ServerUnavailableError
+from adain_style.client.jobs import Progress, StylizeJob
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from support.processes import segments_of, shared_memory_names
 from support.raw_peer import RawPeer

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from adain_client.client import Client
-from adain_client.connection import read_connection_file
-from adain_client.errors import ServerUnavailableError
-from adain_client.launcher import connect
+from adain_style.client.client import Client
+from adain_style.client.connection import read_connection_file
+from adain_style.client.errors import ServerUnavailableError
+from adain_style.client.launcher import connect
 from support.helpers import SERVER_COMMAND, RunningServer, random_pixels, request, works
 from support.processes import wait_until
 

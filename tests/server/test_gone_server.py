@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from adain_client.client import GONE_S, Client
-from adain_client.connection import is_deserted
-from adain_client.errors import CancelledError, ServerUnavailableError
-from adain_client.jobs import Progress
+from adain_style.client.client import GONE_S, Client
+from adain_style.client.connection import is_deserted
+from adain_style.client.errors import CancelledError, ServerUnavailableError
+from adain_style.client.jobs import Progress
 from support.helpers import RunningServer, random_pixels, request
 from support.processes import descriptors
 from support.relay import Relay

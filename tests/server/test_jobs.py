@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.errors import CancelledError, RequestError
-from adain_client.jobs import Pixels, Progress, Region, StylizeJob, StylizeRequest
 from adain_net.network import AdainNetwork
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.errors import CancelledError, RequestError
+from adain_style.client.jobs import Pixels, Progress, Region, StylizeJob, StylizeRequest
 from support.helpers import (
     RunningServer,
     array_pixels,

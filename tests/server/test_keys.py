@@ -13,13 +13,13 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.connection import ConnectionInfo, read_connection_file, remote_connection
-from adain_client.errors import RequestError, ServerUnavailableError
 from adain_server.access.keys import KEY_FILE, KeyRing
 from adain_server.cli import main
 from adain_server.errors import ServerError
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.connection import ConnectionInfo, read_connection_file, remote_connection
+from adain_style.client.errors import RequestError, ServerUnavailableError
 from support.helpers import SERVER_COMMAND, RunningServer, random_pixels, request
 from support.raw_peer import RawPeer
 

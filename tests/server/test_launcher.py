@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from adain_client import launcher, protocol
-from adain_client.connection import ConnectionInfo, read_connection_file, remote_connection, write_connection_file
-from adain_client.errors import CancelledError, ServerUnavailableError
-from adain_client.launcher import server_command
-from adain_host.servers import open_server
-from adain_host.settings import ServerSettings
+from adain_style.client import launcher, protocol
+from adain_style.client.connection import ConnectionInfo, read_connection_file, remote_connection, write_connection_file
+from adain_style.client.errors import CancelledError, ServerUnavailableError
+from adain_style.client.launcher import server_command
+from adain_style.host.servers import open_server
+from adain_style.host.settings import ServerSettings
 from support.helpers import RunningServer, random_pixels, request
 
 KEYS = ConnectionInfo("tcp://127.0.0.1:5571", 1, "k" * 40, "c" * 40, "s" * 40)

@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 import zmq
 
-from adain_client import launcher, protocol
-from adain_client.client import Client
-from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
-from adain_client.errors import RequestError, ServerUnavailableError
-from adain_client.jobs import StylizeJob
 from adain_server import cli
 from adain_server.io_process.endpoint import NEXT_PORTS, Endpoint
 from adain_server.io_process.server import DRAIN_S
+from adain_style.client import launcher, protocol
+from adain_style.client.client import Client
+from adain_style.client.connection import ConnectionInfo, read_connection_file, write_connection_file
+from adain_style.client.errors import RequestError, ServerUnavailableError
+from adain_style.client.jobs import StylizeJob
 from adain_weights.manifest import DEFAULT_MODEL
 from support.helpers import SERVER_COMMAND, RunningServer, random_pixels, request, works
 from support.processes import server_pid
@@ -478,15 +478,16 @@ def test_debians_python_can_be_a_client(server: RunningServer) -> None:
     """The client works in the hosts' Python: another interpreter, Debian's own zmq and msgpack."""
     python = _debians_python()
     program = (
-        "import sys; from pathlib import Path; from adain_client import launcher; from adain_client.jobs import *\n"
+        "import sys; from pathlib import Path\n"
+        "from adain_style.client import Pixels, Region, StylizeRequest, connect\n"
         "style = Pixels(bytes(range(192)), 8, 8)\n"
-        "client = launcher.connect(name='debian', connection_file=Path(sys.argv[1]), start=False)\n"
+        "client = connect(name='debian', connection_file=Path(sys.argv[1]), start=False)\n"
         "with client:\n"
         "    content = Pixels(bytes(30 * 40 * 4), 30, 40, 'RGBA')\n"
         "    result = client.stylize(StylizeRequest(content, [Region([(style, 1.0)])]))\n"
         "print(len(result.pixels.data), sys.prefix)\n"
     )
-    plugin = Path(launcher.__file__).parent.parent
+    plugin = Path(launcher.__file__).parents[2]
     run = subprocess.run(
         [python, "-c", program, str(server.connection_file)],
         capture_output=True,

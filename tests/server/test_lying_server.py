@@ -11,13 +11,13 @@ from dataclasses import replace
 import msgpack
 import pytest
 
-from adain_client import client as client_module
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.errors import AdainError, CancelledError, ProtocolError, RequestError, ServerUnavailableError
-from adain_client.jobs import Draft, Message, Progress, StyleInfo, StylizeRequest, StylizeResult
-from adain_client.progress import TimeLeft, fraction
-from adain_client.protocol import CHUNK_BYTES, pack
+from adain_style.client import client as client_module
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.errors import AdainError, CancelledError, ProtocolError, RequestError, ServerUnavailableError
+from adain_style.client.jobs import Draft, Message, Progress, StyleInfo, StylizeRequest, StylizeResult
+from adain_style.client.progress import TimeLeft, fraction
+from adain_style.client.protocol import CHUNK_BYTES, pack
 from support.helpers import random_pixels, request
 from support.lying_server import STYLE, Answer, Lie, LyingServer, truth, welcome
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adain_client.protocol import MAX_TEXT
 from adain_server.io_process import worker_process
+from adain_style.client.protocol import MAX_TEXT
 from support import fake_workers
 from support.server_inside import ServerInside
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client.client import Client
-from adain_client.errors import RequestError
-from adain_client.jobs import Pixels, Progress, StylizeRequest
+from adain_style.client.client import Client
+from adain_style.client.errors import RequestError
+from adain_style.client.jobs import Pixels, Progress, StylizeRequest
 from adain_weights.manifest import DEFAULT_MODEL
 from support.helpers import PICTURES, RunningServer, picture_pixels, pixels_array, request, write_other_model
 

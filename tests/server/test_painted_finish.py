@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.jobs import Draft, Progress, StylizeRequest
-from adain_client.progress import STAGES, finish_seconds, fraction
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.jobs import Draft, Progress, StylizeRequest
+from adain_style.client.progress import STAGES, finish_seconds, fraction
 from support.helpers import picture_pixels, pixels_array, request
 
 pytestmark = pytest.mark.timeout(300)  # optimising takes its time when other programs want the processor, too

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.errors import RequestError
-from adain_client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.errors import RequestError
+from adain_style.client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
 from support.helpers import Bomb, RunningServer, random_pixels, request, write_other_model
 from support.raw_peer import RawPeer
 

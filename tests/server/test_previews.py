@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client.choices import RegionChoice, StyleChoice
-from adain_client.client import Client
-from adain_client.jobs import Pixels, StylizeRequest, StylizeResult
-from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request
-from adain_host.session import Session
-from adain_host.settings import ServerSettings, StylizeSettings
 from adain_server.worker.layers import Array, Layer
+from adain_style.client.choices import RegionChoice, StyleChoice
+from adain_style.client.client import Client
+from adain_style.client.jobs import Pixels, StylizeRequest, StylizeResult
+from adain_style.host.requests import DRAFT_SIDE, PREVIEW_SIDE, Content, make_request
+from adain_style.host.session import Session
+from adain_style.host.settings import ServerSettings, StylizeSettings
 from support.helpers import RunningServer, array_pixels, picture_pixels, pixels_array, random_pixels, request
 
 pytestmark = pytest.mark.timeout(300)

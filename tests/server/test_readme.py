@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client import launcher
+from adain_style.client import launcher
 from support.helpers import RunningServer, random_pixels
 
 README = Path(__file__).parents[2] / "README.md"

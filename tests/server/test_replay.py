@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.connection import ConnectionInfo, read_connection_file
-from adain_client.errors import ServerUnavailableError
-from adain_client.jobs import StylizeJob
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.connection import ConnectionInfo, read_connection_file
+from adain_style.client.errors import ServerUnavailableError
+from adain_style.client.jobs import StylizeJob
 from support.helpers import SMALL_REQUEST, RunningServer, works
 from support.processes import wait_until
 from support.raw_peer import RawPeer

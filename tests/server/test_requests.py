@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.errors import RequestError
-from adain_client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
 from adain_server.worker.layers import DTYPES, Array
 from adain_server.worker.transfer import linear_light, srgb_coded
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.errors import RequestError
+from adain_style.client.jobs import Pixels, StyleFile, StyleSource, StylizeJob
 from adain_weights.styles import built_in_styles
 from support.helpers import PICTURES, RunningServer, array_pixels, picture_pixels, pixels_array, random_pixels, request
 from support.raw_peer import RawPeer

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from adain_client import launcher
-from adain_client.client import ServerInfo
-from adain_client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
-from adain_client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeRequest, StylizeResult
-from adain_host import session as session_module
-from adain_host.requests import DRAFT_SIDE, PREVIEW_SIDE
-from adain_host.session import Session
-from adain_host.settings import ServerSettings
+from adain_style.client import launcher
+from adain_style.client.client import ServerInfo
+from adain_style.client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
+from adain_style.client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeRequest, StylizeResult
+from adain_style.host import session as session_module
+from adain_style.host.requests import DRAFT_SIDE, PREVIEW_SIDE
+from adain_style.host.session import Session
+from adain_style.host.settings import ServerSettings
 from support.fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS
 from support.helpers import (
     PICTURES,

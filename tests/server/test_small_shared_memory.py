@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from adain_client.errors import RequestError
+from adain_style.client.errors import RequestError
 from support.helpers import SERVER_COMMAND, RunningServer, random_pixels, request, works
 
 SHM_MIB = 16

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from adain_client.client import Client
-from adain_client.errors import RequestError
+from adain_style.client.client import Client
+from adain_style.client.errors import RequestError
 from adain_weights.limits import LARGEST_PICTURE
 from support.helpers import PICTURES, RunningServer, picture_pixels, request
 from support.processes import resident_mib

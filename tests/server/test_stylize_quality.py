@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client import protocol
-from adain_client.client import Client, ServerInfo
-from adain_client.jobs import Progress
+from adain_style.client import protocol
+from adain_style.client.client import Client, ServerInfo
+from adain_style.client.jobs import Progress
 from adain_stylize.terminal import Forecast, KeepOnInterrupt, _rounded
 from support.fake_workers import FEW_STEPS, LARGEST_WITH_FEW_STEPS, LEAST_THAT_HANGS
 from support.server_inside import ServerInside, finishing_server_inside

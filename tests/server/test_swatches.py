@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adain_client import protocol
-from adain_client.errors import RequestError
 from adain_server.io_process import swatch_process
 from adain_server.io_process.swatch_process import SwatchProcess
+from adain_style.client import protocol
+from adain_style.client.errors import RequestError
 from support.helpers import RunningServer
 from support.processes import children_of, wait_until
 from support.raw_peer import RawPeer

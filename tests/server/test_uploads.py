@@ -6,9 +6,9 @@ import secrets
 
 import pytest
 
-from adain_client import protocol
-from adain_client.jobs import Pixels, StylizeJob
-from adain_client.protocol import CHUNK_BYTES
+from adain_style.client import protocol
+from adain_style.client.jobs import Pixels, StylizeJob
+from adain_style.client.protocol import CHUNK_BYTES
 from support.helpers import RunningServer, random_pixels, request, works
 from support.processes import wait_until
 from support.raw_peer import RawPeer

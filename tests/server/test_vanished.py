@@ -6,10 +6,10 @@ import secrets
 
 import pytest
 
-from adain_client import protocol
-from adain_client.jobs import StylizeJob
 from adain_server import pipe
 from adain_server.io_process.server import Server
+from adain_style.client import protocol
+from adain_style.client.jobs import StylizeJob
 from support.helpers import SMALL_REQUEST, RunningServer, random_pixels, request, works
 from support.processes import segments_of, wait_until
 from support.raw_peer import RawPeer

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from adain_client import protocol
-from adain_client.errors import RequestError
-from adain_client.jobs import StyleInfo, StylizeJob
 from adain_server import pipe
 from adain_server.io_process import worker_process
 from adain_server.io_process.library import StyleLibrary
+from adain_style.client import protocol
+from adain_style.client.errors import RequestError
+from adain_style.client.jobs import StyleInfo, StylizeJob
 from support import fake_workers
 from support.helpers import SMALL_REQUEST, random_pixels, request
 from support.processes import wait_until

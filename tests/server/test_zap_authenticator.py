@@ -11,10 +11,10 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from adain_client import protocol
-from adain_client.connection import read_connection_file
 from adain_server.access.authenticator import ZapAuthenticator
 from adain_server.io_process.endpoint import Endpoint
+from adain_style.client import protocol
+from adain_style.client.connection import read_connection_file
 from support.processes import wait_until
 
 PATIENCE_MS = 3000

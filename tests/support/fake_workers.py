@@ -96,9 +96,9 @@ def finishes(connection: Connection, device: str, model: str, models: Path, budg
     Red is the place of the quality in protocol.QUALITY, green how many steps of the finish were made, at most 255. A
     draft is 4 x 6 pixels of the number of steps that are over, and one comes after every step.
     """
-    from adain_client import protocol
     from adain_server.worker import worker
     from adain_server.worker.rendering import Painted
+    from adain_style.client import protocol
 
     class Models:
         finish_s_per_megapixel = READY.finish_s_per_megapixel

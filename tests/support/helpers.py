@@ -18,16 +18,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.connection import read_connection_file
-from adain_client.jobs import Pixels, Region, StyleSource, StylizeRequest
-from adain_client.wire import PictureSpec
 from adain_net.layout import load_network
 from adain_net.network import AdainNetwork
 from adain_server import pipe
 from adain_server.model_key import OWN_MODEL
 from adain_server.worker.layers import DTYPES, Array
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.connection import read_connection_file
+from adain_style.client.jobs import Pixels, Region, StyleSource, StylizeRequest
+from adain_style.client.wire import PictureSpec
 from adain_weights.catalog import AboutModel
 from adain_weights.manifest import DEFAULT_MODEL
 from adain_weights.models import load_model, write_model

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 import zmq
 
-from adain_client import protocol
-from adain_client.client import Client
-from adain_client.connection import ConnectionInfo, read_connection_file, write_connection_file
-from adain_client.jobs import Frame, Message, StyleInfo
-from adain_client.protocol import CHUNK_BYTES, Header, pack
-from adain_client.wire import PictureSpec, RequestSpec
+from adain_style.client import protocol
+from adain_style.client.client import Client
+from adain_style.client.connection import ConnectionInfo, read_connection_file, write_connection_file
+from adain_style.client.jobs import Frame, Message, StyleInfo
+from adain_style.client.protocol import CHUNK_BYTES, Header, pack
+from adain_style.client.wire import PictureSpec, RequestSpec
 
 Running = TypeVar("Running", bound="LyingServer")
 POLL_MS = 20

@@ -7,10 +7,10 @@ from types import TracebackType
 
 import zmq
 
-from adain_client import protocol
-from adain_client.connection import read_connection_file
-from adain_client.jobs import Message, StylizeJob
-from adain_client.protocol import Header
+from adain_style.client import protocol
+from adain_style.client.connection import read_connection_file
+from adain_style.client.jobs import Message, StylizeJob
+from adain_style.client.protocol import Header
 from support.helpers import RunningServer
 from support.server_inside import ServerInside
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from adain_client.client import Client
-from adain_client.connection import read_connection_file
+from adain_style.client.client import Client
+from adain_style.client.connection import read_connection_file
 from support.helpers import RunningServer
 
 BLOCK = 1 << 16

@@ -11,14 +11,14 @@ from types import TracebackType
 from typing import Any
 from unittest import mock
 
-from adain_client.client import Client
-from adain_client.connection import read_connection_file
 from adain_server.config import LEAST_MEMORY_BUDGET, ServerConfig
 from adain_server.errors import ServerError
 from adain_server.io_process import server as server_module
 from adain_server.io_process import worker_process
 from adain_server.io_process.endpoint import Endpoint
 from adain_server.io_process.server import Server
+from adain_style.client.client import Client
+from adain_style.client.connection import read_connection_file
 from adain_weights.manifest import DEFAULT_MODEL
 from support import fake_workers
 from support.processes import wait_until

@@ -8,7 +8,7 @@ import time
 from types import TracebackType
 from urllib.parse import urlsplit
 
-from adain_client.connection import read_connection_file
+from adain_style.client.connection import read_connection_file
 from support.helpers import RunningServer
 from support.server_inside import ServerInside
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adain_client.choices import (
+from adain_style.client.choices import (
     ChoiceError,
     RegionChoice,
     StyleChoice,

@@ -16,9 +16,9 @@ import adain_server.cli
 import adain_stylize.cli
 import adain_trainer.cli
 import adain_weights.cli
-from adain_client.folders import NO_HOME, settings_folder, user_styles_folder
 from adain_plugin.errors import ProgramError
 from adain_plugin.machine import Machine
+from adain_style.client.folders import NO_HOME, settings_folder, user_styles_folder
 from adain_weights.catalog import user_models_folder
 from adain_weights.console import INTERRUPTED, READER_IS_GONE, run_command
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adain_client.folders import settings_folder, user_styles_folder, write_whole
+from adain_style.client.folders import settings_folder, user_styles_folder, write_whole
 
 
 @pytest.mark.skipif(sys.platform in {"win32", "darwin"}, reason="the folder of free desktops")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from adain_client import protocol
-from adain_client.choices import RegionChoice, StyleChoice
-from adain_client.jobs import Pixels
-from adain_client.protocol import result_size
-from adain_host.previews import preview_note
-from adain_host.requests import (
+from adain_style.client import protocol
+from adain_style.client.choices import RegionChoice, StyleChoice
+from adain_style.client.jobs import Pixels
+from adain_style.client.protocol import result_size
+from adain_style.host.previews import preview_note
+from adain_style.host.requests import (
     DRAFT_SIDE,
     PAINTED_SIDE,
     PREVIEW_CONTENT_SIDE,
@@ -18,7 +18,7 @@ from adain_host.requests import (
     make_request,
     painted_size,
 )
-from adain_host.settings import StylizeSettings
+from adain_style.host.settings import StylizeSettings
 from support.helpers import random_pixels
 
 CONTENT = Content(random_pixels(6, 8), None, {}, 6, 8)

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from adain_client import protocol
 from adain_server.cache import ByteCache
 from adain_server.errors import JobError
 from adain_server.io_process import store as store_module
 from adain_server.io_process.shared_buffer import SHARED_MEMORY_MOUNT
 from adain_server.io_process.store import PictureStore
+from adain_style.client import protocol
 from support.processes import descriptors, shared_memory_names
 
 

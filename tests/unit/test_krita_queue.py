@@ -12,9 +12,9 @@ from weakref import WeakMethod
 
 import pytest
 
-from adain_client.errors import AdainError, CancelledError
+from adain_style.client.errors import AdainError, CancelledError
 
-OURS = "adain_krita"
+OURS = "adain_style.krita"
 
 
 class Timer:
@@ -49,7 +49,7 @@ class Timer:
 
 @pytest.fixture
 def krita_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The module adain_krita.queue, over stand-ins for Krita and Qt."""
+    """The module adain_style.krita.queue, over stand-ins for Krita and Qt."""
     Timer.running.clear()
     qt = SimpleNamespace(
         QtCore=SimpleNamespace(QObject=type("QObject", (), {}), QTimer=Timer, pyqtSignal=lambda *_: None),
@@ -63,7 +63,7 @@ def krita_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setitem(sys.modules, "krita", ModuleType("krita"))
     monkeypatch.setitem(sys.modules, "PyQt5", pyqt)
     yield importlib.import_module(f"{OURS}.queue")
-    for name in [name for name in sys.modules if name.partition(".")[0] == OURS]:
+    for name in [name for name in sys.modules if f"{name}.".startswith(f"{OURS}.")]:
         del sys.modules[name]
 
 

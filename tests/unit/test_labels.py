@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from adain_client import protocol
-from adain_client.client import ServerInfo
-from adain_client.jobs import Pixels
-from adain_host import labels
-from adain_host.requests import Content
-from adain_host.settings import ServerSettings, StylizeSettings
+from adain_style.client import protocol
+from adain_style.client.client import ServerInfo
+from adain_style.client.jobs import Pixels
+from adain_style.host import labels
+from adain_style.host.requests import Content
+from adain_style.host.settings import ServerSettings, StylizeSettings
 from support.helpers import random_pixels
 
 HERE, THERE = ServerSettings(), ServerSettings(remote=True, address="studio.example:5571")

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import adain_stylize.cli
-from adain_client.errors import RequestError
-from adain_client.jobs import StylizeRequest, StylizeResult
+from adain_style.client.errors import RequestError
+from adain_style.client.jobs import StylizeRequest, StylizeResult
 from adain_stylize.cli import main
 from adain_weights.styles import read_style
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from adain_client.jobs import ModelInfo
-from adain_host.models import ModelEntry, model_entries
+from adain_style.client.jobs import ModelInfo
+from adain_style.host.models import ModelEntry, model_entries
 
 FIRST = ModelInfo("first", "First Light", "the first one", "trained here", "MIT", own=False)
 MINE = ModelInfo("mine", "", "", "", "", own=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from adain_client.wire import PictureSpec, StyleFileSpec
 from adain_server import pipe
+from adain_style.client.wire import PictureSpec, StyleFileSpec
 
 LAYER = pipe.SharedPicture(PictureSpec(b"d" * 32, 4, 5, "RGBA", "f16"), "psm_1")
 STYLES: tuple[pipe.JobStyle, ...] = (

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-import adain_client
-from adain_client.launcher import SERVER_COMMAND_FILE
-from adain_client.texts import LOCALE_FOLDER
+import adain_style
+from adain_plugin.install import plugin_source
+from adain_style.client.launcher import SERVER_COMMAND_FILE
+from adain_style.client.texts import LOCALE_FOLDER
 
-SOURCE = Path(adain_client.__file__).parents[1]
+SOURCE = Path(adain_style.__file__).parent
 FOREIGN = json.dumps({"command": [sys.executable, "-m", "foreign"]})
 ENGLISH, GERMAN = "Choose at least one style.", "Wählen Sie mindestens einen Stil."
 PROGRAM = f"""
-from adain_client import launcher, texts
+from adain_style.client import launcher, texts
 print(launcher.SERVER_COMMAND_FILE.parent, launcher._installed_command(), texts._({ENGLISH!r}), sep="\\n")
 """
 
@@ -28,17 +29,10 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "vendor", "server.json"))
 
 
-def _plugin_in_a_host(folder: Path) -> tuple[Path, Path]:
-    """What adain-plugin installs; returns where the client is imported from, and the plug-in's folder."""
+def _installed(folder: Path) -> Path:
+    """The plug-in as it lies in site-packages, in a host and in a checkout: one folder, in one that others share."""
     _copy(SOURCE, folder / "adain_style")
-    return folder / "adain_style", folder / "adain_style"
-
-
-def _wheel(folder: Path) -> tuple[Path, Path]:
-    """As pyproject.toml has a wheel unpacked: the client at the top, the plug-in's folder in adain_plugin."""
-    _copy(SOURCE / "adain_client", folder / "adain_client")
-    _copy(SOURCE, folder / "adain_plugin" / "adain_style")
-    return folder, folder / "adain_plugin" / "adain_style"
+    return folder / "adain_style"
 
 
 def _ask(imported_from: Path) -> list[str]:
@@ -50,18 +44,18 @@ def _ask(imported_from: Path) -> list[str]:
     return run.stdout.splitlines()
 
 
-def test_in_a_wheel_site_packages_is_not_the_plugins_folder(tmp_path: Path) -> None:
+def test_folder_around_it_is_not_the_plugins(tmp_path: Path) -> None:
     """A foreign server.json there is not run, and the texts are in the user's language."""
-    imported_from, folder = _wheel(tmp_path)
-    (imported_from / "server.json").write_text(FOREIGN)
-    assert _ask(imported_from) == [str(folder), "None", GERMAN]
+    folder = _installed(tmp_path)
+    (tmp_path / "server.json").write_text(FOREIGN)
+    assert _ask(tmp_path) == [str(folder), "None", GERMAN]
 
 
-def test_in_a_host_the_folder_has_command_and_texts(tmp_path: Path) -> None:
+def test_folder_has_command_and_texts(tmp_path: Path) -> None:
     """Both are read from the folder that the client lies in."""
-    imported_from, folder = _plugin_in_a_host(tmp_path)
+    folder = _installed(tmp_path)
     (folder / "server.json").write_text(json.dumps({"command": [sys.executable, "-m", "adain_server"]}))
-    assert _ask(imported_from) == [str(folder), str([sys.executable, "-m", "adain_server"]), GERMAN]
+    assert _ask(tmp_path) == [str(folder), str([sys.executable, "-m", "adain_server"]), GERMAN]
 
 
 def test_in_a_checkout_the_folder_is_the_sources() -> None:
@@ -69,10 +63,10 @@ def test_in_a_checkout_the_folder_is_the_sources() -> None:
     assert SERVER_COMMAND_FILE.parent == LOCALE_FOLDER.parent == SOURCE and LOCALE_FOLDER.is_dir()
 
 
-def test_a_wheel_is_laid_out_as_the_tests_say() -> None:
-    """The client at the top of site-packages, and the plug-in's folder in adain_plugin."""
+def test_wheel_has_the_plugin_once() -> None:
+    """As a package at the top of site-packages, where adain-plugin takes it from."""
     tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML; a later one checks this")
     project = tomllib.loads((SOURCE.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert "plugin/adain_style/adain_client" in wheel["packages"] and wheel["sources"]["plugin/adain_style"] == ""
-    assert wheel["force-include"]["plugin/adain_style"] == "adain_plugin/adain_style"
+    assert "plugin/adain_style" in wheel["packages"] and wheel["sources"]["plugin"] == ""
+    assert "force-include" not in wheel and plugin_source() == SOURCE

@@ -128,7 +128,7 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def _plugin(folder: Path, text: str = "old") -> Path:
-    (folder / "adain_client").mkdir(parents=True)
+    (folder / "client").mkdir(parents=True)
     (folder / "adain_style.py").write_text(text, encoding="utf-8")
     return folder
 
@@ -243,7 +243,7 @@ def test_install_puts_the_whole_plugin_in(desk: Desk) -> None:
     said = desk.install()
     target = desk.settings / "3.0" / "plug-ins" / "adain_style"
     assert os.access(target / "adain_style.py", os.X_OK)
-    assert (target / "adain_client" / "protocol.py").is_file()
+    assert (target / "client" / "protocol.py").is_file()
     server = json.loads((target / "server.json").read_text(encoding="utf-8"))
     assert server == {"command": [sys.executable, "-m", "adain_server"]}
     assert [path.name for path in target.parent.iterdir()] == ["adain_style"]
@@ -420,7 +420,7 @@ def test_status_says_what_is_there(desk: Desk) -> None:
     assert f"plug-in: {target}, up to date" in desk.status()
     assert f"server program: {sys.executable} -m adain_server\n" in desk.status()
     assert "menu entry: Filters > AdaIN Style" in desk.status()
-    (target / "adain_client" / "protocol.py").write_text("changed", encoding="utf-8")
+    (target / "client" / "protocol.py").write_text("changed", encoding="utf-8")
     (target / "server.json").write_text('{"command": ["/gone/python"]}', encoding="utf-8")
     (target / "adain_style.py").chmod(0o644)
     assert "differs from this program's; 'adain-plugin install gimp'" in desk.status()

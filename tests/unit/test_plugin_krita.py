@@ -19,12 +19,12 @@ from types import ModuleType
 
 import pytest
 
-from adain_host import libraries
 from adain_plugin import archive, install, kritarc, vendor
 from adain_plugin.cli import main
 from adain_plugin.errors import FilesError, ForeignFolderError, HostNotFoundError, LibrariesError, ProgramError
 from adain_plugin.krita import Krita, find_kritas
 from adain_plugin.machine import Machine
+from adain_style.host import libraries
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the Krita of these tests is a script")
 
@@ -170,7 +170,7 @@ def _program(path: Path, text: str) -> Path:
 
 
 def _plugin(folder: Path) -> Path:
-    (folder / "adain_client").mkdir(parents=True)
+    (folder / "client").mkdir(parents=True)
     (folder / "adain_style.py").write_text("old", encoding="utf-8")
     return folder
 
@@ -313,7 +313,7 @@ def test_install_puts_the_whole_plugin_in_and_enables_it(desk: Desk) -> None:
     desk.settings.symlink_to(real)
     said = desk.install()
     assert _names(desk.target.parent) == ["adain_style", "adain_style.desktop"]
-    assert (desk.target / "adain_client" / "protocol.py").is_file()
+    assert (desk.target / "client" / "protocol.py").is_file()
     assert json.loads((desk.target / "server.json").read_text())["command"] == [sys.executable, "-m", "adain_server"]
     assert not (desk.target / "vendor").exists()
     assert not list(desk.target.rglob("__pycache__"))
@@ -561,7 +561,7 @@ def test_zip_says_what_it_lacks(tmp_path: Path, pip: Pip) -> None:
 def test_desktop_file_names_what_there_is() -> None:
     """Krita's keys, the folder and the manual."""
     parser = ConfigParser()
-    parser.read(install.plugin_source().with_name("adain_style.desktop"), encoding="utf-8")
+    parser.read(install.source_beside("adain_style.desktop"), encoding="utf-8")
     entry = parser["Desktop Entry"]
     assert (entry["Type"], entry["ServiceTypes"]) == ("Service", "Krita/PythonPlugin")
     assert entry["X-KDE-Library"] == install.plugin_source().name

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from adain_client import protocol
-from adain_client.client import ServerInfo
-from adain_client.jobs import Progress
-from adain_client.progress import STAGES, STEADY_AFTER_S, TimeLeft, finish_seconds, fraction, stage_text
+from adain_style.client import protocol
+from adain_style.client.client import ServerInfo
+from adain_style.client.jobs import Progress
+from adain_style.client.progress import STAGES, STEADY_AFTER_S, TimeLeft, finish_seconds, fraction, stage_text
 
 each_quality = pytest.mark.parametrize("quality", protocol.QUALITY)
 

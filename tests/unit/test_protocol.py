@@ -9,15 +9,15 @@ from typing import Any
 import msgpack
 import pytest
 
-import adain_client
-from adain_client import protocol
-from adain_client.errors import ProtocolError
-from adain_client.jobs import Pixels
-from adain_client.progress import STAGES
-from adain_client.protocol import FROM_CLIENT, FROM_SERVER, pack, unpack
+import adain_style.client
+from adain_style.client import protocol
+from adain_style.client.errors import ProtocolError
+from adain_style.client.jobs import Pixels
+from adain_style.client.progress import STAGES
+from adain_style.client.protocol import FROM_CLIENT, FROM_SERVER, pack, unpack
 from adain_weights.styles import is_style_name
 
-SPECIFICATION = (Path(adain_client.__file__).parent / "PROTOCOL.md").read_text()
+SPECIFICATION = (Path(adain_style.client.__file__).parent / "PROTOCOL.md").read_text()
 JOB = bytes(range(16))
 BLOB = {"digest": b"d" * 32, "height": 2, "width": 3, "layout": "RGB", "depth": "u8"}
 FILE = {"digest": b"f" * 32, "size": 7}

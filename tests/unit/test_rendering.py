@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from adain_client import protocol
 from adain_net.encoder import EncoderFeatures
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
@@ -23,6 +22,7 @@ from adain_server.worker.layers import DTYPES, LUMA, Array, Layer
 from adain_server.worker.measured_styles import Style, StyleEncoder
 from adain_server.worker.rendering import Painted, RegionInput, Renderer, RenderRequest
 from adain_server.worker.transfer import linear_light, srgb_coded
+from adain_style.client import protocol
 from support.helpers import picture_pixels, pixels_array
 
 GIB = 1024**3

@@ -9,11 +9,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from adain_client.client import ServerInfo
-from adain_client.errors import ServerUnavailableError
-from adain_host import servers
-from adain_host.servers import ServerControl
-from adain_host.settings import ServerSettings
+from adain_style.client.client import ServerInfo
+from adain_style.client.errors import ServerUnavailableError
+from adain_style.host import servers
+from adain_style.host.servers import ServerControl
+from adain_style.host.settings import ServerSettings
 
 HERE = ServerSettings()
 STOPPED = (None, "The server has been stopped.")

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from adain_client import protocol
-from adain_client.choices import ChoiceError, RegionChoice, StyleChoice
-from adain_host.settings import (
+from adain_style.client import protocol
+from adain_style.client.choices import ChoiceError, RegionChoice, StyleChoice
+from adain_style.host.settings import (
     LONGEST_NAME,
     MAX_STROKE_SIZE,
     SavedSettings,

@@ -9,7 +9,7 @@ from array import array
 
 import pytest
 
-from adain_gimp.smaller import smaller_samples
+from adain_style.gimp.smaller import smaller_samples
 
 KINDS = {"u8": "B", "f32": "f"}
 SPECIAL = (0.0, -0.0, 1.0, math.nextafter(1.0, 0), 1e-45, 1.2e-38, 0.5, -0.5, 2.0, -3e38, 3e38, math.inf, -math.inf)

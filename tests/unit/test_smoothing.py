@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from adain_client import protocol
 from adain_net.engine import TorchEngine
 from adain_net.layout import load_refinement
 from adain_net.network import AdainNetwork
@@ -18,6 +17,7 @@ from adain_server.worker.layers import Array, Layer
 from adain_server.worker.measured_styles import Style, StyleEncoder
 from adain_server.worker.rendering import Painted, RegionInput, RegionStatistics, Renderer, RenderRequest
 from adain_server.worker.worker import pack_region_statistics, unpack_region_statistics
+from adain_style.client import protocol
 from adain_weights.models import load_refinement_weights
 from support.helpers import picture_pixels, pixels_array
 

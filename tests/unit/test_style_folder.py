@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from adain_client.choices import PICTURE_SUFFIXES, style_files
-from adain_host import styles as host_styles
 from adain_server.io_process.library import StyleLibrary
+from adain_style.client.choices import PICTURE_SUFFIXES, style_files
+from adain_style.host import styles as host_styles
 from adain_weights.picture_formats import PLAIN_SUFFIXES
 from support.helpers import random_pixels
 

@@ -15,7 +15,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import read_mo, write_mo
 from babel.messages.pofile import read_po
 
-from adain_client.texts import DOMAIN, LOCALE_FOLDER
+from adain_style.client.texts import DOMAIN, LOCALE_FOLDER
 
 KEYWORDS = {"_": None, "ngettext": (1, 2)}
 LANGUAGES = sorted(path.parent.parent.name for path in LOCALE_FOLDER.glob(f"*/LC_MESSAGES/{DOMAIN}.po"))
@@ -105,7 +105,7 @@ def test_mnemonics_are_where_the_original_has_one(language: str) -> None:
 def test_texts_are_in_the_user_s_language(language: str, sentences: list[str]) -> None:
     """LANGUAGE decides when the plug-in starts; where there is no catalogue, the texts are the English ones."""
     program = (
-        "from adain_client.texts import _, ngettext; print(_('Choose at least one style.'),"
+        "from adain_style.client.texts import _, ngettext; print(_('Choose at least one style.'),"
         " *(ngettext('{n} minute left', '{n} minutes left', n) for n in (1, 2)), sep='\\n')"
     )
     environment = os.environ | {"LANGUAGE": language, "PYTHONUTF8": "1"}

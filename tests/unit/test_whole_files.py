@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from adain_client import folders
+from adain_style.client import folders
 from adain_trainer.checkpoint import Checkpoint, save_checkpoint
 from adain_weights import files
 from adain_weights.errors import WeightsError

@@ -7,9 +7,9 @@ from dataclasses import replace
 import msgpack
 import pytest
 
-from adain_client import protocol
-from adain_client.jobs import Region, StyleFile, StyleSource, StylizeJob, StylizeRequest
-from adain_client.wire import PictureSpec, RequestSpec, SequenceSpec, StyleFileSpec
+from adain_style.client import protocol
+from adain_style.client.jobs import Region, StyleFile, StyleSource, StylizeJob, StylizeRequest
+from adain_style.client.wire import PictureSpec, RequestSpec, SequenceSpec, StyleFileSpec
 from support.helpers import random_pixels
 
 LAYER, MASK, PICTURE, FILE = random_pixels(6, 9, "RGBA"), random_pixels(6, 9, "Y"), random_pixels(3, 4), StyleFile(b"s")

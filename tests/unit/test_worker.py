@@ -11,12 +11,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from adain_client import protocol
 from adain_server import pipe as messages
 from adain_server.worker import drafts
 from adain_server.worker import worker as worker_module
 from adain_server.worker.loaded_models import LoadedModels
 from adain_server.worker.worker import DRAFT_EVERY_S, Cancelled, Worker
+from adain_style.client import protocol
 from support.helpers import run_of
 
 JOB, OTHER = b"j" * 16, b"o" * 16

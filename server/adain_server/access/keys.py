@@ -16,10 +16,10 @@ import zmq
 from filelock import FileLock
 from zmq.utils import z85
 
-from adain_client.connection import ConnectionInfo, make_private_folder, remote_address, write_connection_file
-from adain_client.errors import AdainError
-from adain_client.folders import settings_folder, write_whole
 from adain_server.errors import ServerError
+from adain_style.client.connection import ConnectionInfo, make_private_folder, remote_address, write_connection_file
+from adain_style.client.errors import AdainError
+from adain_style.client.folders import settings_folder, write_whole
 
 KEY_FILE = "keys.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

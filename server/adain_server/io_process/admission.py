@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from adain_client import protocol
-from adain_client.wire import PictureSpec, RegionSpec, RequestSpec, StyleFileSpec
 from adain_server.config import ServerConfig
 from adain_server.errors import JobError, busy
 from adain_server.io_process.job import Job
+from adain_style.client import protocol
+from adain_style.client.wire import PictureSpec, RegionSpec, RequestSpec, StyleFileSpec
 from adain_weights.catalog import find_model, is_model_name
 
 JOB_BYTES_A_PIXEL = 40

@@ -12,11 +12,11 @@ from typing import Any
 import msgpack
 import zmq
 
-from adain_client import protocol
-from adain_client.errors import ProtocolError
 from adain_server.cache import forget_oldest
 from adain_server.errors import JobError
 from adain_server.io_process.endpoint import Endpoint
+from adain_style.client import protocol
+from adain_style.client.errors import ProtocolError
 
 log = logging.getLogger(__name__)
 

@@ -16,12 +16,12 @@ import zmq
 from filelock import FileLock, Timeout
 from zmq.utils import z85
 
-from adain_client import protocol
-from adain_client.connection import ConnectionInfo, make_private_folder, write_connection_file
 from adain_server.access.authenticator import ZAP_DOMAIN, ZapAuthenticator
 from adain_server.access.keys import KeyRing
 from adain_server.errors import ServerError
 from adain_server.io_process.limits import CROWD, CROWD_GONE, descriptor_limit, descriptors_left
+from adain_style.client import protocol
+from adain_style.client.connection import ConnectionInfo, make_private_folder, write_connection_file
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adain_client.protocol import CHUNK_BYTES
-from adain_client.wire import BlobSpec, PictureSpec, RegionSpec, RequestSpec, StyleFileSpec, StyleSpec
 from adain_server import pipe
 from adain_server.errors import JobError
 from adain_server.io_process.shared_buffer import SharedBuffer
 from adain_server.io_process.store import PictureStore
 from adain_server.model_key import ModelKey
+from adain_style.client.protocol import CHUNK_BYTES
+from adain_style.client.wire import BlobSpec, PictureSpec, RegionSpec, RequestSpec, StyleFileSpec, StyleSpec
 from adain_weights.errors import WeightsError
 from adain_weights.styles import parse_style
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adain_client.choices import is_saved_style, style_files
-from adain_client.jobs import StyleInfo
-from adain_client.protocol import MAX_TEXT
 from adain_server.errors import JobError
+from adain_style.client.choices import is_saved_style, style_files
+from adain_style.client.jobs import StyleInfo
+from adain_style.client.protocol import MAX_TEXT
 from adain_weights.errors import WeightsError
 from adain_weights.picture_formats import SUFFIXES
 from adain_weights.styles import built_in_styles, read_style

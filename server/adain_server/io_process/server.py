@@ -11,10 +11,6 @@ from typing import Any
 
 import zmq
 
-from adain_client import protocol
-from adain_client.errors import ProtocolError
-from adain_client.protocol import Header
-from adain_client.wire import PictureSpec, RequestSpec
 from adain_server import pipe
 from adain_server.access.authenticator import OWNER
 from adain_server.cache import forget_oldest
@@ -32,6 +28,10 @@ from adain_server.io_process.swatch_process import SwatchProcess, Wish
 from adain_server.io_process.worker_link import WorkerLink
 from adain_server.io_process.worker_process import WorkerProcess
 from adain_server.model_key import OWN_MODEL, ModelKey
+from adain_style.client import protocol
+from adain_style.client.errors import ProtocolError
+from adain_style.client.protocol import Header
+from adain_style.client.wire import PictureSpec, RequestSpec
 from adain_weights.catalog import DECODER, known_models
 
 log = logging.getLogger(__name__)

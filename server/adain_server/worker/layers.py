@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from adain_client import protocol
 from adain_net.boxes import Box
 from adain_net.regions import mask_values
 from adain_server.worker.transfer import linear_light, srgb_coded
+from adain_style.client import protocol
 
 Array: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[Any]]
 

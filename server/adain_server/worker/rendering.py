@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adain_client import protocol
 from adain_net import finish
 from adain_net.boxes import CELL, Box
 from adain_net.encoder import LAYERS, RELU3_1, RELU4_1
@@ -37,6 +36,7 @@ from adain_server.worker.layers import Array, Layer, as_mask, union_share
 from adain_server.worker.measured_styles import OnStep, Style, StyleEncoder, StyleMeasurer
 from adain_server.worker.output import Output
 from adain_server.worker.transparency import VisibleColours
+from adain_style.client import protocol
 
 OnDraft = Callable[[Array], None]
 """Given the picture as it forms, (h, w, 3) uint8 sRGB, at most drafts.SIDE pixels a side."""

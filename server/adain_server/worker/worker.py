@@ -18,8 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from adain_client import protocol
-from adain_client.choices import is_saved_style
 from adain_net.encoder import LAYERS, RELU4_1
 from adain_net.layout import LayoutError
 from adain_net.measured_style import MeasuredStyle
@@ -31,6 +29,8 @@ from adain_server.worker.layers import DTYPES, Array, Layer
 from adain_server.worker.loaded_models import LoadedModels
 from adain_server.worker.measured_styles import Style
 from adain_server.worker.rendering import RegionInput, RegionStatistics, RenderRequest
+from adain_style.client import protocol
+from adain_style.client.choices import is_saved_style
 from adain_weights.errors import WeightsError
 from adain_weights.hub import obtain
 from adain_weights.models import load_model

@@ -1,0 +1,14 @@
+"""Texts in the user's language: gettext, with the catalogues that lie in the plug-in's folder."""
+
+from __future__ import annotations
+
+import gettext
+
+from adain_style.client.folders import plugin_folder
+
+DOMAIN = "adain-style"
+LOCALE_FOLDER = plugin_folder() / "locale"
+
+_catalogue = gettext.translation(DOMAIN, LOCALE_FOLDER, fallback=True)
+_ = _catalogue.gettext
+ngettext = _catalogue.ngettext

@@ -1,0 +1,101 @@
+"""What both hosts' windows say of the settings, and of the server. An underscore is before a label's key."""
+
+from __future__ import annotations
+
+from adain_style.client.client import ServerInfo
+from adain_style.client.progress import finish_seconds
+from adain_style.client.texts import _, ngettext
+from adain_style.host.requests import Content, painted_size
+from adain_style.host.settings import ServerSettings, StylizeSettings
+
+STRENGTH, STRENGTH_TIP = _("S_trength"), _("0 = the layer as it is, 100 = the full style")
+COLOURS, COLOURS_TIP = _("C_olours"), _("Whose colours the result has")
+COLOUR_NAMES = {
+    "none": _("The styles' colours"),
+    "match": _("The layer's palette"),
+    "luminance": _("The layer's own colours"),
+}
+"""For each of protocol.PRESERVE_COLOR."""
+FIT, FIT_TIP = (
+    _("Strokes that _fit the layer's size"),
+    _("Large layers get broader strokes, and are painted sooner"),
+)
+STROKES, STROKES_TIP = _("Stroke si_ze"), _("How broad strokes are: 1 = the finest, 8 = eight times broader")
+DETAIL, DETAIL_TIP = _("_Detail"), _("How much of the layer's fine detail stays where strokes are broad")
+QUALITY, QUALITY_ABOUT = _("_Quality"), _("How much work goes into the picture")
+QUALITY_NAMES = {"fast": _("Quick"), "fine": _("Fine"), "best": _("Finished")}
+"""For each of protocol.QUALITY."""
+QUALITY_MEANINGS = {
+    "fast": _("Painted in one pass"),
+    "fine": _("Then the brush strokes are refined"),
+    "best": _("Then worked over step by step, until it is as like the styles as it gets; this takes long"),
+}
+QUALITY_TIP = "\n".join(
+    (QUALITY_ABOUT, *(f"{name}: {QUALITY_MEANINGS[quality]}" for quality, name in QUALITY_NAMES.items()))
+)
+KEEP, KEEP_TIP = _("_Keep this"), _("Ends the finish; the picture as it is now becomes the result")
+KEEPING = _("Keeping the picture as it is now…")
+MODEL, MODEL_TIP = _("_Model"), _("The model that paints; your own ones are listed here, too")
+WHOLE_REGION = _("The selection, or the whole layer")
+REGION_TIP = _("The part of the layer that the styles and sliders below are about")
+
+
+def finish_forecast(
+    info: ServerInfo | None,
+    server: ServerSettings,
+    settings: StylizeSettings,
+    content: Content | None,
+    *,
+    pictures: int = 1,
+) -> str:
+    """How long the finish will take, to be read before it begins.
+
+    Args:
+        info: What the server has said of itself; None without one.
+        server: Which one that is.
+        settings: What is going to be painted.
+        content: The layer, reduced; None when there is none that could be painted.
+        pictures: How many of this size are painted one after the other.
+    Returns:
+        A sentence; "" when nothing is to be finished, and when nobody knows.
+    """
+    if info is None or content is None or settings.quality != "best":
+        return ""
+    strokes = settings.strokes_for(content.height, content.width)
+    seconds = finish_seconds(info, *painted_size(content, settings), strokes)
+    if seconds is None:
+        return ""
+    here, there = _("The finish takes {time} on this machine."), _("The finish takes {time} on the server.")
+    return (there if server.remote else here).format(time=_about(pictures * seconds))
+
+
+def _about(seconds: float) -> str:
+    """A length of time, no more exactly than it can be known."""
+    if seconds < 90:
+        n = max(1, round(seconds)) if seconds < 10 else 5 * round(seconds / 5)
+        return ngettext("about {n} second", "about {n} seconds", n).format(n=n)
+    if seconds < 90 * 60:
+        n = round(seconds / 60)
+        return ngettext("about {n} minute", "about {n} minutes", n).format(n=n)
+    n = round(seconds / 3600)
+    return ngettext("about {n} hour", "about {n} hours", n).format(n=n)
+
+
+def server_state(info: ServerInfo) -> str:
+    """A line for the window's foot."""
+    return _("Server ready on {device}, model {model}").format(device=info.device, model=info.model)
+
+
+def server_described(info: ServerInfo) -> str:
+    """Some lines for the server's own window."""
+    state = _("Ready on {device}, model {model}.") if info.ready else _("Loading: {device}, model {model}.")
+    jobs = ngettext("{n} picture in work.", "{n} pictures in work.", info.jobs).format(n=info.jobs)
+    lines = [state.format(device=info.device, model=info.model), f"{jobs} " + _("Version {v}.").format(v=info.server)]
+    if info.idle_timeout_s:
+        minutes = round(info.idle_timeout_s / 60)
+        lines.append(
+            ngettext("Ends after {n} minute without work.", "Ends after {n} minutes without work.", minutes).format(
+                n=minutes
+            )
+        )
+    return "\n".join(lines)
