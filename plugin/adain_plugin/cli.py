@@ -14,6 +14,7 @@ from adain_plugin.gimp import find_gimps
 from adain_plugin.hosts import Host
 from adain_plugin.krita import find_kritas
 from adain_plugin.machine import Machine
+from adain_style.client.version import VERSION
 from adain_weights.console import run_command
 
 Finder = Callable[..., Sequence[Host]]
@@ -35,6 +36,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="adain-plugin", description="Puts AdaIN Style into GIMP 3 and Krita.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument(

@@ -28,6 +28,7 @@ from adain_style.client.folders import user_styles_folder
 from adain_style.client.jobs import Pixels, Progress, Region, StyleFile, StyleSource, StylizeRequest, StylizeResult
 from adain_style.client.launcher import connect
 from adain_style.client.progress import fraction
+from adain_style.client.version import VERSION
 from adain_stylize.contents import Content, Frame, mask_samples, read_content
 from adain_stylize.pictures import (
     NoRoomError,
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "first. Double quotes around a whole mask or style take it as it is; keep them from your shell: "
         """--region '"a=b.png"="c+d@2.png":2@0.5'. A drive, as in C:\\pictures\\a.png:2, needs none.""",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     parser.add_argument("content", nargs="*", metavar="CONTENT", help="a picture, or a folder of pictures")
     parser.add_argument(
         "--style",

@@ -27,6 +27,7 @@ from adain_style.client.client import Client
 from adain_style.client.connection import default_connection_file, read_connection_file
 from adain_style.client.errors import AdainError
 from adain_style.client.folders import user_styles_folder
+from adain_style.client.version import VERSION
 from adain_weights.catalog import user_models_folder
 from adain_weights.console import run_command
 from adain_weights.limits import LARGEST_PICTURE
@@ -101,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Stylizes pictures for GIMP, Krita and adain-stylize.",
         epilog="'adain-server keys --help' says how clients on other machines are let in.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="what computes (default: %(default)s)"
     )

@@ -45,11 +45,13 @@ CASES = [
         {"adain_style.host", "adain_style.client"},
         HEAVY | {"gi"},
     ),
+    ("adain_plugin.cli", {"adain_plugin", "adain_style.client", "adain_weights"}, HEAVY | {"zmq", "msgpack", "gi"}),
     ("adain_net.network, adain_net.layout", {"adain_net"}, {"zmq", "msgpack", "PIL", "safetensors", "torchvision"}),
     # The I/O process lists models on request; models are looked up on the Hub only when somebody asks for one.
     ("adain_weights.catalog", {"adain_weights"}, HEAVY),
     ("adain_weights.hub", {"adain_weights"}, {"torch", "torchvision", "PIL", "huggingface_hub"}),
-    ("adain_weights.cli", {"adain_weights"}, {"zmq", "msgpack", "PIL", "torchvision"}),
+    # Of the client they take the version only.
+    ("adain_weights.cli", {"adain_weights", "adain_style.client"}, {"zmq", "msgpack", "PIL", "torchvision"}),
     # The I/O process checks saved styles and makes swatches; it never computes. That holds for all its folder.
     ("adain_server.cli", SERVES, {"torch", "torchvision"}),
     (
@@ -69,7 +71,7 @@ CASES = [
         {"adain_server", "adain_style.client", "adain_weights", "adain_net"},
         {"torchvision"},
     ),
-    ("adain_trainer.cli", {"adain_trainer", "adain_net", "adain_weights"}, {"zmq", "msgpack"}),
+    ("adain_trainer.cli", {"adain_trainer", "adain_net", "adain_weights", "adain_style.client"}, {"zmq", "msgpack"}),
 ]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from adain_net.layout import LayoutError
 from adain_net.stylizer import QUALITIES
+from adain_style.client.version import VERSION
 from adain_trainer import commands
 from adain_trainer.config import PRESETS, FitConfig
 from adain_trainer.errors import TrainerError
@@ -33,6 +34,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="adain-trainer", description="Trains decoders for AdaIN Style.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (_add_fit, _add_looking, _add_evaluate, _add_export, _add_push, _add_collecting):
         add(subparsers)
