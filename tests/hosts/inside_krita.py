@@ -377,11 +377,11 @@ def paint(
     from adain_style.host.settings import StylizeSettings
 
     shown = panel()
-    if not shown._styles.known:
+    if not shown.controller.styles.known:
         shown.start_server()
-        yield from until(lambda: shown._styles.known, timeout_s)
+        yield from until(lambda: shown.controller.styles.known, timeout_s)
     regions = [RegionChoice((StyleChoice(style),), alpha, mask=mask) for mask, style in (styles or {"": STYLE}).items()]
-    shown._use_preset(StylizeSettings(tuple(regions), quality="fast"))
+    shown.controller.use(StylizeSettings(tuple(regions), quality="fast"))
     if all_frames:
         shown.setVisible(True)
         yield from until(
@@ -519,13 +519,13 @@ def open_panel(*, floating: bool = True) -> Steps:
     """Choose Stylize… in the menu; the panel with nothing chosen, in front and large, once it is connected."""
     window, shown = Krita.instance().activeWindow().qwindow(), panel()
     window.showMaximized()
-    shown._gallery.search.clear()
+    shown.gallery.search.clear()
     shown._reset.click()
     shown.setFloating(floating)
     if floating:
         shown.setGeometry(10, 30, 330, 900)
     action("adain_style_stylize")
-    yield from until(lambda: shown._styles.known and shown._snapshot.content and shown.isActiveWindow())
+    yield from until(lambda: shown.controller.styles.known and shown._snapshot.content and shown.isActiveWindow())
     yield SEEN_S  # what is hidden now has moved the rest
     return shown
 
@@ -536,7 +536,7 @@ def previewed(side: int, before: bytes = b"") -> Steps:
 
 
 def _previewed(side: int, before: bytes) -> bytes:
-    image = panel()._preview._after
+    image = panel().preview._after
     if image is None or max(image.width(), image.height()) != side:
         return b""
     pixels = bytes(image.constBits().asarray(image.sizeInBytes()))
@@ -545,7 +545,7 @@ def _previewed(side: int, before: bytes) -> bytes:
 
 def click_style(number: int, *, holding: str = "") -> Steps:
     """Click on a style of the gallery, by its place."""
-    styles = panel()._gallery._list
+    styles = panel().gallery._list
     styles.scrollToItem(styles.item(number))
     yield SEEN_S
     yield from click(styles.viewport(), styles.visualItemRect(styles.item(number)).center(), holding=holding)

@@ -23,7 +23,7 @@ TRIES = 3
 CONNECTED = """
     shown = panel()
     shown.start_server()
-    yield from until(lambda: shown._styles.known)
+    yield from until(lambda: shown.controller.styles.known)
 """
 JOB = (
     CONNECTED
@@ -33,7 +33,7 @@ JOB = (
 
     document, layer = picture(1500, 1000)
     yield from settle(document)
-    shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), stroke_size=1.0))
+    shown.controller.use(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), stroke_size=1.0))
     shown.stylize()
     yield from until(lambda: shown._queue.jobs[0].share > 0)
 """

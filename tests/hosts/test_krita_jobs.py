@@ -28,7 +28,7 @@ BEGIN = """
     from adain_style.krita.jobs import Stage
 
     def begin(stroke_size=1.0):
-        shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), stroke_size=stroke_size))
+        shown.controller.use(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), stroke_size=stroke_size))
         shown.stylize()
         return shown._queue.jobs[-1]
 
@@ -43,9 +43,9 @@ BEGIN = """
 
     shown = panel()
     shown.hide()
-    if not shown._styles.known:
+    if not shown.controller.styles.known:
         shown.start_server()
-        yield from until(lambda: shown._styles.known)
+        yield from until(lambda: shown.controller.styles.known)
     document, layer = picture(width, height)
     yield from settle(document)
 """
@@ -87,7 +87,7 @@ def test_second_result_lies_above_the_first_and_is_what_is_seen(krita: Krita) ->
     said = []
     tell, panel_module._tell = panel_module._tell, said.append
     def paint(style):
-        shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(style),)),), stroke_size=1.0))
+        shown.controller.use(StylizeSettings((RegionChoice((StyleChoice(style),)),), stroke_size=1.0))
         shown.stylize()
         job = shown._queue.jobs[-1]
         yield from until(lambda: job.is_over)
@@ -403,7 +403,7 @@ def test_no_server_and_none_to_start_is_a_sentence(krita: Krita) -> None:
     said, failed, state_text = _run(
         krita,
         """
-    session = shown._session
+    session = shown.controller.session()
     shown.show()
     shown.present()
     yield from until(lambda: "cannot be started" in shown._sentence.text() and shown._message.isVisible(), 10)
@@ -430,13 +430,13 @@ def test_server_that_has_ended_is_started_by_the_next_slider(startable: Krita, o
     try:
         shown.show()
         shown.start_server()
-        shown._use_preset(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), quality="fast"))
+        shown.controller.use(StylizeSettings((RegionChoice((StyleChoice(STYLE),)),), quality="fast"))
         yield 0.5
         first = yield from previewed(96)
         os.kill(pid, 15)
         yield from until(lambda: not os.path.exists(connection))
         yield 0.2
-        shown._controls._alpha.field.setValue(50)
+        shown.controls._alpha.field.setValue(50)
         yield from previewed(96, first)
     finally:
         session.UNHEARD_S = kept

@@ -93,7 +93,7 @@ PAINT = """
         document.rootNode().addChildNode(layers[-1], None)
         yield from settle(document)
         results.append((yield from painted(layers[-1], 0.0)))
-    title = next(style.title for style in panel()._styles.known if style.name == STYLE)
+    title = next(style.title for style in panel().controller.styles.known if style.name == STYLE)
     return title, results
 """
 SPACES = [

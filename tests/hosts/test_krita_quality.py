@@ -41,7 +41,7 @@ def test_quality_is_chosen_by_keys_and_painted(krita: Krita) -> None:
         """
         document, layer = picture(300, 200)
         shown = yield from open_panel()
-        quality = shown._controls._quality
+        quality = shown.controls._quality
         before = quality.currentText()
         quality.setFocus()
         yield from press("Up")
@@ -54,7 +54,7 @@ def test_quality_is_chosen_by_keys_and_painted(krita: Krita) -> None:
         repeated = shown._queue.jobs[-1].settings.quality
         yield from until(lambda: len(document.topLevelNodes()) == 3)
         yield from settle(document)
-        return before, quality.currentText(), repeated, shown._store.load().stylize.quality
+        return before, quality.currentText(), repeated, shown.controller.store.load().stylize.quality
         """
     )
     assert (before, chosen, painted, kept) == ("Fine", "Quick", "fast", "fast")
@@ -67,18 +67,18 @@ def test_finish_is_announced_shown_as_it_forms_and_kept(krita: Krita, finishing:
         document, layer = picture(300, 200)
         yield from settle(document)
         shown = yield from open_panel()
-        said = [shown._controls._forecast.isVisible()]
+        said = [shown.controls._forecast.isVisible()]
         yield from click_style(0)
         yield from previewed(300)
-        quality = shown._controls._quality
+        quality = shown.controls._quality
         quality.setFocus()
         yield from press("Down")
-        said.append(shown._controls._forecast.text())
-        shown._controls._fits.click()
-        shown._controls._strokes.field.setValue(2)
-        said.append(shown._controls._forecast.text())
+        said.append(shown.controls._forecast.text())
+        shown.controls._fits.click()
+        shown.controls._strokes.field.setValue(2)
+        said.append(shown.controls._forecast.text())
         yield from click(shown._stylize)
-        yield from until(lambda: shown._preview._forming)
+        yield from until(lambda: shown.preview._forming)
         yield from click(shown._stylize)
         first, second = shown._queue.jobs
         rows = shown._queue_view._rows
@@ -88,8 +88,8 @@ def test_finish_is_announced_shown_as_it_forms_and_kept(krita: Krita, finishing:
             return made.isVisible(), made.isEnabled(), made.text()
 
         waiting, running = button(second), button(first)
-        colour = shown._preview._forming.pixelColor(0, 0)
-        forming = (shown._preview._forming.width(), colour.red(), colour.green(), colour.blue())
+        colour = shown.preview._forming.pixelColor(0, 0)
+        forming = (shown.preview._forming.width(), colour.red(), colour.green(), colour.blue())
         shown._column.ensureWidgetVisible(quality)
         yield SEEN_S
         screenshot(path)
@@ -99,7 +99,7 @@ def test_finish_is_announced_shown_as_it_forms_and_kept(krita: Krita, finishing:
         yield from click(rows[id(second)]._accept)
         yield from until(lambda: not shown._queue.jobs)
         yield from settle(document)
-        left = shown._preview._forming
+        left = shown.preview._forming
         return said, waiting, running, forming, keeping, left, state(document)["layers"]
         """,
         path=str(krita.folder / "krita-finishing.png"),
@@ -134,13 +134,13 @@ def test_every_key_frame_has_a_finish_of_its_own(krita: Krita, finishing: Finish
         action("add_duplicate_frame")
         yield from settle(document)
         shown = yield from open_panel()
-        shown._use_preset(type(shown._editor.settings)(quality="best"))
+        shown.controller.use(type(shown.controller.editor.settings)(quality="best"))
         yield from click_style(0)
         yield from until(lambda: shown._frames.isVisible())
         shown._frames.setChecked(False)
-        said = [shown._controls._forecast.text()]
+        said = [shown.controls._forecast.text()]
         shown._frames.setChecked(True)
-        said.append(shown._controls._forecast.text())
+        said.append(shown.controls._forecast.text())
         shown.stylize()
         (job,) = shown._queue.jobs
         frames = []
@@ -170,14 +170,14 @@ def test_real_finish_is_kept_before_its_end(krita: Krita) -> None:
         """
         document, layer = picture(704, 352)
         shown = yield from open_panel()
-        shown._use_preset(type(shown._editor.settings)(quality="best"))
+        shown.controller.use(type(shown.controller.editor.settings)(quality="best"))
         yield from click_style(0)
         yield from previewed(512)
-        said = shown._controls._forecast.text()
+        said = shown.controls._forecast.text()
         yield from click(shown._stylize)
         (job,) = shown._queue.jobs
-        yield from until(lambda: shown._preview._forming)
-        draft = shown._preview._forming.width(), shown._preview._forming.height()
+        yield from until(lambda: shown.preview._forming)
+        draft = shown.preview._forming.width(), shown.preview._forming.height()
         yield SEEN_S
         screenshot(path)
         yield from click(shown._queue_view._rows[id(job)]._accept)
@@ -207,18 +207,18 @@ def test_finish_goes_on_while_the_user_looks_at_another_layer(krita: Krita, fini
         yield from settle(document)
         document.setActiveNode(layer)
         shown = yield from open_panel()
-        shown._use_preset(type(shown._editor.settings)(quality="best"))
+        shown.controller.use(type(shown.controller.editor.settings)(quality="best"))
         yield from click_style(0)
         yield from previewed(300)
         shown.stylize()
         job = shown._queue.jobs[-1]
         document.setActiveNode(other)
         yield from until(lambda: shown._snapshot.target.node == other and job.can_be_accepted)
-        hidden = shown._preview._forming
+        hidden = shown.preview._forming
         shown._queue_view._rows[id(job)]._cancel.click()
         yield from until(lambda: not shown._queue.jobs)
         yield from settle(document)
-        return hidden, len(document.topLevelNodes()), shown._preview._forming
+        return hidden, len(document.topLevelNodes()), shown.preview._forming
         """
     )
     assert (hidden, layers, left) == (None, 2, None) and "accept" not in finishing.heard

@@ -47,19 +47,19 @@ def test_style_is_found_by_typing_and_weakened_by_keys(krita: Krita, server: Run
         document, layer = picture(600, 400)
         panel().hide()
         shown = yield from open_panel()
-        styles = shown._gallery._list
+        styles = shown.gallery._list
         items = [styles.item(row) for row in range(styles.count())]
-        yield from until(lambda: not any(shown._has_no_thumbnail(item.data(Qt.UserRole)) for item in items))
+        yield from until(lambda: not any(shown.controller._has_no_thumbnail(item.data(Qt.UserRole)) for item in items))
         listed = [item.text() for item in items]
         yield from hand("type", "great wave")
         found = [item.text() for item in items if not item.isHidden()]
         yield from press("Return")
         full = yield from previewed(512)
-        chosen = shown._editor.current.styles[0].source
-        shown._controls._alpha.field.setFocus()
+        chosen = shown.controller.editor.current.styles[0].source
+        shown.controls._alpha.field.setFocus()
         yield from press("Page_Down", "Page_Down", "Page_Down")
         yield from previewed(512, full)
-        return listed, found, chosen, shown._editor.current.alpha
+        return listed, found, chosen, shown.controller.editor.current.alpha
         """
     )
     with server.client() as client:
@@ -77,16 +77,16 @@ def test_clicks_choose_and_mix_up_to_four_styles(krita: Krita) -> None:
         counts = []
         for number in range(5):
             yield from click_style(number, holding="ctrl" if number else "")
-            counts.append(len(shown._editor.current.styles))
+            counts.append(len(shown.controller.editor.current.styles))
         sentence = shown._message.isVisible() and shown._sentence.text()
-        kept = [item.isSelected() for item in map(shown._gallery._list.item, range(6))]
+        kept = [item.isSelected() for item in map(shown.gallery._list.item, range(6))]
         before = yield from previewed(300)
-        slider = shown._mix._grid.itemAtPosition(1, 2).widget()
+        slider = shown.mix._grid.itemAtPosition(1, 2).widget()
         yield from click(slider, QPoint(3, slider.height() // 2))
         yield from previewed(300, before)
-        weight = shown._editor.current.styles[1].weight
+        weight = shown.controller.editor.current.styles[1].weight
         yield from click_style(5)
-        return [*counts, len(shown._editor.current.styles)], sentence, kept, weight
+        return [*counts, len(shown.controller.editor.current.styles)], sentence, kept, weight
         """
     )
     assert counts == [1, 2, 3, 4, 4, 1] and sentence == "A mix has at most 4 styles; take one out first."
@@ -102,12 +102,12 @@ def test_enter_adds_to_the_mix_when_every_click_does(krita: Krita) -> None:
         (mixes,) = [box for box in shown.findChildren(QCheckBox) if box.text() == "Mix several"]
         yield from click(mixes, QPoint(8, mixes.height() // 2))
         for words in ("great wave", "the sun"):
-            yield from click(shown._gallery.search)
+            yield from click(shown.gallery.search)
             yield from press("ctrl+a")
             yield from hand("type", words)
             yield from press("Return")
         mixes.setChecked(False)
-        return [style.source for style in shown._editor.current.styles]
+        return [style.source for style in shown.controller.editor.current.styles]
         """
     )
     assert chosen == [STYLE, OTHER]
@@ -146,22 +146,22 @@ def test_presets_are_saved_chosen_and_deleted(krita: Krita) -> None:
         document, layer = picture()
         shown = yield from open_panel()
         yield from click_style(1)
-        wanted = shown._editor.settings
+        wanted = shown.controller.editor.settings
         save, delete = [widget for widget in shown._presets.findChildren(QToolButton)]
         yield from click(save)
         asked = yield from dialog()
         yield from hand("type", "Fiery sea")
         yield from press("Return")
         yield from until(lambda: not QApplication.activeModalWidget())
-        names = shown._store.presets()
+        names = shown.controller.store.presets()
         yield from click_style(2)
-        shown._controls._alpha.field.setValue(40)
+        shown.controls._alpha.field.setValue(40)
         shown._presets._list.setFocus()
         yield from press("space", "Home", "Return")
         yield SEEN_S
-        chosen, alpha = shown._editor.settings == wanted, shown._controls.alpha
+        chosen, alpha = shown.controller.editor.settings == wanted, shown.controls.alpha
         yield from click(delete)
-        return names, chosen, alpha, shown._store.presets()
+        return names, chosen, alpha, shown.controller.store.presets()
         """
     )
     assert (names, chosen, alpha, left) == (["Fiery sea"], True, 1.0, [])
@@ -177,7 +177,7 @@ def test_repeat_paints_without_asking_and_says_when_there_is_nothing(krita: Krit
         sentence = shown._sentence.text()
         yield from paint(document, {"": STYLE})
         document.setActiveNode(layer)
-        shown._use_preset(type(shown._editor.settings)())
+        shown.controller.use(type(shown.controller.editor.settings)())
         action("adain_style_repeat")
         yield from until(lambda: len(document.topLevelNodes()) == 3)
         yield from settle(document)
@@ -205,7 +205,7 @@ def test_layer_is_saved_as_a_style_and_is_in_the_gallery(krita: Krita) -> None:
         labels = [label.text() for label in asked.findChildren(QLabel)]
         yield from press("Escape")
         yield from until(lambda: not QApplication.activeModalWidget())
-        return shown._gallery._list.item(0).text(), labels
+        return shown.gallery._list.item(0).text(), labels
         """
     )
     assert listed == "My sky" and "You have a style 'My sky' already; choose another name." in sentence
@@ -267,9 +267,9 @@ def test_settings_are_there_after_a_restart(krita: Krita) -> None:
         """
         new = type(panel())()
         try:
-            controls = new._controls
-            styles = [(style.source, style.weight) for style in new._editor.current.styles]
-            return (styles, len(new._editor.settings.regions), controls.alpha, controls.preserve_color,
+            controls = new.controls
+            styles = [(style.source, style.weight) for style in new.controller.editor.current.styles]
+            return (styles, len(new.controller.editor.settings.regions), controls.alpha, controls.preserve_color,
                     controls.stroke_size, controls.detail, controls.model, controls.quality)
         finally:
             new.close_session()
@@ -285,8 +285,8 @@ def test_model_that_was_added_meanwhile_can_be_chosen(krita: Krita, server: Runn
         """
         document, layer = picture(300, 200)
         shown = yield from open_panel()
-        yield from until(lambda: shown._models)
-        return shown._controls._model.isVisible()
+        yield from until(lambda: shown.controller.models)
+        return shown.controls._model.isVisible()
         """
     )
     write_other_model(server.models / "mine")
@@ -295,11 +295,12 @@ def test_model_that_was_added_meanwhile_can_be_chosen(krita: Krita, server: Runn
             """
             document, layer = picture(300, 200)
             shown = yield from open_panel()
-            shown._use_preset(type(shown._editor.settings)(quality="fast"))  # what is refined is not the inverse
+            settings = type(shown.controller.editor.settings)
+            shown.controller.use(settings(quality="fast"))  # what is refined is not the inverse
             yield from click_style(0)
             before = yield from previewed(300)
             QApplication.instance().applicationStateChanged.emit(Qt.ApplicationState.ApplicationActive)
-            models = shown._controls._model
+            models = shown.controls._model
             yield from until(models.isVisible)
             models.setFocus()
             yield from press("Down")
@@ -308,8 +309,8 @@ def test_model_that_was_added_meanwhile_can_be_chosen(krita: Krita, server: Runn
             shown._column.ensureWidgetVisible(models)
             yield SEEN_S
             screenshot(path)
-            return (titles, models.itemData(1, Qt.ToolTipRole), shown._editor.settings.model,
-                    before, after, shown._editor.current.styles[0].source)
+            return (titles, models.itemData(1, Qt.ToolTipRole), shown.controller.editor.settings.model,
+                    before, after, shown.controller.editor.current.styles[0].source)
             """,
             path=str(krita.folder / "krita-models.png"),
         )
@@ -330,7 +331,7 @@ def test_tab_goes_through_the_panel_in_the_order_that_is_seen(krita: Krita) -> N
         yield from click_style(0)
         yield from click_style(1, holding="ctrl")
         shown._message.hide()
-        yield from click(shown._gallery.search)
+        yield from click(shown.gallery.search)
         labelled = [label.buddy() for label in shown.findChildren(QLabel)]
         places, unnamed = [], []
         for _step in range(40):
@@ -359,7 +360,7 @@ def test_panel_takes_no_keys_from_kritas_menus(krita: Krita) -> None:
         shown = yield from open_panel(floating=False)
         opened = []
         for letter in "lstv":
-            shown._gallery.search.setFocus()
+            shown.gallery.search.setFocus()
             yield from press(f"alt+{letter}")
             popup = QApplication.activePopupWidget()
             opened.append(popup.title().replace("&", "") if popup is not None else "")
@@ -432,7 +433,7 @@ def test_screenshots_of_the_dark_panel(krita: Krita) -> None:
         + """
     paths = iter(paths)
     yield from press("Escape")
-    shown._use_preset(choices(("", STYLE)))
+    shown.controller.use(choices(("", STYLE)))
     yield from previewed(451)
     screenshot(next(paths))
     select(document, 110, 40, 230, 220, feather=20)
@@ -443,7 +444,7 @@ def test_screenshots_of_the_dark_panel(krita: Krita) -> None:
     yield 2.0
     screenshot(next(paths))
     yield from open_panel()
-    shown._use_preset(choices(("", STYLE)))
+    shown.controller.use(choices(("", STYLE)))
     yield from click_style(3, holding="ctrl")
     yield from previewed(451)
     screenshot(next(paths))
@@ -451,11 +452,11 @@ def test_screenshots_of_the_dark_panel(krita: Krita) -> None:
     yield from settle(document)
     mask = [node for node in layer.childNodes()][0]
     document.setSelection(None)
-    shown._use_preset(choices(("", STYLE), (shown._mask_sources()[0].name, other)))
+    shown.controller.use(choices(("", STYLE), (shown._mask_sources()[0].name, other)))
     yield 4.0
     screenshot(next(paths))
     mask.remove()
-    shown._use_preset(StylizeSettings(choices(("", STYLE)).regions, stroke_size=1.0))
+    shown.controller.use(StylizeSettings(choices(("", STYLE)).regions, stroke_size=1.0))
     big, large = picture(1600, 1200)
     yield 1.0
     for _count in range(2):
@@ -488,7 +489,7 @@ def test_german_texts_and_a_light_theme(
         texts = bright.run(
             SCENE
             + """
-    shown._use_preset(choices(("", STYLE)))
+    shown.controller.use(choices(("", STYLE)))
     yield from previewed(451)
     screenshot(path)
     return shown._stylize.text(), shown._reset.text(), shown._state.text()

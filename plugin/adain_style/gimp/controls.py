@@ -121,7 +121,7 @@ class Controls:
             widget.set_visible(len(entries) > 1)
         self._is_showing = False
 
-    def show(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
+    def show_settings(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
         """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""
         self._is_showing = True
         self._alpha.set_value(100 * region.alpha)

@@ -1,20 +1,18 @@
 """The window of Stylize: gallery, mix, sliders, regions, presets, live preview, progress.
 
-The session talks to the server in its own thread; everything here runs in GTK's, the only one that may call GIMP.
+The session talks to the server in its own thread; everything here runs in GTK's, the only one that may call GIMP. What
+the window does with what the user chooses is in adain_style.host.controller.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from adain_style.client.choices import ChoiceError, StyleChoice
-from adain_style.client.client import ServerInfo
+from adain_style.client.choices import ChoiceError
 from adain_style.client.errors import AdainError, CancelledError
-from adain_style.client.jobs import Draft, ModelInfo, Pixels, Progress, StyleInfo, StyleSource, StylizeResult
+from adain_style.client.jobs import Draft, Pixels, Progress, StylizeResult
 from adain_style.client.progress import TimeLeft, fraction
 from adain_style.client.texts import _
 from adain_style.gimp.controls import Controls
@@ -28,15 +26,12 @@ from adain_style.gimp.requests import LayerContent, MaskSource, compose_for, mas
 from adain_style.gimp.small_dialogs import choose_layer, choose_picture, run_server_dialog
 from adain_style.gimp.styles import GimpStyleReader
 from adain_style.gimp.typelibs import Gimp, GLib
-from adain_style.gimp.ui import Gdk, GimpUi, Gtk, pixbuf_of, pixbuf_of_file
+from adain_style.gimp.ui import Gdk, GdkPixbuf, GimpUi, Gtk, pixbuf_of, pixbuf_of_file
 from adain_style.host import labels
-from adain_style.host.models import model_entries
-from adain_style.host.previews import preview_note
+from adain_style.host.controller import StylizeController
 from adain_style.host.requests import make_request
-from adain_style.host.session import Session
-from adain_style.host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
-from adain_style.host.settings_editor import SettingsEditor, usable
-from adain_style.host.styles import LAYER_STYLE, GalleryEntry, StyleResolver
+from adain_style.host.settings import MAX_CHOSEN_STYLES, StylizeSettings
+from adain_style.host.styles import LAYER_STYLE
 
 log = logging.getLogger(__name__)
 
@@ -55,37 +50,68 @@ def run_dialog(image: Gimp.Image, layer: Gimp.Layer) -> bool:
 
 
 class StylizeDialog:
-    """The window and what it does; see adain_style.host.session.SessionListener for what the session tells it.
+    """The window; see adain_style.host.controller.StylizeView for what the controller wants of it.
 
     Attributes:
         painted_layer: The result is in the image.
     """
 
+    gallery: Gallery
+    mix: Mix
+    controls: Controls
+    regions: Regions
+    preview: Preview
+
     def __init__(self, image: Gimp.Image, layer: Gimp.Layer) -> None:
         """Show the window. layer: As one_layer() gave it."""
         self.painted_layer = False
         self._image, self._layer = image, layer
-        self._store = SettingsStore()
-        self._saved = self._store.load()
         masks = mask_sources(image)
-        self._editor = SettingsEditor(usable(self._saved.stylize, [source.name for source in masks]))
-        self._styles = StyleResolver(GimpStyleReader())
+        self.controller = StylizeController(
+            self,
+            GimpStyleReader(),
+            name=CLIENT_NAME,
+            post=GLib.idle_add,
+            masks=[source.name for source in masks],
+            starts_server=True,
+            reads_at_once=True,  # GIMP may be called in this thread only
+        )
         self._content: LayerContent | None = None
         self._painting: LayerContent | None = None
-        self._retry: Callable[[], None] = self._reconnect
-        self._changed_at = 0.0
-        self._models: list[ModelInfo] = []
-        self._own_model = ""
-        self._server_info: ServerInfo | None = None
+        self._retry: Callable[[], None] = self.controller.reconnect
         self._build(masks)
-        # What it tells comes through GTK's loop, which does not run yet.
-        self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=GLib.idle_add)
-        self._show_settings()
+        self.controller.show_settings()
         self._read_preview_content()
+        self.controller.session()  # what it tells comes through GTK's loop, which does not run yet
         self._window.show_all()
         self._bar_box.hide()
         self._info.hide()
-        self._gallery.search.grab_focus()
+        self.gallery.search.grab_focus()
+
+    @property
+    def pictures(self) -> int:
+        """One; see adain_style.host.controller.StylizeView for this and what follows."""
+        return 1
+
+    def layer_size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self._layer.get_height(), self._layer.get_width()
+
+    def content(self) -> LayerContent | None:
+        """As it was last read."""
+        return self._content
+
+    def is_painting(self) -> bool:
+        """From reading the layer to the result."""
+        return self._painting is not None
+
+    def image_of(self, pixels: Pixels) -> GdkPixbuf.Pixbuf:
+        """GTK's picture."""
+        return pixbuf_of(pixels)
+
+    def image_of_file(self, data: bytes) -> GdkPixbuf.Pixbuf | None:
+        """GTK's picture."""
+        return pixbuf_of_file(data)
 
     # Building
 
@@ -106,14 +132,15 @@ class StylizeDialog:
         self._window.connect("close", self._escaped)
         self._window.connect("delete-event", self._closed_by_its_frame)
         self._window.connect("focus-in-event", lambda *_: self._look_again())
-        self._preview = Preview()
-        self._gallery = Gallery(self._choose_style)
-        self._mix = Mix(self._weigh, self._take_out)
-        self._controls = Controls(self._control_changed)
-        self._regions = Regions(masks, self._show_region, self._change_regions)
-        self._presets = Presets(self._store, lambda: self._editor.settings, self._use_preset, self._show_error)
+        controller = self.controller
+        self.preview = Preview()
+        self.gallery = Gallery(lambda source, adds: controller.pick(source, adds=adds or self._mixes.get_active()))
+        self.mix = Mix(controller.weigh, controller.take_out)
+        self.controls = Controls(self._control_changed)
+        self.regions = Regions(masks, controller.show_region, controller.change_regions)
+        self._presets = Presets(controller.store, lambda: controller.editor.settings, controller.use, self.show_error)
         keys = Gtk.AccelGroup()
-        keys.connect(Gdk.KEY_f, Gdk.ModifierType.CONTROL_MASK, 0, lambda *_: self._gallery.search.grab_focus() or True)
+        keys.connect(Gdk.KEY_f, Gdk.ModifierType.CONTROL_MASK, 0, lambda *_: self.gallery.search.grab_focus() or True)
         self._window.add_accel_group(keys)
         area = self._window.get_content_area()
         area.pack_start(self._build_info(), False, False, 0)
@@ -162,7 +189,7 @@ class StylizeDialog:
         self._bar_box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL)
         self._bar_box.pack_start(self._bar, False, False, 0)
         left = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=6)
-        left.pack_start(self._preview.widget, True, True, 0)
+        left.pack_start(self.preview.widget, True, True, 0)
         left.pack_start(self._bar_box, False, False, 0)
         left.pack_start(row, False, False, 0)
         return left
@@ -187,90 +214,35 @@ class StylizeDialog:
         right = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=8)
         for widget, grows in (
             (self._presets.widget, False),
-            (self._regions.widget, False),
-            (self._gallery.search, False),
-            (self._gallery.widget, True),
+            (self.regions.widget, False),
+            (self.gallery.search, False),
+            (self.gallery.widget, True),
             (buttons, False),
-            (self._mix.widget, False),
-            (self._controls.widget, False),
+            (self.mix.widget, False),
+            (self.controls.widget, False),
         ):
             right.pack_start(widget, grows, grows, 0)
         return right
 
     # What the user chooses
 
-    def _choose_style(self, source: str, adds: bool) -> None:
-        try:
-            self._editor.pick(source, adds=adds or self._mixes.get_active())
-        except ChoiceError as error:
-            self._show_error(error)
-            return
-        self._show_mix()
-        self._refresh()
-
-    def _weigh(self, styles: list[StyleChoice]) -> None:
-        self._editor.change_region(styles=tuple(styles))
-        self._refresh()
-
-    def _take_out(self, styles: list[StyleChoice]) -> None:
-        self._weigh(styles)
-        self._show_mix()
-
     def _control_changed(self) -> None:
-        controls = self._controls
-        self._editor.change(
+        controls = self.controls
+        self.controller.change(
+            alpha=controls.alpha,
+            preserve_color=controls.preserve_color,
             stroke_size=controls.stroke_size,
             detail=controls.detail,
             output=controls.output,
             model=controls.model,
             quality=controls.quality,
         )
-        self._editor.change_region(alpha=controls.alpha, preserve_color=controls.preserve_color)
-        self._refresh()
-
-    def _show_region(self, index: int) -> None:
-        self._editor.region = index
-        self._show_current()
-
-    def _change_regions(self, masks: list[str], index: int) -> None:
-        """Regions were added or removed."""
-        self._editor.change_regions(masks, index)
-        self._show_current()
-        self._read_preview_content()
-        self._refresh()
-
-    def _use_preset(self, settings: StylizeSettings) -> None:
-        self._editor.use(settings)
-        self._show_settings()
-        self._read_preview_content()
-        self._refresh()
-
-    def _show_settings(self) -> None:
-        """The widgets show what is chosen."""
-        self._regions.show([region.mask for region in self._editor.settings.regions], self._editor.region)
-        self._show_current()
-
-    def _show_current(self) -> None:
-        fitting = StylizeSettings().strokes_for(self._layer.get_height(), self._layer.get_width())
-        self._controls.show(self._editor.settings, self._editor.current, fitting)
-        self._show_models()
-        self._show_mix()
-
-    def _show_models(self) -> None:
-        chosen = self._editor.settings.model
-        self._controls.show_models(model_entries(self._models, self._own_model, chosen), chosen)
-
-    def _show_mix(self) -> None:
-        styles = self._editor.current.styles
-        self._mix.show(styles, self._gallery.entry)
-        self._gallery.mark(style.source for style in styles)
 
     def _add_picture(self) -> None:
-        path = choose_picture(self._window, self._saved.picture_folder)
-        if path is None:
-            return
-        self._saved = replace(self._saved, picture_folder=str(path.parent))
-        self._add_style(str(path), path.stem, str(path))
+        path = choose_picture(self._window, self.controller.saved.picture_folder)
+        if path is not None:
+            self.controller.use_folder(path.parent)
+            self._add_style(str(path), path.stem, str(path))
 
     def _use_layer(self) -> None:
         layer = choose_layer(self._window)
@@ -280,35 +252,34 @@ class StylizeDialog:
 
     def _add_style(self, source: str, title: str, about: str) -> None:
         try:
-            style = self._styles.load_one(source, again=True)  # it may have been painted on since
+            self.controller.styles.load_one(source, again=True)  # it may have been painted on since
         except ChoiceError as error:
-            self._show_error(error)
-            return
-        self._gallery.add(_with_picture(GalleryEntry(source, title, about), style), first=True)
-        self._choose_style(source, False)
+            self.show_error(error)
+        else:
+            self.controller.add_style(source, title, about)
 
     def _choose_server(self) -> None:
         chosen = run_server_dialog(self._window)
         if chosen is not None:
-            self._saved = replace(self._saved, server=chosen)
-            self._reconnect()
-
-    def _reconnect(self) -> None:
-        self._session.reconnect(self._saved.server)
+            self.controller.use_server(chosen)
 
     # The preview
 
     def _look_again(self) -> None:
         """The user was elsewhere, and may have changed the image, or added a style or a model."""
         self._read_preview_content()
-        self._session.look_again()
+        self.controller.session().look_again()
+
+    def look_at_layer(self) -> None:
+        """Read the masks that are wanted now."""
+        self._read_preview_content()
 
     def _read_preview_content(self) -> None:
         """Look at the layer and the selection again: the user may have changed them since."""
         if self._painting is not None:
             return
         try:
-            content = read_content(self._layer, self._editor.settings, preview=True)
+            content = read_content(self._layer, self.controller.editor.settings, preview=True)
         except ChoiceError as error:
             self._content = None
             self._show_error(error)
@@ -316,36 +287,23 @@ class StylizeDialog:
         before = self._content
         self._content = content
         if before is None or before.pixels.digest != content.pixels.digest:
-            self._preview.show_before(pixbuf_of(content.pixels))
+            self.preview.show_before(pixbuf_of(content.pixels))
         if before is None or (before.pixels, before.selection, before.masks) != (
             content.pixels,
             content.selection,
             content.masks,
         ):
-            self._refresh()
+            self.controller.refresh()
 
-    def _refresh(self) -> None:
-        """Ask for a preview of what is chosen now."""
-        self._show_forecast()
-        self._ok.set_sensitive(self._editor.is_complete)
-        if self._content is None or not self._editor.is_complete:
-            self._session.preview(None)
-            self._preview.show_after(None)
-            return
-        content, settings = self._content, self._editor.settings
-        try:
-            styles = self._styles.load(settings)
-        except ChoiceError as error:
-            self._show_error(error)
-            return
-        self._changed_at = time.monotonic()
-        self._session.preview(lambda side: make_request(content, settings, styles, preview=side))
-
-    def _show_forecast(self) -> None:
-        sentence = labels.finish_forecast(self._server_info, self._saved.server, self._editor.settings, self._content)
+    def show_forecast(self, sentence: str) -> None:
+        """Beside the buttons."""
         if sentence != self._forecast.get_text():
             log.debug("forecast: %s", sentence)
             self._forecast.set_text(sentence)
+
+    def allow_painting(self, is_complete: bool) -> None:
+        """Stylize can be pressed."""
+        self._ok.set_sensitive(is_complete and self._painting is None)
 
     # Painting
 
@@ -357,10 +315,10 @@ class StylizeDialog:
         elif response == KEEP:
             self._keep.set_sensitive(False)
             self._bar.set_text(labels.KEEPING)
-            self._session.accept()
+            self.controller.session().accept()
         elif self._painting is not None and response == Gtk.ResponseType.CANCEL:
             self._bar.set_text(_("Cancelling…"))
-            self._session.cancel()
+            self.controller.session().cancel()
         else:
             self._close()
 
@@ -368,39 +326,39 @@ class StylizeDialog:
         self._info.hide()
         self._set_busy(True)
         self._bar.set_text(_("Reading the layer…"))
-        self._preview.show_note("")
+        self.preview.show_note("")
         # The bar is shown before a large layer is read.
         GLib.idle_add(self._read_and_paint, priority=GLib.PRIORITY_LOW)
 
     def _read_and_paint(self) -> None:
-        settings = self._editor.settings
+        settings = self.controller.editor.settings
         try:
             content = read_content(self._layer, settings)
-            styles = self._styles.load(settings)
+            styles = self.controller.styles.load(settings)
         except ChoiceError as error:
             self._set_busy(False)
             self._show_error(error)
             return
         self._painting, self._left = content, TimeLeft()
-        self._session.paint(lambda: make_request(content, settings, styles, compose=compose_for(settings)))
+        self.controller.session().paint(lambda: make_request(content, settings, styles, compose=compose_for(settings)))
 
     def _set_busy(self, busy: bool) -> None:
         self._right.set_sensitive(not busy)
         self._reset.set_sensitive(not busy)
-        self._ok.set_sensitive(not busy and self._editor.is_complete)
-        self._keep.set_visible(busy and self._editor.settings.quality == "best")
+        self._ok.set_sensitive(not busy and self.controller.editor.is_complete)
+        self._keep.set_visible(busy and self.controller.editor.settings.quality == "best")
         self._keep.set_sensitive(False)
         self._bar_box.set_visible(busy)
         self._bar.show()
         self._bar.set_fraction(0.0)
         if not busy:
             self._painting = None
-            self._preview.show_forming(None)
+            self.preview.show_forming(None)
 
     def _reset_all(self) -> None:
         self._presets.forget()
         self._mixes.set_active(False)
-        self._use_preset(StylizeSettings())
+        self.controller.use(StylizeSettings())
 
     def _escaped(self, window: Gtk.Dialog) -> None:
         """Escape ends what is being painted, as Cancel does; only then it closes the window."""
@@ -413,69 +371,30 @@ class StylizeDialog:
         return True  # it is destroyed already
 
     def _close(self) -> None:
-        self._session.close()
+        self.controller.session().close()
         self._window.destroy()
         Gtk.main_quit()
 
-    # What the session tells
+    # What is shown of the server and of the picture
 
-    def connecting(self, sentence: str) -> None:
-        """Looking for the server."""
+    def show_connecting(self, sentence: str) -> None:
+        """With a wheel that turns."""
         self._state.set_text(sentence)
         self._spinner.show()
         self._spinner.start()
-        if self._retry == self._reconnect:  # a picture that failed can still be tried again
+        if self._retry == self.controller.reconnect:  # a picture that failed can still be tried again
             self._info.hide()
 
-    def connected(self, info: ServerInfo) -> None:
-        """The server is there."""
+    def show_connected(self, sentence: str) -> None:
+        """The wheel stands."""
         self._spinner.hide()
-        self._state.set_text(labels.server_state(info))
-        self._server_info, self._own_model = info, info.model
-        self._show_models()
-        log.debug("connected")
-        self._refresh()
+        self._state.set_text(sentence)
 
-    def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
-        """The server's styles fill the gallery; its models are there to choose from."""
-        self._models = models
-        self._show_models()
-        if styles == self._styles.known:
-            return
-        self._styles.known = styles
-        self._fill_gallery()
-        self._show_current()
-        self._session.fetch_swatches([style.name for style in styles])
-        self._refresh()
-
-    def disconnected(self, error: AdainError) -> None:
+    def show_disconnected(self, error: AdainError) -> None:
         """No server: what to do is in the error's sentence."""
         self._spinner.hide()
         self._state.set_text(_("No server"))
-        self._server_info = None
-        self._show_forecast()
-        self._show_error(error, retry=self._reconnect)
-
-    def swatch(self, name: str, jpeg: bytes) -> None:
-        """A thumbnail has come."""
-        entry, pixbuf = self._gallery.entry(name), pixbuf_of_file(jpeg)
-        if entry is not None and pixbuf is not None:
-            self._gallery.add(entry.with_thumbnail(pixbuf))
-            if any(style.source == name for style in self._editor.current.styles):
-                self._show_mix()
-
-    def previewed(self, result: StylizeResult) -> None:
-        """Show it."""
-        if self._painting is None:
-            note = preview_note(result.pixels, self._content, self._editor.settings)
-            self._preview.show_after(pixbuf_of(result.pixels), note)
-            side = max(result.pixels.height, result.pixels.width)
-            log.debug("previewed %d after %.3f s", side, time.monotonic() - self._changed_at)
-
-    def preview_failed(self, error: AdainError) -> None:
-        """Say why."""
-        self._preview.show_note("")
-        self._show_error(error)
+        self._show_error(error, retry=self.controller.reconnect)
 
     def progressed(self, progress: Progress) -> None:
         """Move the bar."""
@@ -483,7 +402,7 @@ class StylizeDialog:
             return
         log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
         is_finishing = progress.stage == "finish"
-        if is_finishing and self._session.is_accepted:
+        if is_finishing and self.controller.session().is_accepted:
             return  # it ends after the step that it is in
         self._bar.set_fraction(fraction(progress))
         self._bar.set_text(self._left.text(progress))
@@ -493,23 +412,23 @@ class StylizeDialog:
         """Show the picture as it forms."""
         if self._painting is not None:
             log.debug("drafted %d/%d", draft.step, draft.steps)
-            self._preview.show_forming(pixbuf_of(draft.pixels))
+            self.preview.show_forming(pixbuf_of(draft.pixels))
 
     def painted(self, result: StylizeResult) -> None:
         """Put it into the image and close."""
         content = self._painting
         if content is None:
             return
-        settings = self._editor.settings
+        settings = self.controller.editor.settings
         try:
-            notice = apply_result(content, settings, result, self._styles.result_name(settings))
+            notice = apply_result(content, settings, result, self.controller.styles.result_name(settings))
         except ChoiceError as error:
             self._set_busy(False)
             self._show_error(error)
             return
         Gimp.displays_flush()
         self.painted_layer = True
-        self._store.save(replace(self._saved, stylize=settings))
+        self.controller.remember(settings)
         log.debug("layer painted")
         if notice:
             Gimp.message(notice)
@@ -520,38 +439,24 @@ class StylizeDialog:
         self._set_busy(False)
         if isinstance(error, CancelledError):
             log.debug("cancelled")
-            self._refresh()
+            self.controller.refresh()
         else:
             self._show_error(error, retry=self._paint)
 
     # Showing
 
-    def _fill_gallery(self) -> None:
-        settings = self._editor.settings
-        chosen = {style.source for region in settings.regions for style in region.styles}
-        entries = self._styles.gallery(settings)
-        self._gallery.show([self._chosen_entry(entry) if entry.source in chosen else entry for entry in entries])
-
-    def _chosen_entry(self, entry: GalleryEntry) -> GalleryEntry:
-        """With its picture, where a preset or the last time names a file that the server does not have."""
-        try:
-            return _with_picture(entry, self._styles.load_one(entry.source))
-        except ChoiceError as error:
-            self._show_error(error)
-            return entry
+    def show_error(self, error: AdainError) -> None:
+        """Above everything."""
+        self._show_error(error)
 
     def _show_error(self, error: AdainError, *, retry: Callable[[], None] | None = None) -> None:
         log.debug("error: %s", error)
         self._info_text.set_text(str(error))
         self._info_retry.set_visible(retry is not None)
-        self._retry = retry or self._reconnect
+        self._retry = retry or self.controller.reconnect
         self._info.show()
 
     def _info_answered(self, _info: Gtk.InfoBar, response: int) -> None:
         self._info.hide()
         if response == Gtk.ResponseType.OK:
             self._retry()
-
-
-def _with_picture(entry: GalleryEntry, style: StyleSource) -> GalleryEntry:
-    return entry.with_thumbnail(pixbuf_of(style)) if isinstance(style, Pixels) else entry

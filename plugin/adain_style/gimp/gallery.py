@@ -60,13 +60,15 @@ class Gallery:
         """The entry of a source; None when there is none."""
         return self._entries.get(source)
 
-    def show(self, entries: Iterable[GalleryEntry]) -> None:
-        """Put these in, in place of everything else."""
+    def show_entries(self, entries: Iterable[GalleryEntry]) -> None:
+        """Put these in, in place of everything else; thumbnails that are there already are kept."""
+        before = self._entries
         for child in self._flow.get_children():
             self._flow.remove(child)
         self._entries, self._children, self._pictures = {}, {}, {}
         for entry in entries:
-            self.add(entry)
+            old = before.get(entry.source)
+            self.add(entry if old is None or old.thumbnail is None else entry.with_thumbnail(old.thumbnail))
 
     def add(self, entry: GalleryEntry, *, first: bool = False) -> None:
         """Put one more in, or let one have its thumbnail."""

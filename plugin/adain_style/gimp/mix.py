@@ -32,7 +32,7 @@ class Mix:
         self.widget = Gtk.Box(orientation=Gtk.Orientation.VERTICAL, spacing=2)
         self.widget.set_size_request(-1, ROW_HEIGHT)
 
-    def show(self, styles: Sequence[StyleChoice], entries: Callable[[str], GalleryEntry | None]) -> None:
+    def show_mix(self, styles: Sequence[StyleChoice], entries: Callable[[str], GalleryEntry | None]) -> None:
         """Show a mix. entries: Where a style's title and thumbnail are found."""
         self._styles = list(styles)
         for row in self.widget.get_children():

@@ -50,7 +50,7 @@ class Regions:
         self.widget.pack_start(self._add, False, False, 0)
         self.widget.pack_start(self._remove, False, False, 0)
 
-    def show(self, masks: Sequence[str], index: int) -> None:
+    def show_regions(self, masks: Sequence[str], index: int) -> None:
         """Show these regions, by their masks; nothing is told."""
         self._is_showing = True
         self._masks = list(masks)
@@ -88,5 +88,5 @@ class Regions:
         self._tell([mask for other, mask in enumerate(self._masks) if other != index], max(0, index - 1))
 
     def _tell(self, masks: list[str], index: int) -> None:
-        self.show(masks, index)
+        self.show_regions(masks, index)
         self._changed(masks, index)

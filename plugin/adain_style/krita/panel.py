@@ -1,33 +1,29 @@
 """The panel AdaIN Style: gallery, mix, sliders, regions, presets, live preview, queue, and the server's state.
 
 The session talks to the server in its own thread; everything here runs in Qt's, the only one that may call Krita.
-Whatever takes long there is in steps, see cooperative.py.
+What the panel does with what the user chooses is in adain_style.host.controller; whatever takes long is in steps, see
+cooperative.py.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import krita
 
-from adain_style.client.choices import ChoiceError, StyleChoice
-from adain_style.client.client import ServerInfo
+from adain_style.client.choices import ChoiceError
 from adain_style.client.errors import AdainError
-from adain_style.client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeResult
+from adain_style.client.jobs import Draft, Pixels, Progress, StylizeResult
 from adain_style.client.texts import _
-from adain_style.host import labels
-from adain_style.host.models import model_entries
-from adain_style.host.previews import preview_note
-from adain_style.host.requests import make_request
-from adain_style.host.session import Session, for_people
-from adain_style.host.settings import MAX_CHOSEN_STYLES, SettingsStore, StylizeSettings
-from adain_style.host.settings_editor import SettingsEditor, usable
-from adain_style.host.styles import LAYER_STYLE, MAX_STYLE_SIDE, GalleryEntry, StyleResolver
+from adain_style.host.controller import StylizeController
+from adain_style.host.requests import Content
+from adain_style.host.session import for_people
+from adain_style.host.settings import MAX_CHOSEN_STYLES, StylizeSettings
+from adain_style.host.styles import LAYER_STYLE, MAX_STYLE_SIDE
 from adain_style.krita.controls import Controls
 from adain_style.krita.cooperative import CooperativeTask
 from adain_style.krita.gallery import Gallery
@@ -60,30 +56,30 @@ MESSAGE_MS = 4000
 
 
 class Panel(krita.DockWidget):
-    """The panel and what it does; see adain_style.host.session.SessionListener for what the session tells it."""
+    """The panel; see adain_style.host.controller.StylizeView for what the controller wants of it."""
+
+    gallery: Gallery
+    mix: Mix
+    controls: Controls
+    regions: Regions
+    preview: Preview
 
     def __init__(self) -> None:
         super().__init__()
         self.setWindowTitle(_("AdaIN Style"))
-        self._store = SettingsStore()
-        self._saved = self._store.load()
-        self._editor = SettingsEditor(usable(self._saved.stylize, ()))
-        self._styles = StyleResolver(KritaStyles())
+        self._post = Post()
+        self.controller = StylizeController(
+            self, KritaStyles(), name=CLIENT_NAME, post=self._post, starts_server=False, reads_at_once=False
+        )
         self._snapshot = LayerSnapshot()
-        self._session: Session | None = None
         self._retry: Callable[[], None] = self.start_server
         self._task: CooperativeTask[Any] | None = None
-        self._changed_at = 0.0
         self._is_closed = False
         self._wants_server = False  # the user has asked for one, and it is not there yet
-        self._models: list[ModelInfo] = []
-        self._own_model = ""
-        self._server_info: ServerInfo | None = None
-        self._post = Post()
-        self._queue = Queue(self.session, self._show_queue, self._done)
-        self._monitor = LayerMonitor(lambda: self._editor.settings, self._see)
+        self._queue = Queue(self.controller.session, self._show_queue, self._done)
+        self._monitor = LayerMonitor(lambda: self.controller.editor.settings, self._see)
         self._build()
-        self._show_settings()
+        self.controller.show_settings()
         self._see(self._snapshot)
         self.visibilityChanged.connect(self._shown)
         QtWidgets.QApplication.instance().applicationStateChanged.connect(self._look_again)
@@ -97,25 +93,59 @@ class Panel(krita.DockWidget):
         self._is_closed = True
         self._monitor.wake(False)
         self._queue.close()
-        if self._session is not None:
-            self._session.close(wait_s=CLOSE_S)
+        if self.controller.has_session:
+            self.controller.session().close(wait_s=CLOSE_S)
+
+    # What the controller asks
+
+    @property
+    def pictures(self) -> int:
+        """See adain_style.host.controller.StylizeView for this and what follows."""
+        return len(self._snapshot.frames) if self._paints_all_frames() else 1
+
+    def layer_size(self) -> tuple[int, int]:
+        """Height and width."""
+        target = self._snapshot.target
+        return (1, 1) if target is None else (target.rectangle.height, target.rectangle.width)
+
+    def content(self) -> Content | None:
+        """As it was last seen."""
+        return self._snapshot.content
+
+    def is_painting(self) -> bool:
+        """The preview shows the picture that forms by itself."""
+        return False
+
+    def look_at_layer(self) -> None:
+        """Soon, and in steps."""
+        self._monitor.look()
+
+    def image_of(self, pixels: Pixels) -> QtGui.QImage:
+        """Qt's picture."""
+        return image_of(pixels)
+
+    def image_of_file(self, data: bytes) -> QtGui.QImage | None:
+        """Qt's picture."""
+        image = QtGui.QImage.fromData(data)
+        return None if image.isNull() else image
 
     # Building
 
     def _build(self) -> None:
         plus, minus = _icon("list-add", "addlayer"), _icon("edit-delete", "deletelayer")
         save, delete = _icon("document-save", "list-add"), _icon("edit-delete", "deletelayer")
-        self._preview = Preview()
-        self._gallery = Gallery(self._choose_styles)
-        self._mix = Mix(minus, self._weigh, self._show_mix)
-        self._controls = Controls(self._control_changed)
-        self._regions = Regions((plus, minus), self._mask_sources, self._change_regions)
+        controller = self.controller
+        self.preview = Preview()
+        self.gallery = Gallery(controller.choose)
+        self.mix = Mix(minus, controller.weigh, controller.take_out)
+        self.controls = Controls(self._control_changed)
+        self.regions = Regions((plus, minus), self._mask_sources, controller.change_regions)
         self._presets = Presets(
-            (save, delete), self._store, lambda: self._editor.settings, self._use_preset, self._show_error
+            (save, delete), controller.store, lambda: controller.editor.settings, controller.use, self.show_error
         )
         self._queue_view = QueueView(_icon("dialog-cancel", "window-close"))
         self._frames = QtWidgets.QCheckBox()
-        self._frames.toggled.connect(lambda _checked: self._show_forecast())
+        self._frames.toggled.connect(lambda _checked: controller.show_forecast())
         self._stylize = QtWidgets.QPushButton(plain(_("_Stylize")))
         self._stylize.clicked.connect(lambda _checked: self.stylize())
         self._reset = QtWidgets.QPushButton(plain(_("_Reset")))
@@ -143,24 +173,24 @@ class Panel(krita.DockWidget):
         layer = QtWidgets.QPushButton(plain(_("Use a _layer…")))
         layer.setToolTip(_("Use a layer of any open document as a style"))
         layer.clicked.connect(lambda _checked: self._use_layer())
-        mixes = QtWidgets.QCheckBox(plain(_("Mi_x several")))
-        mixes.setToolTip(
+        self._mixes = QtWidgets.QCheckBox(plain(_("Mi_x several")))
+        self._mixes.setToolTip(
             _("A click adds a style to the mix or takes it out, up to {n}; so does Ctrl+click").format(
                 n=MAX_CHOSEN_STYLES
             )
         )
-        mixes.toggled.connect(self._gallery.set_mixing)
+        self._mixes.toggled.connect(self.gallery.set_mixing)
         row = QtWidgets.QGridLayout()
         row.addWidget(picture, 0, 0)
         row.addWidget(layer, 0, 1)
-        row.addWidget(mixes, 1, 0, 1, 2)
+        row.addWidget(self._mixes, 1, 0, 1, 2)
         inside = QtWidgets.QWidget()
         layout = QtWidgets.QVBoxLayout(inside)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._preview, 2)
-        layout.addWidget(self._gallery, 3)
+        layout.addWidget(self.preview, 2)
+        layout.addWidget(self.gallery, 3)
         layout.addLayout(row)
-        for widget in (self._mix, self._controls, self._regions, self._presets):
+        for widget in (self.mix, self.controls, self.regions, self._presets):
             layout.addWidget(widget)
         self._column = Column(inside)
         return self._column
@@ -197,12 +227,6 @@ class Panel(krita.DockWidget):
 
     # What the menu does, too
 
-    def session(self) -> Session:
-        """The connection to the server; no server is started for it."""
-        if self._session is None:
-            self._session = Session(self, self._saved.server, name=CLIENT_NAME, post=self._post, start=False)
-        return self._session
-
     def present(self) -> None:
         """Show the panel, with a server."""
         self.setVisible(True)
@@ -210,7 +234,7 @@ class Panel(krita.DockWidget):
         self._make_room()
         self.activateWindow()  # a floating one does not hear the keyboard otherwise
         self.start_server()
-        self._gallery.search.setFocus()
+        self.gallery.search.setFocus()
 
     def _make_room(self) -> None:
         """Krita gives a new panel what its others leave."""
@@ -222,18 +246,18 @@ class Panel(krita.DockWidget):
     def start_server(self) -> None:
         """Look for the server, and start this machine's when none runs."""
         self._wants_server = True
-        self.session().reconnect(self._saved.server)
+        self.controller.reconnect()
 
     def stylize(self) -> None:
         """Paint the layer that the user works on."""
-        self._add_job(self._editor.settings, all_frames=self._paints_all_frames())
+        self._add_job(self.controller.editor.settings, all_frames=self._paints_all_frames())
 
     def _paints_all_frames(self) -> bool:
         return bool(self._frames.isVisible() and self._frames.isChecked())
 
     def repeat(self) -> None:
         """Paint the layer that the user works on as the last one."""
-        settings = self._store.load().stylize
+        settings = self.controller.store.load().stylize
         if any(region.styles for region in settings.regions):
             self._add_job(settings, all_frames=False)
         else:
@@ -253,15 +277,14 @@ class Panel(krita.DockWidget):
 
     def choose_server(self) -> None:
         """Show the server's window."""
-        chosen = run_server_dialog(self, self._saved.server)
+        chosen = run_server_dialog(self, self.controller.saved.server)
         if chosen is not None:
-            self._saved = replace(self._saved, server=chosen)
-            self._store.save(replace(self._store.load(), server=chosen))
-            self.start_server()
+            self._wants_server = True
+            self.controller.use_server(chosen)
 
     def _name_style(self, title: str, pixels: Any) -> None:
         if run_save_style_dialog(self, title, pixels):
-            self._fill_gallery()
+            self.controller.show_gallery()
 
     def _add_job(self, settings: StylizeSettings, *, all_frames: bool) -> None:
         self._message.hide()
@@ -270,95 +293,50 @@ class Panel(krita.DockWidget):
         except ChoiceError as error:
             self._show_error(error)
             return
-        self._saved = replace(self._saved, stylize=settings)
-        self._store.save(replace(self._store.load(), stylize=settings, picture_folder=self._saved.picture_folder))
-        self._styles.forget()
+        self.controller.remember(settings)
+        self.controller.styles.forget()
         # Of now: what the panel has seen may be older than the user's last key frame.
         frames = key_frames(target.document, target.node) if all_frames else ()
-        self._queue.add(Job(target, settings, self._styles.result_name(settings), self._styles, frames))
+        self._queue.add(
+            Job(target, settings, self.controller.styles.result_name(settings), self.controller.styles, frames)
+        )
 
     # What the user chooses
 
-    def _choose_styles(self, sources: list[str]) -> None:
-        try:
-            self._editor.choose(sources)
-        except ChoiceError as error:
-            self._show_error(error)
-        self._show_current()
-        self._refresh()
-
-    def _weigh(self, styles: list[StyleChoice]) -> None:
-        self._editor.change_region(styles=tuple(styles))
-        self._refresh()
-
-    def _show_mix(self, styles: list[StyleChoice]) -> None:
-        self._editor.change_region(styles=tuple(styles))
-        self._show_current()
-        self._refresh()
-
     def _control_changed(self) -> None:
-        controls = self._controls
-        self._editor.change(
+        controls = self.controls
+        self.controller.change(
+            alpha=controls.alpha,
+            preserve_color=controls.preserve_color,
             stroke_size=controls.stroke_size,
             detail=controls.detail,
             model=controls.model,
             quality=controls.quality,
         )
-        self._editor.change_region(alpha=self._controls.alpha, preserve_color=self._controls.preserve_color)
-        self._refresh()
-
-    def _change_regions(self, masks: list[str], index: int) -> None:
-        self._editor.change_regions(masks, index)
-        self._show_settings()
-        self._monitor.look()
-        self._refresh()
 
     def _reset_all(self) -> None:
         self._presets.forget()
-        self._use_preset(StylizeSettings())
-
-    def _use_preset(self, settings: StylizeSettings) -> None:
-        self._editor.use(settings)
-        self._fill_gallery()
-        self._show_settings()
-        self._monitor.look()
-        self._refresh()
-
-    def _show_settings(self) -> None:
-        masks = [region.mask for region in self._editor.settings.regions]
-        self._regions.show_regions(masks, self._editor.region)
-        self._show_current()
-
-    def _show_current(self) -> None:
-        region, target = self._editor.current, self._snapshot.target
-        height, width = (1, 1) if target is None else (target.rectangle.height, target.rectangle.width)
-        self._controls.show_settings(self._editor.settings, region, StylizeSettings().strokes_for(height, width))
-        self._show_models()
-        self._mix.show_mix(region.styles, self._gallery.entry)
-        self._gallery.mark(style.source for style in region.styles)
-
-    def _show_models(self) -> None:
-        chosen = self._editor.settings.model
-        self._controls.show_models(model_entries(self._models, self._own_model, chosen), chosen)
+        self._mixes.setChecked(False)
+        self.controller.use(StylizeSettings())
 
     def _mask_sources(self) -> list[MaskSource]:
         target = self._snapshot.target
         return [] if target is None else mask_sources(target.document)
 
     def _add_picture(self) -> None:
-        path = choose_picture(self, self._saved.picture_folder)
+        path = choose_picture(self, self.controller.saved.picture_folder)
         if path is None:
             return
-        self._saved = replace(self._saved, picture_folder=str(path.parent))
+        self.controller.use_folder(path.parent)
 
         def load() -> None:  # in a thread of its own: a large picture takes long
             try:
-                self._styles.load_one(str(path), again=True)
+                self.controller.styles.load_one(str(path), again=True)
             except Exception as error:
                 problem = for_people(error)
-                self._post(lambda: self._show_error(problem))
+                self._post(lambda: self.show_error(problem))
             else:
-                self._post(lambda: self._add_style(str(path), path.stem, str(path)))
+                self._post(lambda: self.controller.add_style(str(path), path.stem, str(path)))
 
         threading.Thread(target=load, daemon=True).start()
 
@@ -370,20 +348,10 @@ class Panel(krita.DockWidget):
         source = f"{LAYER_STYLE}{number}"
 
         def use(pixels: Any) -> None:
-            self._styles.put(source, pixels)
-            self._add_style(source, target.title, _("A layer"))
+            self.controller.styles.put(source, pixels)
+            self.controller.add_style(source, target.title, _("A layer"))
 
         self._do(reduced_steps(target, MAX_STYLE_SIDE), use)
-
-    def _add_style(self, source: str, title: str, about: str) -> None:
-        self._gallery.add(GalleryEntry(source, title, about, self._picture_of(source)), first=True)
-        self._editor.pick(source, adds=False)
-        self._show_current()
-        self._refresh()
-
-    def _picture_of(self, source: str) -> QtGui.QImage | None:
-        pixels = self._styles.picture(source)
-        return None if pixels is None else image_of(pixels)
 
     # The preview
 
@@ -394,94 +362,41 @@ class Panel(krita.DockWidget):
         self._frames.setVisible(len(snapshot.frames) > 1)
         self._frames.setText(plain(frames_text(len(snapshot.frames))))
         if snapshot.content is None:
-            self._preview.show_before(None, snapshot.problem)
+            self.preview.show_before(None, snapshot.problem)
         else:
-            self._preview.show_before(image_of(snapshot.content.pixels))
+            self.preview.show_before(image_of(snapshot.content.pixels))
         if before.target is None or snapshot.target is None or before.target.rectangle != snapshot.target.rectangle:
-            self._show_settings()
-        self._refresh()
+            self.controller.show_settings()
+        self.controller.refresh()
 
-    def _refresh(self) -> None:
-        """Ask for a preview of what is chosen now."""
-        content, settings, styles = self._snapshot.content, self._editor.settings, self._styles
-        self._show_forecast()
-        self._stylize.setEnabled(self._editor.is_complete and self._snapshot.target is not None)
-        wanted = {region.mask for region in settings.regions if region.mask}
-        # A region that was added a moment ago has a mask that is still being read; what is seen then comes here again.
-        if content is None or not wanted <= content.masks.keys() or not self._editor.is_complete:
-            if self._session is not None:
-                self._session.preview(None)
-            self._preview.show_after(None)
-            return
-        self._changed_at = time.monotonic()
-        self.session().preview(lambda side: make_request(content, settings, styles.load(settings), preview=side))
+    def show_forecast(self, sentence: str) -> None:
+        """Below the sliders."""
+        self.controls.show_forecast(sentence)
 
-    def _show_forecast(self) -> None:
-        pictures = len(self._snapshot.frames) if self._paints_all_frames() else 1
-        settings, content = self._editor.settings, self._snapshot.content
-        self._controls.show_forecast(
-            labels.finish_forecast(self._server_info, self._saved.server, settings, content, pictures=pictures)
-        )
+    def allow_painting(self, is_complete: bool) -> None:
+        """Stylize can be pressed, where there is a layer."""
+        self._stylize.setEnabled(is_complete and self._snapshot.target is not None)
 
-    # What the session tells
+    # What is shown of the server and of the picture
 
-    def connecting(self, sentence: str) -> None:
-        """Looking for the server."""
+    def show_connecting(self, sentence: str) -> None:
+        """Below everything."""
         self._state.setText(sentence)
         self._start.hide()
 
-    def connected(self, info: ServerInfo) -> None:
-        """The server is there."""
-        log.debug("connected")
+    def show_connected(self, sentence: str) -> None:
+        """What was wrong is over."""
         self._wants_server = False
-        self._state.setText(labels.server_state(info))
+        self._state.setText(sentence)
         self._start.hide()
         self._message.hide()
-        self._server_info, self._own_model = info, info.model
-        self._show_models()
-        self._refresh()
 
-    def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
-        """The server's styles fill the gallery; its models are there to choose from."""
-        self._models = models
-        self._show_models()
-        if styles == self._styles.known:
-            return
-        self._styles.known = styles
-        self._fill_gallery()
-        missing = [style.name for style in styles if self._has_no_thumbnail(style.name)]
-        self.session().fetch_swatches(missing)
-        self._refresh()
-
-    def disconnected(self, error: AdainError) -> None:
-        """No server: what to do is in the error's sentence."""
-        log.debug("disconnected: %s", error)
+    def show_disconnected(self, error: AdainError) -> None:
+        """Who has not asked for a server is not told what to do."""
         self._state.setText(_("No server"))
         self._start.show()
-        self._server_info = None
-        self._show_forecast()
         if self._wants_server:
             self._show_error(error, retry=self.start_server)
-
-    def swatch(self, name: str, jpeg: bytes) -> None:
-        """A thumbnail has come."""
-        entry, image = self._gallery.entry(name), QtGui.QImage.fromData(jpeg)
-        if entry is not None and not image.isNull():
-            self._gallery.add(entry.with_thumbnail(image))
-            if any(style.source == name for style in self._editor.current.styles):
-                self._mix.show_mix(self._editor.current.styles, self._gallery.entry)
-
-    def previewed(self, result: StylizeResult) -> None:
-        """Show it."""
-        note = preview_note(result.pixels, self._snapshot.content, self._editor.settings)
-        self._preview.show_after(image_of(result.pixels), note)
-        side = max(result.pixels.height, result.pixels.width)
-        log.debug("previewed %d after %.3f s", side, time.monotonic() - self._changed_at)
-
-    def preview_failed(self, error: AdainError) -> None:
-        """Say why."""
-        self._preview.show_note("")
-        self._show_error(error)
 
     def progressed(self, progress: Progress) -> None:
         """Move the bar."""
@@ -492,7 +407,7 @@ class Panel(krita.DockWidget):
         job, seen = self._queue.painted_job, self._snapshot.target
         if job is not None and seen is not None and seen.number == job.target.number:
             log.debug("drafted %d/%d", draft.step, draft.steps)
-            self._preview.show_forming(image_of(draft.pixels))
+            self.preview.show_forming(image_of(draft.pixels))
 
     def painted(self, result: StylizeResult) -> None:
         """A picture has come."""
@@ -501,36 +416,27 @@ class Panel(krita.DockWidget):
     def paint_failed(self, error: AdainError) -> None:
         """There is no picture; nothing of the document has been touched."""
         self._queue.paint_failed(error)
-        self._refresh()
+        self.controller.refresh()
 
     # Showing
 
     def _show_queue(self) -> None:
         self._queue_view.show_queue(self._queue)
         if self._queue.painted_job is None:
-            self._preview.show_forming(None)
+            self.preview.show_forming(None)
         else:
-            self._preview.show_note("")  # a picture takes the place of a preview
+            self.preview.show_note("")  # a picture takes the place of a preview
 
     def _done(self, job: Job) -> None:
         if job.notice:
             self._show_error(ChoiceError(job.notice))
         _tell(_("{layer} was painted; the new layer is {name}").format(layer=job.target.title, name=job.name))
         self._monitor.look()
-        self._refresh()
+        self.controller.refresh()
 
-    def _fill_gallery(self) -> None:
-        settings = self._editor.settings
-        self._gallery.show_entries(self._styles.gallery(settings))
-        for source in {style.source for region in settings.regions for style in region.styles}:
-            entry = self._gallery.entry(source)
-            if entry is not None and entry.thumbnail is None and (image := self._picture_of(source)) is not None:
-                self._gallery.add(entry.with_thumbnail(image))
-        self._show_current()
-
-    def _has_no_thumbnail(self, source: str) -> bool:
-        entry = self._gallery.entry(source)
-        return entry is None or entry.thumbnail is None
+    def show_error(self, error: AdainError) -> None:
+        """Above the buttons; over the canvas where the panel is not seen."""
+        self._show_error(error)
 
     def _show_error(self, error: AdainError, *, retry: Callable[[], None] | None = None) -> None:
         log.debug("error: %s", error)
@@ -550,13 +456,13 @@ class Panel(krita.DockWidget):
             return
         self._monitor.wake(visible)
         if visible:
-            self.session()
+            self.controller.session()
 
     def _look_again(self, state: Any) -> None:
         """The user was elsewhere, and may have added a style or a model."""
         is_back = state == QtCore.Qt.ApplicationState.ApplicationActive
-        if not self._is_closed and is_back and self._session is not None:
-            self._session.look_again()
+        if not self._is_closed and is_back and self.controller.has_session:
+            self.controller.session().look_again()
 
     def _do(self, steps: Any, done: Callable[[Any], None]) -> None:
         self._task = CooperativeTask(steps, done, lambda error: self._show_error(for_people(error)))

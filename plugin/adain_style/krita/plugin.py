@@ -14,8 +14,8 @@ add_libraries(plugin_folder())
 if log_file := os.environ.get("ADAIN_STYLE_LOG"):
     handler = logging.FileHandler(log_file)
     handler.setFormatter(logging.Formatter("%(relativeCreated)d %(message)s"))
-    logging.getLogger("adain_style.krita").addHandler(handler)
-    logging.getLogger("adain_style.krita").setLevel(logging.DEBUG)
+    logging.getLogger("adain_style").addHandler(handler)
+    logging.getLogger("adain_style").setLevel(logging.DEBUG)
 
 try:
     from adain_style.krita.extension import register
