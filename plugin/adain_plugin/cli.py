@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from adain_plugin import install
+from adain_plugin import doctor, install
 from adain_plugin.archive import write_archive
 from adain_plugin.errors import PluginError
 from adain_plugin.gimp import find_gimps
@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("status", parents=[place], help="say where the plug-in is and whether it works")
     command.add_argument("host", nargs="?", choices=HOSTS, help="the paint program; all of them unless you name one")
     command.set_defaults(run=_status)
+    command = commands.add_parser("doctor", help="say what a report of a fault needs, without your name and keys")
+    command.set_defaults(run=_doctor)
     command = commands.add_parser("zip", help="write one file that Krita itself can import, for any system")
     command.add_argument("host", choices=["krita"], help="the paint program")
     command.add_argument("--output", type=Path, default=ARCHIVE, metavar="FILE", help=f"the file, {ARCHIVE} by default")
@@ -88,6 +90,10 @@ def _status(options: argparse.Namespace) -> None:
             continue
         for host in hosts:
             install.status(host, _say)
+
+
+def _doctor(_options: argparse.Namespace) -> None:
+    doctor.examine(HOSTS.values(), _say)
 
 
 def _zip(options: argparse.Namespace) -> None:
