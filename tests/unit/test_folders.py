@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import sys
 from pathlib import Path
 
 import pytest
 
+from adain_style.client.connection import runtime_folder
 from adain_style.client.folders import settings_folder, user_styles_folder, write_whole
 
 
@@ -77,3 +79,13 @@ def test_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=r"kept|missing"):
             write_whole(path, b"new")
     assert list(tmp_path.iterdir()) == [tmp_path / "kept"]
+
+
+def test_session_folder_of_another_user_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As after sudo, which may keep the environment: what root writes there would lock the user out."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert runtime_folder() == tmp_path / "adain-style"
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    assert runtime_folder().name == f"adain-style-{tmp_path.stat().st_uid + 1}"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    assert runtime_folder() == tmp_path / "none" / "adain-style"

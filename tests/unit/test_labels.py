@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from adain_style.client import protocol
 from adain_style.client.client import ServerInfo
+from adain_style.client.errors import RequestError
 from adain_style.client.jobs import Pixels
 from adain_style.host import labels
 from adain_style.host.requests import Content
@@ -96,3 +100,32 @@ def test_time_is_that_of_what_is_selected() -> None:
     selection = Pixels(bytes(4 * 8) + 4 * (bytes(4) + b"\x09" * 4), 8, 8, "Y")
     selected = replace(_layer(1000), selection=selection)
     assert "10 seconds" in labels.finish_forecast(_server(40.0), HERE, BEST, selected)
+
+
+def test_servers_errors_are_worded_in_the_users_language() -> None:
+    """What else is known of them stays; in English, and for mistakes of programs, the server's own sentence stays."""
+    busy = RequestError("BUSY", "Wait.", retryable=True, retry_after_s=2.0)
+    said = labels.worded(busy, is_english=False)
+    assert (str(said), said.code, said.retryable, said.retry_after_s) == (
+        labels.SERVER_ERRORS["BUSY"],
+        "BUSY",
+        True,
+        2.0,
+    )
+    assert labels.worded(busy, is_english=True) is busy
+    foreign = RequestError("BAD_CHUNK", "A chunk is missing.")
+    assert labels.worded(foreign, is_english=False) is foreign
+    assert set(labels.SERVER_ERRORS) <= set(protocol.ERRORS)
+
+
+def test_german_window_says_the_servers_errors_in_german() -> None:
+    """Through for_people(), by which every error of a session goes."""
+    program = (
+        "from adain_style.client.errors import RequestError; from adain_style.host.session import for_people\n"
+        "print(for_people(RequestError('UNKNOWN_STYLE', 'There is no style.')))"
+    )
+    environment = os.environ | {"LANGUAGE": "de", "PYTHONUTF8": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, encoding="utf-8", env=environment
+    )
+    assert run.stdout.strip() == "Der Server hat einen der Stile nicht; wählen Sie einen anderen."

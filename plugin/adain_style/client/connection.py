@@ -40,13 +40,28 @@ class ConnectionInfo:
 
 
 def runtime_folder() -> Path:
-    """The private folder of this user's server: socket, lock, connection file, log. Not created here."""
+    """The private folder of this user's server: socket, lock, connection file, log. Not created here.
+
+    The session's own folder is used when it is this user's: root, with another user's environment, would leave files
+    there that lock that user out.
+    """
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
         return Path(base) / "adain-style" if base else home_folder() / "AppData" / "Local" / "adain-style"
-    if base := os.environ.get("XDG_RUNTIME_DIR"):
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if base and _is_own(Path(base)):
         return Path(base) / "adain-style"
     return Path(tempfile.gettempdir()) / f"adain-style-{os.getuid()}"
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is this user's, or is not there yet."""
+    try:
+        return folder.stat().st_uid == os.getuid()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def default_connection_file() -> Path:

@@ -10,5 +10,7 @@ DOMAIN = "adain-style"
 LOCALE_FOLDER = plugin_folder() / "locale"
 
 _catalogue = gettext.translation(DOMAIN, LOCALE_FOLDER, fallback=True)
+IS_ENGLISH = type(_catalogue) is gettext.NullTranslations
+"""Whether there is no catalogue in the user's language, so that texts are what the sources say."""
 _ = _catalogue.gettext
 ngettext = _catalogue.ngettext

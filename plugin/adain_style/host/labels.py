@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from adain_style.client.client import ServerInfo
+from adain_style.client.errors import RequestError
 from adain_style.client.progress import finish_seconds
-from adain_style.client.texts import _, ngettext
+from adain_style.client.texts import IS_ENGLISH, _, ngettext
 from adain_style.host.requests import Content, painted_size
 from adain_style.host.settings import ServerSettings, StylizeSettings
 
@@ -38,6 +39,34 @@ KEEPING = _("Keeping the picture as it is now…")
 MODEL, MODEL_TIP = _("_Model"), _("The model that paints; your own ones are listed here, too")
 WHOLE_REGION = _("The selection, or the whole layer")
 REGION_TIP = _("The part of the layer that the styles and sliders below are about")
+SERVER_ERRORS = {
+    "BAD_DIGEST": _("The pixels were damaged on their way; try again."),
+    "BAD_MODEL": _("The server cannot use this model; choose another one."),
+    "BAD_PIXELS": _("A style has no visible pixel; choose another layer or picture."),
+    "BAD_STYLE": _("The server cannot read one of the styles; choose another one, or save it again."),
+    "BUSY": _("The server is busy; try again in a few seconds."),
+    "EXPIRED": _("The picture waited too long and was given up; try again."),
+    "INTERNAL": _("The server made a mistake; its log says more."),
+    "OUT_OF_MEMORY": _("The server has too little memory for this; choose broader strokes, or scale the layer down."),
+    "SHUTTING_DOWN": _("The server is ending; try again."),
+    "TOO_LARGE": _("This is too large for the server; scale the layer down, or use fewer regions."),
+    "UNKNOWN_MODEL": _("The server no longer has this model; choose another one."),
+    "UNKNOWN_STYLE": _("The server does not have one of the styles; choose another one."),
+    "WORKER_LOST": _("The process that was painting died; it is started again, so try again."),
+}
+"""Of protocol.ERRORS those that a user can meet; the others are mistakes of a program."""
+
+
+def worded(error: RequestError, *, is_english: bool = IS_ENGLISH) -> RequestError:
+    """A server's error in the user's language.
+
+    The server's own sentence, which is English, may name sizes and styles; it stays where that is the user's language,
+    and for codes that only a program's mistake can have.
+    """
+    if is_english or error.code not in SERVER_ERRORS:
+        return error
+    sentence = SERVER_ERRORS[error.code]
+    return RequestError(error.code, sentence, retryable=error.retryable, retry_after_s=error.retry_after_s)
 
 
 def finish_forecast(

@@ -19,6 +19,7 @@ from adain_style.client.client import Client, ServerInfo
 from adain_style.client.errors import AdainError, CancelledError, RequestError, ServerUnavailableError
 from adain_style.client.jobs import Draft, ModelInfo, Progress, StyleInfo, StylizeRequest, StylizeResult
 from adain_style.client.texts import _
+from adain_style.host import labels
 from adain_style.host.requests import DRAFT_SIDE, PREVIEW_SIDE
 from adain_style.host.servers import open_server
 from adain_style.host.settings import ServerSettings
@@ -360,7 +361,12 @@ class Session:
 
 
 def for_people(error: Exception) -> AdainError:
-    """A mistake of ours becomes a sentence too: it must not leave a window that waits for ever."""
+    """What a window says of an error: in the user's language what the server words in English.
+
+    A mistake of ours becomes a sentence too: it must not leave a window that waits for ever.
+    """
+    if isinstance(error, RequestError):
+        return labels.worded(error)
     if isinstance(error, AdainError):
         return error
     traceback.print_exception(error, file=sys.stderr)
