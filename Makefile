@@ -9,7 +9,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 DEBIAN_PACKAGES := python3-zmq python3-msgpack
 LOCALE := plugin/adain_style/locale
 
-.PHONY: demo test check audit bench texts setup debian hosts clean
+.PHONY: demo test check audit bench texts release setup debian hosts clean
 
 demo: setup
 	@$(BIN)/python docs/demo.py
@@ -40,6 +40,12 @@ texts: setup
 	$(BIN)/pybabel -q update --domain adain-style --input-file $(LOCALE)/adain-style.pot --output-dir $(LOCALE) \
 		--no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date --width 120
 	$(BIN)/pybabel -q compile --domain adain-style --directory $(LOCALE)
+
+# The wheel, and a zip for each host with that wheel in it. Needs a network: libraries for every system are downloaded.
+release: setup
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/adain-plugin zip gimp krita --release dist/adain_style-*.whl --output dist
 
 setup: $(INSTALLED)
 

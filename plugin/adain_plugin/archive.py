@@ -1,55 +1,119 @@
-"""One zip for Krita's Tools > Scripts > Import Python Plugin from File."""
+"""Zips of the plug-in: for Krita's own import, and to be unpacked into GIMP's folder of plug-ins."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from adain_plugin.errors import FilesError, LibrariesError
-from adain_plugin.install import copy_plugin, source_beside
+from adain_plugin.gimp import Gimp
+from adain_plugin.install import ENTRY, WHEEL, copy_plugin, source_beside
 from adain_plugin.krita import Krita
 from adain_plugin.machine import Machine
 from adain_plugin.question import MODULES, PLUGIN, VENDOR
 from adain_plugin.vendor import PLATFORMS, PYTHONS, download_all
+from adain_style.client.version import VERSION
 
 TIME = (1980, 1, 1, 0, 0, 0)
 """The first that a zip can hold: the same files give the same bytes."""
+WHEEL_NAMES = f"adain_style-{VERSION}-*.whl"
 
 
-def write_archive(machine: Machine, output: Path, say: Callable[[str], None]) -> None:
-    """Write the zip whole: the plug-in, and libraries for every system and Python that Krita may come with.
+@dataclass(frozen=True)
+class Archive:
+    """What one host wants.
 
-    It does not say where the server is; the plug-in then looks for adain-server in PATH.
-
-    Raises:
-        FilesError: It cannot be written. LibrariesError: There are no libraries at all.
+    Attributes:
+        name: Of the zip's file.
+        beside: Names of files that belong beside the plug-in's folder.
+        remedy: What its user does with it.
     """
+
+    name: str
+    beside: tuple[str, ...]
+    remedy: str
+
+
+ARCHIVES = {
+    "gimp": Archive(
+        "adain-style-gimp.zip",
+        Gimp.beside,
+        "unpack it into the folder that GIMP names in Edit > Preferences > Folders > Plug-ins; then restart GIMP",
+    ),
+    "krita": Archive(
+        "adain-style-krita.zip",
+        Krita.beside,
+        "in Krita: Tools > Scripts > Import Python Plugin from File; then restart Krita",
+    ),
+}
+
+
+def write_archives(
+    machine: Machine, outputs: Mapping[str, Path], say: Callable[[str], None], *, wheel: Path | None = None
+) -> None:
+    """Write zips whole: the plug-in, and libraries for every system and Python that a host may come with.
+
+    They do not say where the server is; the plug-in then looks for adain-server in PATH.
+
+    Args:
+        machine: Where pip runs.
+        outputs: The file for each host of ARCHIVES that gets one.
+        say: Takes a line.
+        wheel: For a release: this project's wheel, which is put in; libraries must then be there for every system.
+    Raises:
+        FilesError: A file cannot be written, or the wheel is another one. LibrariesError: There are no libraries at
+            all, or some are missing in a release.
+    """
+    if wheel and not (wheel.match(WHEEL_NAMES) and wheel.is_file()):
+        raise FilesError(f"{wheel} is not a wheel of this version, {WHEEL_NAMES}; build it with 'make release'.")
+    for output in outputs.values():
+        with _new(output):  # whether it can be written is known before anything is downloaded
+            pass
+    with _temporary() as folder:
+        copy_plugin(folder / PLUGIN)
+        if wheel:
+            (folder / PLUGIN / WHEEL).mkdir()
+            shutil.copyfile(wheel, folder / PLUGIN / WHEEL / wheel.name)
+        _add_libraries(machine, folder / PLUGIN / VENDOR, say, every=wheel is not None)
+        for host, output in outputs.items():
+            with _new(output) as new:
+                _write(folder, ARCHIVES[host].beside, new)
+                new.replace(output)
+                size = output.stat().st_size
+            say(f"{output}, {size / 1e6:.1f} MB")
+            say(f"  {ARCHIVES[host].remedy}")
+
+
+@contextmanager
+def _new(output: Path) -> Iterator[Path]:
+    """A new file beside the one that it will replace; one that is still there in the end is removed."""
     new = output.with_name(f".{output.name}.new")
     try:
-        new.touch()  # whether it can be written is known before anything is downloaded
-        with tempfile.TemporaryDirectory(prefix="adain-plugin-") as name:
-            folder = Path(name)
-            copy_plugin(folder / PLUGIN)
-            for beside in Krita.beside:
-                shutil.copyfile(source_beside(beside), folder / beside)
-            _add_libraries(machine, folder / PLUGIN / VENDOR, say)
-            _write(folder, new)
-            new.replace(output)
-        size = output.stat().st_size
+        new.touch()
+        yield new
     except OSError as error:
         raise FilesError(f"{output} cannot be written: {error.strerror or error}.") from None
     finally:
         with suppress(OSError):
             new.unlink(missing_ok=True)
-    say(f"{output}, {size / 1e6:.1f} MB")
-    say("  in Krita: Tools > Scripts > Import Python Plugin from File; then restart Krita")
 
 
-def _add_libraries(machine: Machine, vendor: Path, say: Callable[[str], None]) -> None:
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    try:
+        with tempfile.TemporaryDirectory(prefix="adain-plugin-") as name:
+            yield Path(name)
+    except OSError as error:
+        where = error.filename or tempfile.gettempdir()
+        raise FilesError(f"{where} cannot be used: {error.strerror or error}.") from None
+
+
+def _add_libraries(machine: Machine, vendor: Path, say: Callable[[str], None], *, every: bool) -> None:
     modules = " and ".join(MODULES)
     say(f"Downloading {modules} for {', '.join(PLATFORMS)}, Python {', '.join(PYTHONS)} ...")
     try:
@@ -60,17 +124,22 @@ def _add_libraries(machine: Machine, vendor: Path, say: Callable[[str], None]) -
         ) from None
     for tag, reason in failures.items():
         say(f"  none for {tag}: {reason}")
+    if every and failures:
+        raise LibrariesError(f"A release needs {modules} for every system; they are missing for {', '.join(failures)}.")
 
 
-def _write(folder: Path, output: Path) -> None:
+def _write(folder: Path, beside: tuple[str, ...], output: Path) -> None:
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    files |= {name: source_beside(name) for name in beside}
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        _add(archive, f"{PLUGIN}/", b"")  # Krita looks for the folder's own entry
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            _add(archive, path.relative_to(folder).as_posix(), path.read_bytes())
+        _add(archive, f"{PLUGIN}/", b"", 0o40755)  # Krita looks for the folder's own entry
+        for name in sorted(files):
+            # Without the run bit GIMP passes over its entry and says nothing.
+            _add(archive, name, files[name].read_bytes(), 0o100755 if name == f"{PLUGIN}/{ENTRY}" else 0o100644)
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int) -> None:
     information = zipfile.ZipInfo(name, TIME)
     information.create_system = 3  # Unix, wherever it is written
-    information.external_attr = (0o40755 << 16 | 0x10) if name.endswith("/") else 0o100644 << 16
+    information.external_attr = mode << 16 | (0x10 if name.endswith("/") else 0)  # a folder, for Windows
     archive.writestr(information, data, zipfile.ZIP_DEFLATED)

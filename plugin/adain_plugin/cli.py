@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adain_plugin import doctor, install
-from adain_plugin.archive import write_archive
+from adain_plugin.archive import ARCHIVES, write_archives
 from adain_plugin.errors import PluginError
 from adain_plugin.gimp import find_gimps
 from adain_plugin.hosts import Host
@@ -20,7 +20,6 @@ from adain_weights.console import run_command
 Finder = Callable[..., Sequence[Host]]
 """Called with the machine, and folder= and program= as the user named them; finds a host's user folders."""
 HOSTS: dict[str, Finder] = {"gimp": find_gimps, "krita": find_kritas}
-ARCHIVE = Path("adain-style-krita.zip")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,9 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=_status)
     command = commands.add_parser("doctor", help="say what a report of a fault needs, without your name and keys")
     command.set_defaults(run=_doctor)
-    command = commands.add_parser("zip", help="write one file that Krita itself can import, for any system")
-    command.add_argument("host", choices=["krita"], help="the paint program")
-    command.add_argument("--output", type=Path, default=ARCHIVE, metavar="FILE", help=f"the file, {ARCHIVE} by default")
+    command = commands.add_parser(
+        "zip", help="write one file for any system, which Krita imports, or which is unpacked for GIMP"
+    )
+    command.add_argument("hosts", nargs="+", choices=ARCHIVES, help="the paint programs")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE|DIR", help="the file, or a folder; adain-style-HOST.zip here by default"
+    )
+    command.add_argument(
+        "--release", type=Path, metavar="WHEEL", help="put this project's wheel in, and fail if any library is missing"
+    )
     command.set_defaults(run=_zip)
     return parser
 
@@ -97,7 +103,12 @@ def _doctor(_options: argparse.Namespace) -> None:
 
 
 def _zip(options: argparse.Namespace) -> None:
-    write_archive(Machine.here(), options.output, _say)
+    output: Path = options.output or Path()
+    if output.is_dir() or len(options.hosts) > 1:
+        outputs = {host: output / ARCHIVES[host].name for host in options.hosts}
+    else:
+        outputs = {options.hosts[0]: output}
+    write_archives(Machine.here(), outputs, _say, wheel=options.release)
 
 
 def _find(find: Finder, options: argparse.Namespace) -> Sequence[Host]:

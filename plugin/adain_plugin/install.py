@@ -18,7 +18,9 @@ ENTRY = f"{PLUGIN}.py"
 CLIENTS = ("client", "adain_client")
 """The folder of its client, now and up to version 0.1."""
 SERVER_FILE = "server.json"
-ADDED = {"__pycache__", VENDOR, SERVER_FILE}
+WHEEL = "wheel"
+"""The folder with the project's own wheel, in a release: from it the server can be installed."""
+ADDED = {"__pycache__", VENDOR, SERVER_FILE, WHEEL}
 """What an installed plug-in has and its source has not."""
 
 ORIGINS = {"own": "found", "vendor": "found beside the plug-in", "missing": "missing"}

@@ -24,6 +24,7 @@ from adain_plugin.cli import main
 from adain_plugin.errors import FilesError, ForeignFolderError, HostNotFoundError, LibrariesError, ProgramError
 from adain_plugin.krita import Krita, find_kritas
 from adain_plugin.machine import Machine
+from adain_style.client.version import VERSION
 from adain_style.host import libraries
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the Krita of these tests is a script")
@@ -498,9 +499,9 @@ def test_libraries_are_looked_for_last(tmp_path: Path, monkeypatch: pytest.Monke
     assert libraries.tag().endswith("-{}{}".format(*sys.version_info))
 
 
-def _archive(path: Path, platform: str = "linux") -> str:
+def _archive(path: Path, host: str = "krita", wheel: Path | None = None) -> str:
     said: list[str] = []
-    archive.write_archive(Machine(platform, {}, path.parent), path, said.append)
+    archive.write_archives(Machine("linux", {}, path.parent), {host: path}, said.append, wheel=wheel)
     return "\n".join(said)
 
 
@@ -556,6 +557,47 @@ def test_zip_says_what_it_lacks(tmp_path: Path, pip: Pip) -> None:
     with pytest.raises(LibrariesError, match="connect to the internet"):
         _archive(tmp_path / "other.zip")
     assert _names(tmp_path) == ["krita.zip"]
+
+
+@pytest.mark.usefixtures("pip")
+def test_zip_of_gimp_can_be_unpacked_into_its_folder(tmp_path: Path) -> None:
+    """It has the one folder, whose entry can be run; nothing else can, in either zip."""
+    hosts = {"krita": ("Import Python Plugin", {"adain_style.desktop"}), "gimp": ("that GIMP names", set())}
+    for host, (remedy, beside) in hosts.items():
+        assert remedy in _archive(tmp_path / f"{host}.zip", host)
+        with zipfile.ZipFile(tmp_path / f"{host}.zip") as file:
+            modes = {entry.filename: entry.external_attr >> 16 for entry in file.infolist()}
+        assert {name.partition("/")[0] for name in modes} == {"adain_style"} | beside
+        runs = {name for name, mode in modes.items() if mode & 0o111 and not name.endswith("/")}
+        assert runs == {"adain_style/adain_style.py"} and modes["adain_style/adain_style.py"] == 0o100755
+        assert {"adain_style/Manual.html", "adain_style/locale/de/LC_MESSAGES/adain-style.mo"} <= set(modes)
+        assert {name for name in modes if name.endswith(".desktop")} == beside  # Krita takes one only
+
+
+def test_release_has_the_wheel_and_every_library(
+    tmp_path: Path, pip: Pip, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both zips from one download; a wheel of another version and a library that is missing are errors."""
+    wheel = tmp_path / f"adain_style-{VERSION}-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    assert main(["zip", "krita", "gimp", "--output", str(tmp_path), "--release", str(wheel)]) == 0
+    assert len(pip.calls) == len(vendor.PLATFORMS) * len(vendor.PYTHONS)
+    for name in ("adain-style-gimp.zip", "adain-style-krita.zip"):
+        with zipfile.ZipFile(tmp_path / name) as file:
+            assert file.read(f"adain_style/wheel/{wheel.name}") == b"wheel"
+            file.extractall(tmp_path / name.removesuffix(".zip"))
+        assert install._files(tmp_path / name.removesuffix(".zip") / "adain_style") == install._files(
+            install.plugin_source()
+        )
+    monkeypatch.chdir(tmp_path)
+    pip.refused = {"darwin-arm64-313"}
+    assert main(["zip", "gimp", "--release", str(wheel)]) == 1
+    assert "for every system; they are missing for darwin-arm64-313" in capsys.readouterr().err
+    assert main(["zip", "gimp"]) == 0
+    downloads = len(pip.calls)
+    with pytest.raises(FilesError, match="is not a wheel of this version"):
+        _archive(tmp_path / "gimp.zip", "gimp", wheel.with_name("adain_style-0.1.0-py3-none-any.whl"))
+    assert len(pip.calls) == downloads
 
 
 def test_desktop_file_names_what_there_is() -> None:
