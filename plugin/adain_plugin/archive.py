@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from adain_plugin.question import MODULES, PLUGIN, VENDOR
 from adain_plugin.vendor import PLATFORMS, PYTHONS, download_all
 from adain_style.client.version import VERSION
 
-TIME = (1980, 1, 1, 0, 0, 0)
+TIME = datetime.datetime(1980, 1, 1)
 """The first that a zip can hold: the same files give the same bytes."""
 WHEEL_NAMES = f"adain_style-{VERSION}-*.whl"
 
@@ -129,17 +131,29 @@ def _add_libraries(machine: Machine, vendor: Path, say: Callable[[str], None], *
 
 
 def _write(folder: Path, beside: tuple[str, ...], output: Path) -> None:
-    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    files |= {name: source_beside(name) for name in beside}
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    paths |= {name: source_beside(name) for name in beside}
+    files = {name: paths[name].read_bytes() for name in sorted(paths)}
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         _add(archive, f"{PLUGIN}/", b"", 0o40755)  # Krita looks for the folder's own entry
-        for name in sorted(files):
-            # Without the run bit GIMP passes over its entry and says nothing.
-            _add(archive, name, files[name].read_bytes(), 0o100755 if name == f"{PLUGIN}/{ENTRY}" else 0o100644)
+        for name, data in files.items():
+            if name == f"{PLUGIN}/{ENTRY}":
+                # Without the run bit GIMP passes over its entry and says nothing.
+                _add(archive, name, data, 0o100755, _time_of(files))
+            else:
+                _add(archive, name, data, 0o100644)
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int) -> None:
-    information = zipfile.ZipInfo(name, TIME)
+def _time_of(files: Mapping[str, bytes]) -> datetime.datetime:
+    """A time that other files do not have: GIMP looks again only at a plug-in whose entry's time has changed."""
+    checksum = 0
+    for name, data in files.items():
+        checksum = zlib.crc32(data, zlib.crc32(name.encode(), checksum))
+    return TIME + datetime.timedelta(seconds=2 * (checksum >> 3))  # up to 2014; a zip counts in steps of two seconds
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, mode: int, time: datetime.datetime = TIME) -> None:
+    information = zipfile.ZipInfo(name, (time.year, time.month, time.day, time.hour, time.minute, time.second))
     information.create_system = 3  # Unix, wherever it is written
     information.external_attr = mode << 16 | (0x10 if name.endswith("/") else 0)  # a folder, for Windows
     archive.writestr(information, data, zipfile.ZIP_DEFLATED)

@@ -152,16 +152,21 @@ def _folders(tell: Say) -> None:
 
 def _places() -> Mapping[str, Callable[[], Path]]:
     from adain_style.client import connection, folders
-    from adain_weights.catalog import user_models_folder
 
     return {
         "settings": folders.settings_folder,
         "styles": folders.user_styles_folder,
         "runtime": lambda: connection.default_connection_file().parent,
-        "models": user_models_folder,
+        "models": _models_folder,
         "the Hub's cache": _cache_folder,
         "temporary files": lambda: Path(tempfile.gettempdir()),
     }
+
+
+def _models_folder() -> Path:
+    from adain_weights.catalog import user_models_folder  # which needs numpy
+
+    return user_models_folder()
 
 
 def _cache_folder() -> Path:

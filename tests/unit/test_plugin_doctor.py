@@ -149,10 +149,10 @@ def test_what_is_broken_says_so_in_its_line(home: Path, monkeypatch: pytest.Monk
 
 
 def test_broken_packages_cost_their_part_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Python without zmq and without the Hub's client."""
+    """A Python without zmq, numpy and the Hub's client: the wheel without what it needs."""
     assert home.is_dir()
-    for name in ("adain_style.client.client", "adain_weights.hub_client"):
+    for name in ("adain_style.client.client", "adain_weights.catalog", "adain_weights.hub_client"):
         monkeypatch.setitem(sys.modules, name, None)
     said = _examine()
     assert "Server\n  cannot be said (ModuleNotFoundError: " in said.replace("ImportError", "ModuleNotFoundError")
-    assert said.count("cannot be said") == 2 and "temporary files: " in said
+    assert said.count("cannot be said") == 3 and "temporary files: " in said

@@ -540,8 +540,21 @@ def test_same_files_make_the_same_zip(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"old")
         _archive(tmp_path / name)
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
-    with zipfile.ZipFile(tmp_path / "a.zip") as file:
-        assert {entry.date_time for entry in file.infolist()} == {archive.TIME}
+
+
+@pytest.mark.usefixtures("pip")
+def test_entry_of_another_version_has_another_time(tmp_path: Path) -> None:
+    """GIMP looks again only at a plug-in whose entry's time has changed; all other files have the first time."""
+    wheel = tmp_path / f"adain_style-{VERSION}-py3-none-any.whl"
+    wheel.touch()
+    times = []
+    for name, added in (("a.zip", None), ("b.zip", wheel)):
+        _archive(tmp_path / name, "gimp", added)
+        with zipfile.ZipFile(tmp_path / name) as file:
+            times.append(file.getinfo("adain_style/adain_style.py").date_time)
+            others = {entry.date_time for entry in file.infolist()} - {times[-1]}
+        assert others == {(1980, 1, 1, 0, 0, 0)}
+    assert times[0] != times[1]
 
 
 def test_zip_says_what_it_lacks(tmp_path: Path, pip: Pip) -> None:
