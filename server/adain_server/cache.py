@@ -32,6 +32,13 @@ class ByteCache:
         self._values[key] = (value, size)
         self.held += size
 
+    def shrink(self, most: int) -> None:
+        """Forget the largest values until that many bytes are left: they free the most, and the small ones are many."""
+        for key in sorted(self._values, key=lambda key: self._values[key][1], reverse=True):
+            if self.held <= most:
+                return
+            self.held -= self._values.pop(key)[1]
+
     def make_room(self, size: int) -> None:
         """Forget values until that many bytes more fit, or none is left."""
         while self._values and self.held + size > self.limit:

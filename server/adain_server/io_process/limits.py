@@ -1,8 +1,7 @@
-"""What the I/O process may use of the machine: memory and descriptors, measured and given back."""
+"""What the I/O process may use of the machine: memory and descriptors, measured."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from pathlib import Path
@@ -28,14 +27,6 @@ def memory_of(pid: int | str) -> int:
     except (OSError, ValueError):
         return 0
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
-
-
-def give_memory_back() -> None:
-    """Return to the system what was freed; glibc keeps it otherwise."""
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
-        if trim is not None:
-            trim(0)
 
 
 def raise_descriptor_limit() -> None:

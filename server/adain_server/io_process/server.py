@@ -22,11 +22,12 @@ from adain_server.io_process.endpoint import Endpoint
 from adain_server.io_process.job import Job, JobState
 from adain_server.io_process.job_table import JobTable
 from adain_server.io_process.library import StyleLibrary
-from adain_server.io_process.limits import MEMORY_LIMIT, give_memory_back, memory_of, most_buffers, own_memory
+from adain_server.io_process.limits import MEMORY_LIMIT, memory_of, most_buffers, own_memory
 from adain_server.io_process.store import PictureStore
 from adain_server.io_process.swatch_process import SwatchProcess, Wish
 from adain_server.io_process.worker_link import WorkerLink
 from adain_server.io_process.worker_process import WorkerProcess
+from adain_server.memory import give_memory_back
 from adain_server.model_key import OWN_MODEL, ModelKey
 from adain_style.client import protocol
 from adain_style.client.errors import ProtocolError

@@ -33,7 +33,9 @@ class LoadedModels:
         finish_s_per_megapixel: Seconds that a whole finish takes for a million pixels, by a short trial.
     """
 
-    def __init__(self, own: ModelWeights, *, device: torch.device, models: Path, memory_budget: int) -> None:
+    def __init__(
+        self, own: ModelWeights, *, device: torch.device, models: Path, memory_budget: int, cache: ByteCache
+    ) -> None:
         """Make the server's own ready.
 
         Args:
@@ -41,13 +43,14 @@ class LoadedModels:
             device: For torch's engine.
             models: The user's folder of models.
             memory_budget: Bytes for tiles and for what is kept, all models together.
+            cache: For what is kept.
         Raises:
             LayoutError: The weights are not those of this network.
         """
         self._device = device
         self._models = models
         self._memory_budget = memory_budget
-        self._cache = ByteCache(memory_budget // 2)
+        self._cache = cache
         weights = load_refinement_weights()
         network = load_refinement(weights.encoder, weights.decoder).eval().requires_grad_(False)
         self._refinement = StyleEncoder(_engines(network, device), weights.encoder_digest)

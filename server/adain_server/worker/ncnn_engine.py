@@ -6,11 +6,13 @@ ncnn is optional: best_engine() takes torch where it cannot be imported, or does
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import logging
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -95,7 +97,7 @@ class NcnnEngine:
     """Encoder and decoder as ncnn nets, float32.
 
     ncnn keeps the weights transformed for Winograd's F(4x4, 3x3), four times their size, and the buffers of its layers
-    for the next call. Tensors are read in place, results copied out.
+    for the next call. Engines of equal encoders share the encoder's net. Tensors are read in place, results copied out.
     """
 
     def __init__(self, network: AdainNetwork | RefinementNetwork, threads: int) -> None:
@@ -112,8 +114,7 @@ class NcnnEngine:
         self.device = torch.device("cpu")
         self.dtype = torch.float32
         pools = _pools()
-        self._encoder_blobs: dict[FeatureLayer, int] = {}
-        self._encoder = _encoder_layers(network.encoder, self._encoder_blobs).load(threads, pools)
+        self._encoder = _encoder_net(network.encoder, threads, pools)
         if isinstance(network, RefinementNetwork):
             self._decoder = _refinement_decoder_layers(network.decoder).load(threads, pools)
         else:
@@ -149,7 +150,35 @@ class NcnnEngine:
     def _features(self, picture: Tensor, layers: Sequence[FeatureLayer]) -> list[Tensor]:
         _check(picture, 3, MIN_SIDE)
         self._pools.make_ready(picture[0, 0].numel())
-        return _run(self._encoder, [picture], [self._encoder_blobs[layer] for layer in layers])
+        return _run(self._encoder.net, [picture], [self._encoder.blobs[layer] for layer in layers])
+
+
+class _EncoderNet:
+    """An encoder as a net.
+
+    Attributes:
+        net: The ncnn.Net. blobs: Where each of LAYERS is.
+    """
+
+    def __init__(self, encoder: Encoder, threads: int, pools: _Pools) -> None:
+        self.blobs: dict[FeatureLayer, int] = {}
+        self.net = _encoder_layers(encoder, self.blobs).load(threads, pools)
+
+
+_encoder_nets: WeakValueDictionary[tuple[bytes, int], _EncoderNet] = WeakValueDictionary()
+"""By the digest of their weights, and threads: all models have mostly the same encoder, of 100 MB."""
+
+
+def _encoder_net(encoder: Encoder, threads: int, pools: _Pools) -> _EncoderNet:
+    """The net of an encoder; the same one for equal weights."""
+    digest = hashlib.sha256()
+    for weights in encoder.state_dict().values():
+        digest.update(_raw(weights))
+    key = (digest.digest(), threads)
+    net = _encoder_nets.get(key)
+    if net is None:
+        net = _encoder_nets[key] = _EncoderNet(encoder, threads, pools)
+    return net
 
 
 class _Pools:
@@ -164,9 +193,20 @@ class _Pools:
     def make_ready(self, pixels: int) -> None:
         """Before a run. One that is larger than all before needs larger buffers: the smaller ones go first."""
         if pixels > self._pixels:
-            self.blobs.clear()
-            self.workspace.clear()
+            self.clear()
             self._pixels = pixels
+
+    def clear(self) -> None:
+        """Free the buffers; the next run makes new ones."""
+        self.blobs.clear()
+        self.workspace.clear()
+        self._pixels = 0
+
+
+def free_buffers() -> None:
+    """Let go of what the nets keep for their next run. Nothing may run meanwhile."""
+    if _pools.cache_info().currsize:
+        _pools().clear()
 
 
 @cache

@@ -23,11 +23,14 @@ from adain_net.layout import LayoutError
 from adain_net.measured_style import MeasuredStyle
 from adain_net.statistics import StyleStatistics
 from adain_server import pipe
+from adain_server.cache import ByteCache
 from adain_server.config import LEAST_MEMORY_BUDGET
 from adain_server.errors import JobError
+from adain_server.memory import give_memory_back
 from adain_server.worker.layers import DTYPES, Array, Layer
 from adain_server.worker.loaded_models import LoadedModels
 from adain_server.worker.measured_styles import Style
+from adain_server.worker.ncnn_engine import free_buffers
 from adain_server.worker.rendering import RegionInput, RegionStatistics, RenderRequest
 from adain_style.client import protocol
 from adain_style.client.choices import is_saved_style
@@ -88,12 +91,21 @@ NICENESS = 10
 """It takes all the processor that nobody else wants: whoever paints beside it, in the host that asked, goes first."""
 
 
-def run_worker(connection: Connection, *, device: str, model: str, models: Path, memory_budget: int) -> None:
+AT_REST_S = 30.0
+"""Without work for so long it lets memory go: longer than a painter looks at a preview, and less than a minute."""
+KEPT_AT_REST = 64 * 1024**2
+"""Bytes of what is kept between jobs that stay all the same: a preview's features, and all that is small."""
+
+
+def run_worker(
+    connection: Connection, *, device: str, model: str, models: Path, memory_budget: int, rest_s: float = AT_REST_S
+) -> None:
     """Load the model, then do jobs until the parent says stop or closes the pipe.
 
     Args:
         connection: To the parent.
         device, model, models, memory_budget: As in ServerConfig.
+        rest_s: Seconds without work after which memory is let go.
     """
     # The parent decides when to end: Ctrl-C in the terminal reaches the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -104,7 +116,10 @@ def run_worker(connection: Connection, *, device: str, model: str, models: Path,
         chosen = choose_device(device)
         found, notice = obtain(model, models)
         weights = load_model(found, models)
-        loaded = LoadedModels(weights, device=chosen.torch_device, models=models, memory_budget=memory_budget)
+        cache = ByteCache(memory_budget // 2)
+        loaded = LoadedModels(
+            weights, device=chosen.torch_device, models=models, memory_budget=memory_budget, cache=cache
+        )
     except (WeightsError, LayoutError) as error:
         _say(connection, pipe.Unusable(str(error)))
         return
@@ -116,14 +131,24 @@ def run_worker(connection: Connection, *, device: str, model: str, models: Path,
         finish_s_per_megapixel=loaded.finish_s_per_megapixel,
         encoder=weights.encoder_digest,
     )
+    del weights  # the engines have copies
     _say(connection, ready)
     worker = Worker(connection, loaded)
     try:
-        while not isinstance(message := _hear(connection), pipe.Stop):
+        while not isinstance(message := _hear_or_rest(connection, cache, rest_s), pipe.Stop):
             if isinstance(message, pipe.Run):  # a cancel may come for a job that is over
                 worker.do(message)
     except (EOFError, OSError):
         return  # the parent has gone
+
+
+def _hear_or_rest(connection: Connection, cache: ByteCache, rest_s: float) -> pipe.ToWorker:
+    """The parent's next message; when it does not come soon, other programs get the memory that only saves time."""
+    if not connection.poll(rest_s):
+        cache.shrink(KEPT_AT_REST)
+        free_buffers()
+        give_memory_back()
+    return _hear(connection)
 
 
 class Worker:
