@@ -44,7 +44,8 @@ texts: setup
 # The wheel, and a zip for each host with that wheel in it. Needs a network: libraries for every system are downloaded.
 release: setup
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . || \
+		{ echo "make release: the wheel cannot be built; if hatchling was not found, connect to the internet." >&2; exit 1; }
 	$(BIN)/adain-plugin zip gimp krita --release dist/adain_style-*.whl --output dist
 
 setup: $(INSTALLED)
