@@ -61,12 +61,12 @@ def examine(finders: Iterable[Callable[..., Sequence[Host]]], say: Say) -> None:
         _try(part, lambda line: tell(f"  {line}"))
 
 
-def _try(part: Callable[[Say], None], tell: Say) -> None:
-    """Run a part, whatever is broken in it."""
+def _try(part: Callable[[Say], None], tell: Say, beginning: str = "") -> None:
+    """Run a part, whatever is broken in it; the beginning is that of the line which says so."""
     try:
         part(tell)
     except Exception as error:
-        tell(f"cannot be said ({type(error).__name__}: {error})")
+        tell(f"{beginning}cannot be said ({type(error).__name__}: {error})")
 
 
 def _machine() -> Machine:
@@ -145,7 +145,7 @@ def _hosts_of(machine: Machine, find: Callable[..., Sequence[Host]], tell: Say) 
 
 def _folders(tell: Say) -> None:
     for name, place in _places().items():
-        _try(partial(_folder, name, place), tell)
+        _try(partial(_folder, name, place), tell, f"{name}: ")
     if SHARED_MEMORY.is_dir():
         _folder("shared memory", lambda: SHARED_MEMORY, tell)
 
@@ -164,7 +164,7 @@ def _places() -> Mapping[str, Callable[[], Path]]:
 
 
 def _models_folder() -> Path:
-    from adain_weights.catalog import user_models_folder  # which needs numpy
+    from adain_weights.catalog import user_models_folder  # which needs packages of the server
 
     return user_models_folder()
 
