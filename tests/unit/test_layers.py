@@ -105,6 +105,35 @@ def test_floats_beyond_the_range_are_seen_clamped() -> None:
 
 
 @pytest.mark.fault(39)
+@pytest.mark.parametrize("is_linear", [True, False])
+@pytest.mark.parametrize("layout", ["RGB", "BGRA", "Y"])
+def test_what_is_brighter_than_white_is_painted_brighter(layout: str, is_linear: bool) -> None:
+    """By the ratio of luminances, in light; where no number is above white, the paint is as it is."""
+    light = np.full((40, 30, len(layout)), 0.5, dtype=np.float32)
+    light[:20] = 4.0
+    light[30:] = -0.5
+    array = light if is_linear else srgb_coded(torch.from_numpy(light)).numpy()
+    layer, paint = Layer(array, layout, is_linear=is_linear), srgb_coded(torch.full((1, 3, 40, 30), 0.25))
+    brightened = layer.brightened(WHOLE, paint)
+    torch.testing.assert_close(linear_light(brightened[:, :, :20]), torch.full((1, 3, 20, 30), 1.0))
+    assert torch.equal(brightened[:, :, 20:], paint[:, :, 20:])
+    seen = layer.brightened(WHOLE, layer.colours(WHOLE))  # painted as it was seen, it is what it was
+    out = np.zeros_like(array)
+    layer.write(WHOLE, seen, None, out)
+    colours = len(layout.removesuffix("A"))
+    np.testing.assert_allclose(out[:30, :, :colours], array[:30, :, :colours], rtol=1e-5)
+
+
+def test_brightness_of_a_colour_follows_its_luminance() -> None:
+    """Red at 3 and green at 0.5: seen are 1 and 0.5. What is no number, and white itself, change nothing."""
+    array = np.array([[[3.0, 0.5, 0.0], [np.nan, 0.5, 0.5], [1.0, 1.0, 1.0]]], dtype=np.float32)
+    paint = srgb_coded(torch.tensor([0.2, 0.4, 0.6])[None, :, None, None].expand(1, 3, 1, 3))
+    brightened = Layer(array, "RGB", is_linear=True).brightened(Box(0, 1, 0, 3), paint)
+    ratio = (3 * 0.2126 + 0.5 * 0.7152) / (0.2126 + 0.5 * 0.7152)
+    torch.testing.assert_close(linear_light(brightened[0, :, 0, 0]), ratio * torch.tensor([0.2, 0.4, 0.6]))
+    assert torch.equal(brightened[..., 1:], paint[..., 1:])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_are_found(bad: float) -> None:
     """Wherever they are; integers have none."""

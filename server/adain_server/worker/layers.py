@@ -89,7 +89,7 @@ class Layer:
 
         Args:
             box: The part.
-            painted: (1, 3, h, w), float, RGB, sRGB-coded, in 0..1.
+            painted: (1, 3, h, w), float, RGB, sRGB-coded, in 0..1, or brighter.
             share: (h, w, 1) float32, 0 = this layer, bit for bit, 1 = painted; None for 1.
             out: (h, w, channels) of the whole picture, like this layer's; only the part's colours are written.
         """
@@ -105,6 +105,27 @@ class Layer:
             colours = colours * share + self._floats(before) * (1 - share)
         after = self._rounded(colours * self.white)
         cut(out, box)[:, :, channels] = after if share is None else np.where(share > 0, after, before)
+
+    def brightened(self, box: Box, painted: Tensor) -> Tensor:
+        """Paint of a part, brighter where this layer's floats are brighter than white, of which the network saw white.
+
+        Args:
+            box: The part.
+            painted: (1, 3, h, w), float, RGB, sRGB-coded, in 0..1.
+        Returns:
+            The same, where numbers are above white times the ratio of luminances, of what is there to what was seen.
+        """
+        before = cut(self.array, box)[:, :, self._colour_channels()]
+        if self.array.dtype.kind != "f" or not (bright := (before > 1).any(axis=2)).any():
+            return painted
+        # Outside of the masks there may be anything, also what is no number.
+        light = torch.from_numpy(np.nan_to_num(before[bright].astype(np.float32).clip(min=0), nan=0.0, posinf=0.0))
+        if not self.is_linear:
+            light = linear_light(light)
+        ratio = _luminance(light) / _luminance(light.clamp(max=1)).clamp_min(torch.finfo(torch.float32).tiny)
+        result, where = painted.float().cpu().clone(), torch.from_numpy(bright)
+        result[0, :, where] = srgb_coded(linear_light(result[0, :, where]) * ratio)
+        return result
 
     def cut_out(self, box: Box, share: Array | None, out: Array) -> None:
         """Multiply the alpha of a part of this layer, which must have it, into another picture's memory; colours stay.
@@ -178,6 +199,11 @@ class Layer:
     def _colour_channels(self) -> slice:
         """Where gray, or R, G and B are."""
         return {"Y": slice(0, 1), "RGB": slice(0, 3), "BGR": slice(2, None, -1)}[self.layout.removesuffix("A")]
+
+
+def _luminance(light: Tensor) -> Tensor:
+    """(n,) of (n, 1 or 3) linear light."""
+    return light[:, 0] if light.shape[1] == 1 else light @ light.new_tensor(LUMA)
 
 
 def _averaged(plane: Array, size: tuple[int, int], window: tuple[float, float, float, float]) -> Array:

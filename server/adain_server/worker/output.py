@@ -53,7 +53,7 @@ class Output:
         """Put a painted part, (1, 3, h, w), in its place."""
         if self._luminance:
             painted = self._under_own_chroma(box, painted)
-        self.layer.write(box, painted, self._share(box), self._out)
+        self.layer.write(box, self.layer.brightened(box, painted), self._share(box), self._out)
 
     def box(self) -> Box:
         """Everything that any region reaches."""
