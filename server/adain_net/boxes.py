@@ -48,6 +48,11 @@ class Box:
             min(self.right + pixels, bounds.right),
         )
 
+    def meets(self, other: Box) -> bool:
+        """The two have a pixel in common."""
+        rows = max(self.top, other.top) < min(self.bottom, other.bottom)
+        return rows and max(self.left, other.left) < min(self.right, other.right)
+
     def of(self, picture: Tensor) -> Tensor:
         """This part of a (N, C, h, w) picture; no copy."""
         return picture[:, :, self.top : self.bottom, self.left : self.right]

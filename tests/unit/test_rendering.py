@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from adain_net.boxes import Box
 from adain_net.encoder import EncoderFeatures
 from adain_net.engine import Engine, TorchEngine
 from adain_net.network import AdainNetwork
@@ -492,6 +493,45 @@ def test_preview_is_the_result_made_smaller(renderer: Renderer, stroke_size: flo
         assert error.mean() < 6
     else:
         assert error.max() <= 1
+
+
+@pytest.mark.parametrize("is_linear", [False, True])
+@pytest.mark.parametrize(
+    ("stroke_size", "size"), [(3.0, None), (1.0, (72, 108)), (3.0, (72, 108)), (2.3, (95, 143)), (4.0, (71, 109))]
+)
+def test_small_selection_costs_what_it_is_at_every_size(
+    monkeypatch: pytest.MonkeyPatch,
+    renderer: Renderer,
+    stroke_size: float,
+    size: tuple[int, int] | None,
+    is_linear: bool,
+) -> None:
+    """Few parts of a large layer are read and enlarged; the pixels are those of doing it everywhere, bit for bit."""
+    large = np.ascontiguousarray(np.tile(PHOTO, (3, 3, 1)))
+    array = large / np.float32(255) if is_linear else large
+    mask = np.zeros((*large.shape[:2], 1), np.uint8)
+    mask[101:150, 203:231] = 255
+    mask[101:120, 203:231] = 99
+    region = _region(mask)
+    enlarged: list[int] = []
+
+    def note(stage: str, _step: int, steps: int) -> None:
+        if stage == "enlarge":
+            enlarged.append(steps)
+
+    def paint() -> Array:
+        enlarged.clear()
+        settings: dict[str, Any] = {"stroke_size": stroke_size, "detail": 0.7, "is_linear": is_linear}
+        return _paint(renderer, array, region, size=size, on_step=note, **settings)[0]
+
+    monkeypatch.setattr(rendering, "OUTPUT_TILE", 64)
+    few, parts = paint(), len(enlarged)
+    monkeypatch.setattr(rendering, "_behind", lambda _box, _size, other, **_reach: Box(0, other[0], 0, other[1]))
+    everywhere = paint()
+    assert np.array_equal(few, everywhere)
+    assert parts < 12
+    if size is not None and stroke_size > 1:
+        assert len(enlarged) > 30
 
 
 def test_preview_of_an_empty_selection_is_the_layer_made_smaller(renderer: Renderer) -> None:

@@ -30,7 +30,7 @@ from adain_server.cache import ByteCache
 from adain_server.errors import JobError
 from adain_server.worker.canvas import Canvas, room_for
 from adain_server.worker.colour import colour_statistics
-from adain_server.worker.detail import Enlarged
+from adain_server.worker.detail import REACH, Enlarged
 from adain_server.worker.drafts import Drafts
 from adain_server.worker.layers import Array, Layer, as_mask, union_share
 from adain_server.worker.measured_styles import OnStep, Style, StyleEncoder, StyleMeasurer
@@ -391,19 +391,26 @@ class Renderer:
                 output_layer.cut_out(box, union_share(masks, box, torch.float64), request.out)
 
     def _paint_resized(self, task: _RenderTask, output: Output, done: Painted, hooks: Hooks) -> None:
-        """Paint at a working size that is not the result's, then bring what is painted to the result's."""
+        """Paint at a working size that is not the result's, then bring what is painted to the result's.
+
+        Only what the result's regions depend on is brought there: the rest of a large layer stays as it is.
+        """
         layer = task.layer
         painted = _empty_paint(layer)
+        size, full_size = output.layer.array.shape[:2], task.request.content.array.shape[:2]
+        factor = max(full / less for full, less in zip(full_size, size, strict=True))
+        full = _behind(output.box(), size, full_size, reach=2 * math.ceil(factor))
+        needed = _behind(full, full_size, layer.array.shape[:2], reach=REACH)
 
         def keep(box: Box, colours: Tensor) -> None:
             painted.write(box, colours, None, painted.array)
 
         # A selection so faint that it vanishes at the working size gets the content's own colours.
-        for box in Box(0, layer.height, 0, layer.width).tiles(OUTPUT_TILE):
+        for box in needed.tiles(OUTPUT_TILE):
             keep(box, layer.colours(box))
         self._passes(task, keep, done, hooks)
-        colours = _resized(painted, task, output.layer, hooks.on_step)
-        for box in _parts_to_enlarge(output.box(), hooks.on_step):
+        colours = _resized(painted, task, output.layer, full, hooks.on_step)
+        for box in _each_part(output.box().tiles(OUTPUT_TILE), hooks.on_step):
             output.write(box, colours(box))
 
     def _check_numbers(self, request: RenderRequest) -> None:
@@ -481,8 +488,29 @@ def _reduces_painted(request: RenderRequest) -> bool:
     return request.detail > 0 or max(working_size(request)) > max(size)
 
 
-def _resized(painted: Layer, task: _RenderTask, result: Layer, on_step: OnStep) -> ReadPart:
-    """What was painted at the working size, at the result's."""
+def _behind(box: Box, size: tuple[int, ...], other: tuple[int, ...], *, reach: int) -> Box:
+    """What of a picture a part of the same picture at another size depends on.
+
+    Args:
+        box: The part. size: Of its picture, height and width. other: Of the one that it is made of.
+        reach: Pixels of the other picture around each of its own.
+    """
+    down, across = other[0] / size[0], other[1] / size[1]
+    scaled = Box(
+        math.floor(box.top * down),
+        math.ceil(box.bottom * down),
+        math.floor(box.left * across),
+        math.ceil(box.right * across),
+    )
+    return scaled.grown(reach + 1, Box(0, other[0], 0, other[1]))  # one more for the products that are rounded
+
+
+def _resized(painted: Layer, task: _RenderTask, result: Layer, full: Box, on_step: OnStep) -> ReadPart:
+    """What was painted at the working size, at the result's.
+
+    Args:
+        full: What is wanted of it, at the layer's size; elsewhere it is not painted.
+    """
     request = task.request
     if not _reduces_painted(request):
         return Enlarged(painted, task.layer, result, request.detail).colours
@@ -490,23 +518,23 @@ def _resized(painted: Layer, task: _RenderTask, result: Layer, on_step: OnStep) 
     if task.layer is not content:
         enlarged = Enlarged(painted, task.layer, content, request.detail)
         painted = _empty_paint(content)
-        for box in _parts_to_enlarge(Box(0, content.height, 0, content.width), on_step):
+        parts = Box(0, content.height, 0, content.width).tiles(OUTPUT_TILE)
+        for box in _each_part([part for part in parts if part.meets(full)], on_step):
             painted.write(box, enlarged.colours(box), None, painted.array)
     return painted.shrunk(result.height, result.width).colours
 
 
-def _parts_to_enlarge(whole: Box, on_step: OnStep) -> Iterator[Box]:
-    parts = whole.tiles(OUTPUT_TILE)
+def _each_part(parts: Sequence[Box], on_step: OnStep) -> Iterator[Box]:
     for index, part in enumerate(parts):
         on_step("enlarge", index, len(parts))
         yield part
 
 
 def _empty_paint(layer: Layer) -> Layer:
-    """A picture of a layer's size for sRGB-coded paint, fine enough for it; its values are undefined."""
+    """A picture of a layer's size for sRGB-coded paint, fine enough for it, all 0: untouched pages cost nothing."""
     # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
     dtype = np.float32 if layer.is_linear else np.uint16
-    return Layer(np.empty((layer.height, layer.width, 3), dtype=dtype), "RGB")
+    return Layer(np.zeros((layer.height, layer.width, 3), dtype=dtype), "RGB")
 
 
 def tile_side(budget: int) -> int:
