@@ -11,11 +11,10 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 # The package is the folder itself, which this file's own name would hide.
 sys.path[0] = str(FOLDER.parent)
-import adain_style  # noqa: E402, F401
+from adain_style.host.libraries import add_libraries  # noqa: E402
 
 del sys.path[0]
-# adain-plugin puts zmq and msgpack there when this Python lacks them; what is installed for this Python goes first.
-sys.path.append(str(FOLDER / "vendor"))
+add_libraries(FOLDER)
 
 # What the windows do, with times, for whoever looks for a fault.
 if log_file := os.environ.get("ADAIN_STYLE_LOG"):

@@ -210,6 +210,14 @@ def test_long_header_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyP
     assert caught.value.code == "UNSUPPORTED_VERSION" and decoded == [protocol.MAX_HEADER_BYTES]
 
 
+@pytest.mark.parametrize(("version", "said"), [(0, "older.*update the server"), (2, "newer.*update the program")])
+def test_client_says_which_side_is_to_be_updated(version: int, said: str) -> None:
+    """A server of another version says in its header which one that is."""
+    with pytest.raises(ProtocolError, match=said) as caught:
+        unpack([msgpack.packb({"v": version, "op": "error"})], FROM_SERVER)
+    assert caught.value.code == "UNSUPPORTED_VERSION"
+
+
 @pytest.mark.fault(26, 27, 28, 29)
 @pytest.mark.parametrize(
     ("changes", "code"),

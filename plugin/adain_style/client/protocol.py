@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 
 from adain_style.client.errors import ProtocolError
+from adain_style.client.texts import _
 
 VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
@@ -238,6 +239,15 @@ def pack(op: str, /, **fields: Any) -> bytes:
     return packed
 
 
+def _other_version(version: Any, *, by_server: bool) -> str:
+    """What is wrong, and which side is to be updated, where that is known. by_server: The message is a server's."""
+    if by_server and _is_uint(version) and version > VERSION:
+        return _("The AdaIN server is newer than this program or plug-in; update the program or plug-in.")
+    if by_server and _is_uint(version):
+        return _("The AdaIN server is older than this program or plug-in; stop it, and update the server.")
+    return f"Only protocol version {VERSION} is spoken here; update the older side."
+
+
 def unpack(frames: Sequence[bytes], ops: Mapping[str, Mapping[str, str]]) -> tuple[Header, bytes]:
     """Check a message and take it apart.
 
@@ -253,9 +263,7 @@ def unpack(frames: Sequence[bytes], ops: Mapping[str, Mapping[str, str]]) -> tup
         raise ProtocolError("BAD_ENVELOPE", "A message has a header and at most one payload of at most 1 MiB.")
     header = unpack_header(frames[0])
     if header.get("v") != VERSION or type(header["v"]) is not int:
-        raise ProtocolError(
-            "UNSUPPORTED_VERSION", f"Only protocol version {VERSION} is spoken here; update the older side."
-        )
+        raise ProtocolError("UNSUPPORTED_VERSION", _other_version(header.get("v"), by_server=ops is FROM_SERVER))
     op = header.get("op")
     if type(op) is not str or op not in ops:
         raise ProtocolError("UNKNOWN_OP", f"There is no operation {_shown(op)}.")

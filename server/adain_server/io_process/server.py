@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import time
 from collections import OrderedDict
@@ -32,6 +31,7 @@ from adain_server.model_key import OWN_MODEL, ModelKey
 from adain_style.client import protocol
 from adain_style.client.errors import ProtocolError
 from adain_style.client.protocol import Header
+from adain_style.client.version import VERSION
 from adain_style.client.wire import PictureSpec, RequestSpec
 from adain_weights.catalog import DECODER, known_models
 
@@ -203,7 +203,7 @@ class Server:
             client,
             "welcome",
             boot=self._clients.boot,
-            server=importlib.metadata.version("adain-style"),
+            server=VERSION,
             device=info.device,
             model=info.model,
             ready=self._worker.is_ready,
