@@ -15,7 +15,7 @@ from adain_style.client.jobs import ModelInfo, Pixels, StyleInfo, StylizeRequest
 from adain_style.host import controller as controller_module
 from adain_style.host.controller import StylizeController
 from adain_style.host.requests import Content
-from adain_style.host.settings import MAX_CHOSEN_STYLES, ServerSettings, SettingsStore, StylizeSettings
+from adain_style.host.settings import MAX_CHOSEN_STYLES, SavedSettings, ServerSettings, SettingsStore, StylizeSettings
 from adain_style.host.styles import GalleryEntry
 
 LAYER = Pixels(bytes(4 * 3 * 3), 3, 4)
@@ -238,6 +238,19 @@ def test_what_is_chosen_is_kept(controller: StylizeController, session: Mock, tm
     assert saved.stylize.regions[0].styles == (StyleChoice("sun"),) and saved.picture_folder == str(tmp_path)
     assert saved.server.address == "studio.example:5571"
     session.reconnect.assert_called_once_with(saved.server)
+
+
+def test_choices_are_kept_without_painting(controller: StylizeController) -> None:
+    """The next window begins with them, and what was painted with last can still be repeated."""
+    controller.keep_choices()
+    assert SettingsStore().load() == SavedSettings()
+    controller.pick("sun", adds=False)
+    controller.remember(controller.editor.settings)
+    controller.pick("sea", adds=False)
+    controller.keep_choices()
+    saved = SettingsStore().load()
+    assert saved.stylize.regions[0].styles == (StyleChoice("sun"),)
+    assert saved.chosen.regions[0].styles == (StyleChoice("sea"),)
 
 
 def test_lost_server_takes_the_forecast_with_it(controller: StylizeController, view: View) -> None:

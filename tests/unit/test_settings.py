@@ -21,6 +21,7 @@ from adain_style.host.settings import (
     SettingsStore,
     StylizeSettings,
 )
+from adain_style.host.settings_editor import repeatable
 
 SETTINGS = SavedSettings(
     StylizeSettings(
@@ -36,6 +37,7 @@ SETTINGS = SavedSettings(
     ),
     ServerSettings(True, "studio.example:5571", "/home/me/key file.json", 45),
     "/home/me/Bilder",
+    StylizeSettings(detail=0.25),
 )
 NAMES = ["Ölgemälde", "a/b", "../../up", ".", "..", ".hidden", "a.b.json", " padded ", 'q"<>|:*?\\', "50%2F", "北斎"]
 
@@ -334,3 +336,36 @@ def test_strokes_fit_the_picture_unless_they_are_chosen() -> None:
 def test_output_says_whether_the_layer_itself_is_changed() -> None:
     """A new layer unless it was asked for."""
     assert not StylizeSettings().in_place and StylizeSettings(output="in-place").in_place
+
+
+def test_last_settings_are_repeated_without_regions_that_the_document_has_not() -> None:
+    """Another picture has other masks; layers that were styles may still be open."""
+    layer = RegionChoice((StyleChoice("layer:7"),))
+    sky = RegionChoice((StyleChoice("waves"),), mask="mask:Sky")
+    last = StylizeSettings((layer, sky), detail=0.25)
+    assert repeatable(last, ["mask:Sky", "other"]) == last
+    assert repeatable(last, []) == StylizeSettings((layer,), detail=0.25)
+
+
+@pytest.mark.parametrize(
+    ("regions", "said"),
+    [
+        ((RegionChoice(),), "Nothing has been painted yet"),
+        ((RegionChoice((StyleChoice("waves"),), mask="mask:Sky"),), "none of the regions"),
+        ((RegionChoice(), RegionChoice((StyleChoice("waves"),), mask="mask:Sky")), "none of the regions"),
+    ],
+)
+def test_nothing_to_repeat_is_a_sentence(regions: tuple[RegionChoice, ...], said: str) -> None:
+    """Nothing was painted yet, or nothing of it is here."""
+    with pytest.raises(ChoiceError, match=said):
+        repeatable(StylizeSettings(regions), [])
+
+
+def test_settings_of_before_choices_were_kept_are_shown_again(store: SettingsStore, tmp_path: Path) -> None:
+    """What was painted with last is what a window begins with."""
+    store.save(SETTINGS)
+    file = next(tmp_path.rglob("settings.json"))
+    fields = json.loads(file.read_text())
+    del fields["chosen"]
+    file.write_text(json.dumps(fields))
+    assert store.load().chosen == SETTINGS.stylize

@@ -371,6 +371,7 @@ class StylizeDialog:
         return True  # it is destroyed already
 
     def _close(self) -> None:
+        self.controller.keep_choices()
         self.controller.session().close()
         self._window.destroy()
         Gtk.main_quit()

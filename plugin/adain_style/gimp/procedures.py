@@ -12,11 +12,13 @@ from adain_style.client.errors import AdainError
 from adain_style.client.texts import _
 from adain_style.gimp.layers import one_layer
 from adain_style.gimp.painting import paint_layer
+from adain_style.gimp.requests import mask_sources
 from adain_style.gimp.styles import save_style
 from adain_style.gimp.typelibs import Gimp, GLib, GObject
 from adain_style.host import labels
 from adain_style.host.session import for_people
 from adain_style.host.settings import MAX_STROKE_SIZE, OUTPUTS, SettingsStore, StylizeSettings
+from adain_style.host.settings_editor import repeatable
 from adain_style.host.styles import LAYER_STYLE
 
 STYLIZE = "plug-in-adain-style"
@@ -272,12 +274,11 @@ def _layer_or_style(style: StyleChoice) -> StyleChoice:
 
 
 def _run_repeat(
-    _run_mode: Gimp.RunMode, _image: Gimp.Image, drawables: list[Gimp.Drawable], _arguments: _Arguments
+    _run_mode: Gimp.RunMode, image: Gimp.Image, drawables: list[Gimp.Drawable], _arguments: _Arguments
 ) -> None:
     saved = SettingsStore().load()
-    if not any(region.styles for region in saved.stylize.regions):
-        raise ChoiceError(_("Nothing has been painted yet that could be repeated; use Stylize first."))
-    _tell(paint_layer(one_layer(drawables), saved.stylize, saved.server))
+    settings = repeatable(saved.stylize, [source.name for source in mask_sources(image)])
+    _tell(paint_layer(one_layer(drawables), settings, saved.server))
 
 
 def _run_save(

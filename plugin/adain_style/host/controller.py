@@ -198,7 +198,8 @@ class StylizeController:
         self._changed_at = 0.0
         self.store = SettingsStore()
         self.saved = self.store.load()
-        self.editor = SettingsEditor(usable(self.saved.stylize, masks))
+        self._first_settings = usable(self.saved.chosen, masks)
+        self.editor = SettingsEditor(self._first_settings)
         self.styles = StyleResolver(reader)
         self.models: list[ModelInfo] = []
 
@@ -289,9 +290,18 @@ class StylizeController:
         self.pick(source, adds=False)
 
     def remember(self, settings: StylizeSettings) -> None:
-        """Keep what is painted, or was; the next window begins with it."""
-        self.saved = replace(self.saved, stylize=settings)
-        self.store.save(replace(self.store.load(), stylize=settings, picture_folder=self.saved.picture_folder))
+        """Keep what is painted, or was, so that it can be repeated."""
+        self._keep(stylize=settings)
+
+    def keep_choices(self) -> None:
+        """Keep what was chosen in this window; the next one begins with it."""
+        if self.editor.settings != self._first_settings:
+            self._keep()
+
+    def _keep(self, **changes: Any) -> None:
+        changes["chosen"] = self.editor.settings
+        self.saved = replace(self.saved, **changes)
+        self.store.save(replace(self.store.load(), picture_folder=self.saved.picture_folder, **changes))
 
     # What is shown of it
 

@@ -81,13 +81,15 @@ class SavedSettings:
     """Everything that is kept between sessions.
 
     Attributes:
-        stylize: The settings that were used last. server: Which server is used.
+        stylize: The settings that were painted with last. server: Which server is used.
         picture_folder: Where a picture was last chosen.
+        chosen: The settings that a window had last, painted with or not.
     """
 
     stylize: StylizeSettings = field(default_factory=StylizeSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     picture_folder: str = ""
+    chosen: StylizeSettings = field(default_factory=StylizeSettings)
 
 
 class SettingsStore:
@@ -172,8 +174,9 @@ def _saved_fields(saved: SavedSettings) -> dict[str, Any]:
 def saved_from(fields: Any) -> SavedSettings:
     """Everything that is kept, as it was written. Raises ChoiceError."""
     server = _fields(fields, "server", dict)
+    stylize = settings_from(_fields(fields, "choices", dict))
     return SavedSettings(
-        settings_from(_fields(fields, "choices", dict)),
+        stylize,
         ServerSettings(
             remote=_fields(server, "remote", bool),
             address=_fields(server, "address", str),
@@ -181,6 +184,8 @@ def saved_from(fields: Any) -> SavedSettings:
             idle_minutes=max(1, _fields(server, "idle_minutes", int)),
         ),
         _fields(fields, "picture_folder", str),
+        # Older files have none.
+        settings_from(_fields(fields, "chosen", dict)) if "chosen" in fields else stylize,
     )
 
 

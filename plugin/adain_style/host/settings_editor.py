@@ -97,7 +97,27 @@ def usable(settings: StylizeSettings, masks: Collection[str]) -> StylizeSettings
     """
     regions = tuple(
         replace(region, styles=tuple(s for s in region.styles if not s.source.startswith(LAYER_STYLE)))
-        for region in settings.regions
-        if region.mask == "" or region.mask in masks
+        for region in _known_regions(settings, masks)
     )
     return replace(settings, regions=regions or StylizeSettings().regions)
+
+
+def repeatable(settings: StylizeSettings, masks: Collection[str]) -> StylizeSettings:
+    """What was painted with last, for a document that may be another one: without regions that it has not.
+
+    Args:
+        settings: As they were remembered.
+        masks: The names of the masks that there are now.
+    Raises:
+        ChoiceError: Nothing is left, or nothing has been painted yet.
+    """
+    if not any(region.styles for region in settings.regions):
+        raise ChoiceError(_("Nothing has been painted yet that could be repeated; use Stylize first."))
+    regions = _known_regions(settings, masks)
+    if not any(region.styles for region in regions):
+        raise ChoiceError(_("This picture has none of the regions that were painted last; use Stylize."))
+    return replace(settings, regions=regions)
+
+
+def _known_regions(settings: StylizeSettings, masks: Collection[str]) -> tuple[RegionChoice, ...]:
+    return tuple(region for region in settings.regions if region.mask == "" or region.mask in masks)

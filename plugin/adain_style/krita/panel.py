@@ -23,6 +23,7 @@ from adain_style.host.controller import StylizeController
 from adain_style.host.requests import Content
 from adain_style.host.session import for_people
 from adain_style.host.settings import MAX_CHOSEN_STYLES, StylizeSettings
+from adain_style.host.settings_editor import repeatable
 from adain_style.host.styles import LAYER_STYLE, MAX_STYLE_SIDE
 from adain_style.krita.controls import Controls
 from adain_style.krita.cooperative import CooperativeTask
@@ -91,6 +92,7 @@ class Panel(krita.DockWidget):
     def close_session(self) -> None:
         """Krita ends."""
         self._is_closed = True
+        self.controller.keep_choices()
         self._monitor.wake(False)
         self._queue.close()
         if self.controller.has_session:
@@ -257,11 +259,14 @@ class Panel(krita.DockWidget):
 
     def repeat(self) -> None:
         """Paint the layer that the user works on as the last one."""
-        settings = self.controller.store.load().stylize
-        if any(region.styles for region in settings.regions):
-            self._add_job(settings, all_frames=False)
+        document = krita.Krita.instance().activeDocument()
+        masks = [] if document is None else [source.name for source in mask_sources(document)]
+        try:
+            settings = repeatable(self.controller.store.load().stylize, masks)
+        except ChoiceError as error:
+            self._show_error(error)
         else:
-            self._show_error(ChoiceError(_("Nothing has been painted yet that could be repeated; use Stylize first.")))
+            self._add_job(settings, all_frames=False)
 
     def save_style(self) -> None:
         """Save the layer that the user works on as a style."""
