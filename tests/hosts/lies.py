@@ -26,7 +26,10 @@ LIES: dict[str, tuple[Lie, str]] = {
     "other pixels": (lambda answer: [answer.result(), answer.chunk(0, answer.flipped)], "damaged on its way"),
     "other digest": (lambda answer: [answer.result(digest=b"?" * 32), *answer.chunks()], "damaged on its way"),
     "garbage": (lambda _answer: [[b"\xc1garbage"]], "not a msgpack map"),
-    "later version": (lambda _answer: [[msgpack.packb({"v": 2, "op": "result"})]], "The AdaIN server is newer than this"),
+    "later version": (
+        lambda _answer: [[msgpack.packb({"v": 2, "op": "result"})]],
+        "The AdaIN server is newer than this",
+    ),
 }
 """Each with a part of the sentence that the user gets."""
 
