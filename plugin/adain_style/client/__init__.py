@@ -22,7 +22,7 @@ _MODULES = {"Client": "client", "Pixels": "jobs", "Region": "jobs", "StylizeRequ
 
 
 def __getattr__(name: str) -> object:
-    """These names are imported when they are asked for: in a host without zmq, a text of this package says so."""
+    """Import these names on first use: in a host without zmq, this package's texts are still needed to say so."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""What a user chose, as text that can be typed, kept in a file and read again: styles, regions, settings.
+"""A user's choices as text that can be typed, kept in a file and read again: styles, regions, settings.
 
 The syntax is the same in adain-stylize, in the hosts' script procedures and in presets. Where a name has one of its
 signs, an existing file is found first, and a mask or style in double quotes is taken as it is: "a=b.png"="c+d@2.png":2.
@@ -22,16 +22,16 @@ PICTURE_SUFFIXES = frozenset(
     {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
     | {".ppm", ".pgm", ".pbm", ".pnm"}
 )
-"""Of pictures that every server and every host can read."""
+"""Suffixes of pictures that every server and every host can read."""
 _CROP = re.compile(r"(?P<path>.+)\[(\d+),(\d+),(\d+),(\d+)\]")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _ADDRESS = re.compile(r"(?:https?|ftp|file|data|hf):/", re.IGNORECASE)
 _QUOTED = re.compile(r"""(?<![^=+])"((?:[^"]|"")*)"(?=[=:+@[]|$)""")
-"""A whole mask or style; quotes elsewhere belong to a name."""
+"""A whole mask or style in double quotes; quotes elsewhere belong to a name."""
 
 
 class ChoiceError(AdainError):
-    """What the user asked for cannot be done; the message is one sentence."""
+    """The user's request cannot be carried out; the message is one sentence."""
 
 
 def is_saved_style(path: Path) -> bool:
@@ -44,7 +44,7 @@ class StyleChoice:
     """A style as it was typed or clicked.
 
     Attributes:
-        source: A name, a picture's or a saved style's file, or what else a host gives a meaning to.
+        source: A name, the file of a picture or of a saved style, or anything else that a host gives a meaning to.
         weight: Relative to the region's other styles.
     """
 
@@ -57,7 +57,7 @@ class RegionChoice:
     """A part of the picture and what it gets; see adain_style.client.jobs.Region.
 
     Attributes:
-        mask: What says where: a file, or a name that a host gives a meaning to; "" for everywhere.
+        mask: A file, or a name that a host gives a meaning to; "" for everywhere.
     """
 
     styles: tuple[StyleChoice, ...] = ()
@@ -67,7 +67,7 @@ class RegionChoice:
 
 
 def parse_number(text: str, what: str, least: float, most: float = math.inf) -> float:
-    """A number between two limits, both allowed. Raises ChoiceError, which says what it is the number of."""
+    """Read a number between two limits, both allowed. Raises ChoiceError, whose message begins with `what`."""
     try:
         value = float(text)
     except ValueError:
@@ -112,9 +112,9 @@ def parse_region(text: str, preserve_color: str = "none") -> RegionChoice:
 
     Args:
         text: As above; COLOUR is one of protocol.PRESERVE_COLOR.
-        preserve_color: When the text names none.
+        preserve_color: The default for a text that names none.
     Raises:
-        ChoiceError: The text is not like that.
+        ChoiceError: The text does not follow this syntax.
     """
     mask, rest = _mask_and_styles(text)
     if not mask or not rest:
@@ -139,13 +139,13 @@ def _mask_and_styles(text: str) -> tuple[str, str]:
 
 
 def _behind_at(text: str) -> tuple[str, str | None]:
-    """What is before and behind the last @ that is part of the syntax; None when there is none."""
+    """Split the text at the last @ that is part of the syntax; the second part is None when there is none."""
     place = -1 if _is_file(text) or _ADDRESS.match(text) else _bare(text).rfind("@")
     return (text, None) if place < 0 else (text[:place], text[place + 1 :])
 
 
 def refuse_address(text: str) -> None:
-    """Raises ChoiceError: The text is where something is on a network, or a file's address instead of its path."""
+    """Raise ChoiceError when the text is a network address, or a file's address instead of its path."""
     if not _ADDRESS.match(text) or _is_file(text):
         return
     if text.lower().startswith("file:"):
@@ -154,7 +154,7 @@ def refuse_address(text: str) -> None:
 
 
 def _bare(text: str) -> str:
-    """The text with everything between double quotes blanked, of the same length: the signs in it are the syntax's."""
+    """Blank everything between double quotes, so that the signs left are syntax; the text keeps its length."""
     return _QUOTED.sub(lambda match: '"' * len(match[0]), text)
 
 
@@ -183,15 +183,15 @@ def style_files(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
 
     Args:
         folder: It need not exist, nor be open to this user.
-        suffixes: Those of pictures that can be read. Saved styles are found as well; hidden files, names that are no
-            text, and others are not.
+        suffixes: The suffixes of pictures that can be read. Saved styles are found as well; hidden files, files whose
+            names are not printable, and others are not.
     """
     wanted = {*suffixes, SAVED_STYLE_SUFFIX}
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in wanted and path.is_file())
     except OSError:
         return {}
-    # A name that cannot be shown is no name for people, nor one that a message can hold.
+    # A name that cannot be displayed is of no use to people, and a message cannot hold it.
     shown = [path for path in files if not path.name.startswith(".") and path.name.isprintable()]
     named = {style_name(path.stem): path for path in shown}
     return {name: named[name] for name in sorted(named) if name}

@@ -29,39 +29,39 @@ from adain_style.client.texts import _
 
 HELLO_TIMEOUT_S = 3.0
 SWATCH_TIMEOUT_S = 12.0
-"""The server gives a picture that it has to open ten seconds."""
+"""The server spends up to ten seconds on a picture that it has to open."""
 HELLO_AGAIN_S = 1.0
-"""A connection that was just being lost may have taken the hello with it."""
+"""A hello is repeated after this long, in seconds: a connection that was breaking may have swallowed the first."""
 SEND_TIMEOUT_MS = 1000
 CLOSE_MS = 100
-"""Lets the last message out, which tells the server to forget the job; nothing is queued for a server that is gone."""
+"""Time for the last message, which tells the server to forget the job; nothing is queued for a server that is gone."""
 GONE_S = 0.7
-"""A connection that broke is made again within this, or else it is found out whether anybody is still there."""
+"""How long a broken connection may take to recover, in seconds, before checking whether anybody still listens."""
 SILENCE_TIMEOUT_S = 10.0
-"""A server that says nothing to a hello for this long is taken for dead."""
+"""A server that sends nothing for this long, not even an answer to a hello, is taken for dead."""
 JOB_SILENCE_TIMEOUT_S = 600.0
-"""One that says hello and nothing of the job for this long has forgotten it; a hung worker is ended long before."""
+"""A server that answers hellos but not about the job for this long forgot it; a hung worker is ended long before."""
 HELLO_EVERY_S = 2.0
 CANCEL_TIMEOUT_S = 10.0
 POLL_S = 0.05
 MAX_LISTED = 10_000
-"""Styles or models; a list that goes on is none."""
+"""The most styles or models that are read; a longer list is taken for endless."""
 NOT_PROTOCOL = frozenset({"BAD_NAME", "UNKNOWN_STYLE", "BAD_STYLE", "FORBIDDEN", "INTERNAL"})
-"""Errors that answer a question that is no job, and say nothing of the two sides' versions."""
+"""Codes of errors outside jobs that are not due to different versions of the two sides."""
 
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """What a server says of itself.
+    """A server's description of itself.
 
     Attributes:
-        boot: 16 bytes, another one after each start.
-        server: Its version. device, model: what computes, with which weights.
-        ready: The model is loaded.
+        boot: 16 bytes that differ after each start.
+        server: Its version. device, model: The compute device and the model's name.
+        ready: Whether the model is loaded.
         max_pixels: The largest content, height times width.
         max_styles: The most styles of a region. max_regions: The most regions of a job.
         idle_timeout_s: It ends by itself after that many seconds without work; 0 for never.
-        jobs: That it has at the moment, of all clients.
+        jobs: The number of jobs that it has at the moment, of all clients.
         finish_s_per_megapixel: How long a whole finish takes there; 0 while it is not known: see finish_seconds().
     """
 
@@ -80,16 +80,16 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """How a server is.
+    """The state of a server.
 
     Attributes:
-        uptime_s: For how long it has run.
-        ready: Its worker can take a job. device, model: As ServerInfo has them.
-        models: How many can be chosen.
+        uptime_s: How long it has been running, in seconds.
+        ready: Whether its worker can take a job. device, model: As in ServerInfo.
+        models: How many models can be chosen.
         uploading, queued, running, finished: Jobs of all clients; the results of finished ones wait to be fetched.
-        held_bytes, max_bytes: Of pictures in memory.
-        memory, worker_memory: Bytes that the two processes have besides; 0 where the system does not say.
-        devices: What could compute.
+        held_bytes, max_bytes: Bytes of pictures in memory, and their limit.
+        memory, worker_memory: Bytes that the two processes hold; 0 where the system does not report them.
+        devices: The devices that could compute.
         worker_starts: How often the process that paints was started.
         last_error: The last thing that went wrong in the server, or "".
     """
@@ -153,9 +153,9 @@ class Client:
         self._context.term()
 
     def is_gone(self) -> bool:
-        """The connection broke, was not made again within GONE_S, and nobody listens at its other end.
+        """Whether the connection broke, was not restored within GONE_S, and nobody listens at its other end.
 
-        Nothing is sent. Ask several times a second: what was not asked about does not count.
+        Sends nothing. Call it several times a second: a break is timed from the call that first notices it.
         """
         now = time.monotonic()
         # With IMMEDIATE a socket can be written to only while it is connected.
@@ -168,7 +168,7 @@ class Client:
             return False
         if is_deserted(self._endpoint):
             return True
-        self._broken_at = now  # somebody is there and lets nobody in just now
+        self._broken_at = now  # somebody listens but accepts no connections at the moment
         return False
 
     def hello(self, *, timeout_s: float = HELLO_TIMEOUT_S) -> ServerInfo:
@@ -199,12 +199,12 @@ class Client:
         return payload
 
     def status(self) -> ServerStatus:
-        """How the server is. Raises as hello()."""
+        """Return the server's state. Raises as hello()."""
         header, _ = self._ask(HELLO_TIMEOUT_S, "status", "status")
         return ServerStatus(**{name: header[name] for name in protocol.FROM_SERVER["status"]})
 
     def stop(self) -> None:
-        """Tell the server to end, and wait until it says that it will. Raises as hello().
+        """Tell the server to end, and wait until it confirms. Raises as hello().
 
         It finishes what it is painting, if that takes no longer than a few seconds; other jobs end with SHUTTING_DOWN.
         """
@@ -225,7 +225,7 @@ class Client:
     def _ask(
         self, timeout_s: float, op: str, answer: str, again_s: float = math.inf, /, **fields: object
     ) -> tuple[Header, bytes]:
-        """Send a question that is no job, again each again_s seconds, and wait for its answer."""
+        """Send a question outside a job, repeat it every again_s seconds, and wait for its answer."""
         deadline = time.monotonic() + timeout_s
         question: Message = [protocol.pack(op, **fields)]
         if not self._send(question):
@@ -241,7 +241,7 @@ class Client:
                     raise ServerUnavailableError(_("No AdaIN server is running."))
                 continue
             header, payload = message
-            # What answers an earlier question, which was given up, names another style or another part of a list.
+            # An answer to an earlier question that was given up names another style or another part of a list.
             if header["op"] == answer and all(header.get(name, value) == value for name, value in fields.items()):
                 return header, payload
             if header["op"] == "error" and "job" not in header:
@@ -262,18 +262,19 @@ class Client:
     ) -> StylizeResult:
         """Run one job to its end.
 
-        A server that was restarted meanwhile, or that has lost sight of this client, gets the job again.
+        The job is sent again to a server that was restarted during it or lost its connection to this client.
 
         Args:
             on_progress: Called whenever the job's progress changes, in this thread.
             on_draft: Called with the picture as it forms, about once a second during its finish, in this thread.
-            accepted: Asked as `cancelled` is; True ends the finish with the picture as it is then, which is the result.
-            cancelled: Asked about twenty times a second; True cancels the job.
-            timeout_s: For the whole job; the server does not begin it later. None for no limit as long as it answers.
+            accepted: Called as often as `cancelled`; True ends the finish, and the picture as it is becomes the result.
+            cancelled: Called about twenty times a second; True cancels the job.
+            timeout_s: Limit for the whole job; the server does not begin it later. None for no limit as long as the
+                server answers.
         Returns:
-            The stylized pixels, and what the server has to say about them.
+            The stylized pixels, and the server's notice about them.
         Raises:
-            CancelledError: As asked. RequestError: The server refused or lost the job.
+            CancelledError: `cancelled` returned True. RequestError: The server refused or lost the job.
             ServerUnavailableError: No server answers any more, or the time is over.
         """
         job = StylizeJob(request, wants_drafts=on_draft is not None)
@@ -291,7 +292,7 @@ class Client:
                 intact &= self._send_all(job.accept())
             self._check_time(now, heard, tended, started, timeout_s, cancel_sent)
             if now - (max(heard, asked) if intact else asked) > HELLO_EVERY_S:
-                # A silent server may be computing, or dead: a hello tells the one from the other.
+                # A silent server may be computing, or dead: a hello tells which.
                 self._send([protocol.pack("hello", client=self._name)])
                 asked = now
             message = self._receive(POLL_S)
@@ -305,8 +306,8 @@ class Client:
                 tended = heard if header.get("job") == job.job_id else tended
                 intact &= self._send_all(job.receive(header, payload))
             elif not intact or tended < asked:
-                # The server lives and says nothing of the job: it was restarted, or the connection was lost for a
-                # moment. Opening a job that it has changes nothing.
+                # The server lives but sends nothing about the job: it was restarted, or the connection was lost for
+                # a moment. Opening a job that it already has changes nothing.
                 intact = self._send_all([*job.open(deadline_s=timeout_s), *(job.cancel() if cancel_sent else [])])
             audience.tell()
         if job.error is not None:
@@ -331,7 +332,7 @@ class Client:
         return all(self._send(message) for message in messages)
 
     def _send(self, message: Message) -> bool:
-        """False when the connection is down just now: the job is opened again when the server says hello."""
+        """Return False when the connection is down: the job is opened again when the server answers a hello."""
         started = time.monotonic()
         try:
             self._socket.send_multipart(message, copy=len(message) == 1)
@@ -351,14 +352,14 @@ class Client:
 
 
 def _lost(*, is_cancelled: bool) -> AdainError:
-    """Of a job whose server does not answer."""
+    """The error for a job whose server does not answer."""
     if is_cancelled:
         return CancelledError(_("The job was cancelled; the server did not confirm it."))
     return ServerUnavailableError(_("The AdaIN server stopped answering; try again."))
 
 
 class _Audience:
-    """Who looks on while a job is done, and what they know of it."""
+    """The callbacks that follow a job, and what they were last given."""
 
     def __init__(
         self, job: StylizeJob, on_progress: Callable[[Progress], None], on_draft: Callable[[Draft], None] | None
@@ -368,7 +369,7 @@ class _Audience:
         self._draft: Draft | None = None
 
     def tell(self) -> None:
-        """What is new."""
+        """Call them with what is new."""
         job = self._job
         if job.progress != self._progress:
             self._progress = job.progress

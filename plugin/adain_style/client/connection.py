@@ -1,4 +1,4 @@
-"""Where a server is: the connection file that it writes and that clients find by themselves."""
+"""Finding a server: the connection file that it writes and that clients find by themselves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adain_style.client.texts import _
 CONNECTION_FILE_VARIABLE = "ADAIN_CONNECTION_FILE"
 CONNECTION_FILE_NAME = "connection.json"
 KNOCK_S = 0.3
-"""How long another machine may take to refuse a connection."""
+"""How long a connection may take to be refused, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def make_private_folder(folder: Path) -> None:
     """Create a folder that only its owner may enter, or check that an existing one is such.
 
     Raises:
-        OSError: It cannot be made, belongs to somebody else, or is open to others.
+        OSError: It cannot be created, belongs to somebody else, or is open to others.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if sys.platform == "win32":
@@ -125,7 +125,7 @@ def read_connection_file(path: Path) -> ConnectionInfo:
 
 
 def remote_address(address: str) -> str:
-    """HOST:PORT as a ZeroMQ endpoint. Raises ServerUnavailableError when it is not like that."""
+    """Return HOST:PORT as a ZeroMQ endpoint. Raises ServerUnavailableError when the address has another form."""
     host, _colon, port = address.strip().removeprefix("tcp://").rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise ServerUnavailableError(
@@ -137,13 +137,13 @@ def remote_address(address: str) -> str:
 
 
 def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
-    """Where a server on another machine is.
+    """Return the connection to a server on another machine.
 
     Args:
         address: HOST:PORT.
-        key_file: Made there with 'adain-server keys new': its keys are used.
+        key_file: The file with the keys, made there with 'adain-server keys new'.
     Raises:
-        ServerUnavailableError: The address is none, or the file is missing, damaged, open to others or has no keys.
+        ServerUnavailableError: The address is invalid, or the file is missing, damaged, open to others or has no keys.
     """
     endpoint = remote_address(address)
     if not key_file.is_file():
@@ -163,9 +163,9 @@ def remote_connection(address: str, key_file: Path) -> ConnectionInfo:
 
 
 def is_deserted(endpoint: str) -> bool:
-    """Nobody listens at a ZeroMQ endpoint, and no server that is alive holds its place.
+    """Whether nobody listens at a ZeroMQ endpoint, and no live server holds its lock.
 
-    Waits for another machine for KNOCK_S at most; one that says nothing is not known to be deserted.
+    Waits KNOCK_S for another machine at most; an endpoint that does not answer is not known to be deserted.
     """
     if endpoint.startswith("ipc://"):
         path = Path(endpoint.removeprefix("ipc://"))
@@ -195,12 +195,12 @@ def _refuses(path: Path) -> bool:
 
 
 def _locks_of(path: Path) -> set[Path]:
-    """Where the lock of a server may be whose socket is NAME.sock, or NAME.1.sock once it had to be made again."""
+    """The possible locks of a server whose socket is NAME.sock, or NAME.1.sock once it had to be made again."""
     return {path.with_suffix(".lock"), path.with_suffix("").with_suffix(".lock")}
 
 
 def _is_held(lock: Path) -> bool:
-    """A process holds a lock. One that is free is held for a moment; who asks knows that no server listens there."""
+    """Whether a process holds a lock. A free one is held for a moment; the caller knows that no server listens."""
     if sys.platform == "win32":
         return False
     import fcntl  # Windows has none

@@ -31,7 +31,7 @@ class RequestError(AdainError):
     Attributes:
         code: One of protocol.ERRORS.
         retryable: The same request may succeed later.
-        retry_after_s: How long to wait before, in seconds; None when the server does not say.
+        retry_after_s: How long to wait before trying again, in seconds; None when the server does not say.
     """
 
     def __init__(self, code: str, message: str, *, retryable: bool = False, retry_after_s: float | None = None) -> None:

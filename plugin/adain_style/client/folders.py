@@ -1,4 +1,4 @@
-"""The platform's folders for what a user keeps, settings and styles, and writing into them so that nothing is lost."""
+"""The platform's folders for a user's settings and styles, and writing into them so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 NO_HOME = Path("/nonexistent")
-"""What systems write for the home of users without one: nothing is found in it, and nothing can be written."""
+"""The home that systems give to users without one: nothing is found in it, and nothing can be written."""
 
 
 def plugin_folder() -> Path:
@@ -17,12 +17,12 @@ def plugin_folder() -> Path:
 
 
 def settings_folder() -> Path:
-    """Where settings and presets are kept. Not created here."""
+    """The folder for settings and presets. Not created here."""
     return _platform_folder("XDG_CONFIG_HOME", ".config") / "adain-style"
 
 
 def user_styles_folder() -> Path:
-    """Where the user's own styles are kept: saved styles and pictures. Not created here."""
+    """The folder for the user's own styles, which are saved styles and pictures. Not created here."""
     return _platform_folder("XDG_DATA_HOME", ".local/share") / "adain-style" / "styles"
 
 
@@ -53,7 +53,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def home_folder() -> Path:
-    """The user's home; NO_HOME where nobody says where it is, as for a container's user who has a number only."""
+    """The user's home; NO_HOME where it is not known, as for a container's user who has only a number."""
     try:
         return Path.home()
     except RuntimeError:

@@ -17,9 +17,9 @@ from adain_style.client.texts import _
 from adain_style.client.wire import PictureSpec, RegionSpec, RequestSpec, SequenceSpec, StyleFileSpec, StyleSpec
 
 RESULT_WINDOW = 16
-"""Chunks of the result that may be on their way at a time."""
+"""The most chunks of the result that may be on their way at a time."""
 MAX_TRIES = 5
-"""So often the upload or the download may begin; it begins again after a connection that broke."""
+"""How often the upload or the download may begin; it begins again after a connection broke."""
 
 Frame = bytes | memoryview
 Message = list[Frame]
@@ -90,8 +90,8 @@ class StyleInfo:
     """A style that a server has.
 
     Attributes:
-        name: To ask for it. title, artist, origin, licence: For people.
-        own: From the user's folder; False for those that come with the program.
+        name: Its name in requests. title, artist, origin, licence: For people.
+        own: Whether it is from the user's folder; False for those that come with the program.
     """
 
     name: str
@@ -107,8 +107,8 @@ class ModelInfo:
     """A model that a server has.
 
     Attributes:
-        name: To ask for it. title, description, origin, licence: For people.
-        own: From the user's folder; False for those that come with the program.
+        name: Its name in requests. title, description, origin, licence: For people.
+        own: Whether it is from the user's folder; False for those that come with the program.
     """
 
     name: str
@@ -124,9 +124,9 @@ class Region:
     """A part of the layer and what it gets.
 
     Attributes:
-        styles: With relative weights, at least 0 and not all 0.
+        styles: The styles and their relative weights, at least 0 and not all 0.
         alpha: 0 = content, 1 = full style.
-        mask: Where, layout Y, the content's size; None for everywhere.
+        mask: The region's mask, in layout Y and of the content's size; None for everywhere.
         preserve_color: none; match = the styles are recoloured to the content before they are used; luminance = only
             the painted luminance is taken, the chroma stays the content's.
     """
@@ -148,11 +148,12 @@ class Region:
 
 @dataclass(frozen=True)
 class StylizeRequest:
-    """What a user asks for.
+    """A layer to stylize, with its styles and settings.
 
     Attributes:
         content: The layer.
-        regions: At least one. What no mask reaches stays as it is; where masks overlap their effects are blended.
+        regions: At least one. Outside all masks the layer stays as it is; where masks overlap their effects are
+            blended.
         stroke_size: 1 = the network's own; above, the layer is painted smaller by that factor, so that strokes are
             broader by it; at most protocol.MAX_STROKE_SIZE.
         detail: How much of the content's fine detail comes back when strokes are broad, 0..1.
@@ -163,12 +164,12 @@ class StylizeRequest:
             cutout = as plain, and alpha is multiplied by the masks' sum, so that the result can be laid above the
             content, which needs a layout with alpha.
         transfer: One of protocol.TRANSFER: how the content's colours are coded, and so the result's. srgb = with sRGB's
-            curve; linear = linear light with sRGB's primaries. Styles and masks are not concerned.
-        model: The name of one that the server has; "" for the one that it was started with.
+            curve; linear = linear light with sRGB's primaries. This does not apply to styles and masks.
+        model: The name of a model that the server has; "" for the one that it was started with.
         quality: One of protocol.QUALITY. fast = one pass; fine = refined afterwards; best = refined, then finished by
             optimising its pixels, which takes as long as finish_seconds() says; a preview is fine at best.
         sequence: 16 bytes that name a film whose frames come one by one; b"" for a single picture.
-        smoothing: How much of the frame before the content's statistics keep, 0..1, below 1.
+        smoothing: How much of the previous frame's content statistics is kept, at least 0 and below 1.
     """
 
     content: Pixels
@@ -202,10 +203,10 @@ class StylizeRequest:
 
 @dataclass(frozen=True)
 class StylizeResult:
-    """What came back.
+    """The result of a job.
 
     Attributes:
-        pixels: In the content's layout and depth, of protocol.result_size().
+        pixels: In the content's layout and depth, of the size that protocol.result_size() gives.
         notice: A sentence for the user, or "".
     """
 
@@ -215,12 +216,12 @@ class StylizeResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
         stage: One of progress.STAGES, in PROTOCOL.md's words.
-        step, steps: Parts of the stage that are over, and in all.
-        quality: What the job is painted with: it says which stages there are, and which of them take long.
+        step, steps: Parts of the stage that are done, and in all.
+        quality: The quality that the job is painted with, which decides on its stages and how long they take.
     """
 
     stage: str
@@ -234,8 +235,8 @@ class Draft:
     """The picture as it forms.
 
     Attributes:
-        pixels: RGB of 8 bit, reduced to at most protocol.MAX_DRAFT_SIDE a side.
-        step, steps: Of the finish that are over, and in all.
+        pixels: 8-bit RGB, reduced to at most protocol.MAX_DRAFT_SIDE a side.
+        step, steps: Steps of the finish that are done, and in all.
     """
 
     pixels: Pixels
@@ -248,15 +249,15 @@ class StylizeJob:
 
     Attributes:
         job_id: 16 random bytes; the same after a reconnection.
-        progress: The newest.
-        draft: The newest that has come; None before.
-        is_accepted: The finish is to end with what there is; accept() says so.
+        progress: The latest progress.
+        draft: The latest draft; None before the first.
+        is_accepted: Whether the finish is to end with the picture as it is; set by accept().
         result: The stylized pixels, once finished and verified.
         error: Why there will be no result.
     """
 
     def __init__(self, request: StylizeRequest, *, wants_drafts: bool = False) -> None:
-        """wants_drafts: Ask for the picture as it forms, when it is one that is finished."""
+        """wants_drafts: Ask for the picture as it forms, if its quality has a finish."""
         self.job_id = os.urandom(16)
         self._quality = protocol.painted_quality(request.quality, request.preview)
         self.progress = self._progress("upload", 0, 1)
@@ -278,19 +279,19 @@ class StylizeJob:
         self._notice = ""
         self._uploads = self._downloads = 0
         self._is_cancelled = False
-        self._is_finishable = self._quality == "best"  # otherwise there is nothing to look at, and to end
+        self._is_finishable = self._quality == "best"  # otherwise there are no drafts, and no finish to end
         self._wants_drafts = wants_drafts and self._is_finishable
 
     @property
     def finished(self) -> bool:
-        """There is a result or an error."""
+        """Whether there is a result or an error."""
         return self.result is not None or self.error is not None
 
     def open(self, *, deadline_s: float | None = None) -> list[Message]:
         """The messages that start the job, or take it up again on a new connection.
 
         Args:
-            deadline_s: The server may let it wait so long before it begins; None for no limit.
+            deadline_s: How long the server may let it wait before it begins; None for no limit.
         """
         fields = self._request.spec.header()
         if deadline_s is not None:
@@ -300,7 +301,7 @@ class StylizeJob:
         return [[header], *self._ask_for_draft(), *self._say_accepted()]
 
     def accept(self) -> list[Message]:
-        """The messages that end the picture's finish with what there is by then; the result follows as usual."""
+        """The messages that end the finish with the picture as it is by then; the result follows as usual."""
         self.is_accepted = True
         return self._say_accepted()
 
@@ -343,7 +344,7 @@ class StylizeJob:
         return self._chunks(header["chunks"])
 
     def _on_progress(self, header: Header, _payload: bytes) -> list[Message]:
-        if header["stage"] not in ("upload", "download"):  # of these this side knows more
+        if header["stage"] not in ("upload", "download"):  # this side knows more about these
             self.progress = self._progress(header["stage"], header["step"], header["steps"])
         return []
 

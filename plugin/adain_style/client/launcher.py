@@ -32,15 +32,15 @@ IDLE_TIMEOUT_S = 600.0
 """A server that a client started ends by itself after this long without work, unless the user chose another time."""
 START_TIMEOUT_S = 90.0
 OUTPUT_NAME = "server-output.txt"
-"""What a server printed that was started here; its own log, server.log, is beside it."""
+"""The output of a server that was started here; its own log, server.log, is beside it."""
 LARGEST_OUTPUT = 1024**2
 
 
 def server_command() -> list[str]:
-    """How to start a server: ADAIN_SERVER_COMMAND, what adain-plugin wrote, or adain-server on PATH.
+    """Return the command that starts a server: ADAIN_SERVER_COMMAND, adain-plugin's, or adain-server on PATH.
 
     Raises:
-        ServerUnavailableError: There is none of them, or the variable holds none.
+        ServerUnavailableError: There is none of them, or the variable cannot be split into words.
     """
     if named := os.environ.get(SERVER_COMMAND_VARIABLE, "").strip():
         try:
@@ -81,20 +81,20 @@ def connect(
     timeout_s: float = START_TIMEOUT_S,
     idle_timeout_s: float = IDLE_TIMEOUT_S,
 ) -> Client:
-    """A client of the running server; starts one when there is none.
+    """Return a client of the running server; start one when there is none.
 
     Args:
         name: What this client calls itself, for the server's log.
-        connection_file: Of the server that is wanted; None for the default one.
-        command: Starts a server; None for server_command().
-        start: False to take only a server that runs already.
+        connection_file: The connection file of the wanted server; None for the default one.
+        command: The command that starts a server; None for server_command().
+        start: False to use only a server that is already running.
         on_start: Called with a sentence when a server is being started.
-        cancelled: Asked while a server starts; True gives up waiting for it.
+        cancelled: Called while a server starts; True gives up waiting for it.
         timeout_s: How long a start may take.
-        idle_timeout_s: After how long without work a server that is started here ends by itself.
+        idle_timeout_s: How long a server that is started here runs without work before it ends by itself.
     Raises:
         ServerUnavailableError: None answers and none could be started; the message says why.
-        CancelledError: As asked.
+        CancelledError: `cancelled` returned True.
     """
     path = default_connection_file() if connection_file is None else connection_file
     silent_pid = 0
@@ -128,7 +128,7 @@ def connect(
 
 
 def _is_alive(pid: int) -> bool:
-    """A process of this user with that number exists. Only asked on systems where asking does not end it."""
+    """Whether this user has a process with that number. False on Windows, where os.kill() could end it."""
     if pid <= 0 or sys.platform == "win32":
         return False
     try:
@@ -139,12 +139,12 @@ def _is_alive(pid: int) -> bool:
 
 
 def connect_to(connection: ConnectionInfo, *, name: str, ready: bool = False) -> Client:
-    """A client of the server at a known endpoint.
+    """Return a client of the server at a known endpoint.
 
     Args:
         connection: The endpoint and its keys.
         name: What this client calls itself, for the server's log.
-        ready: A server that is still loading its model does not do.
+        ready: Whether to refuse a server that is still loading its model.
     Raises:
         ServerUnavailableError: It does not answer. ProtocolError: It is another program, or another version.
     """
@@ -175,7 +175,7 @@ def _start(path: Path, command: list[str], name: str, timeout_s: float, cancelle
             )
     except OSError as error:
         raise ServerUnavailableError(_("The AdaIN server cannot be started: {error}.").format(error=error)) from None
-    threading.Thread(target=process.wait, daemon=True).start()  # or a server that ends would stay a zombie
+    threading.Thread(target=process.wait, daemon=True).start()  # otherwise a server that ends would stay a zombie
     while time.monotonic() < deadline:
         ended = process.poll()
         try:

@@ -1,4 +1,4 @@
-"""How far a job is, for a bar and in words."""
+"""The progress of a job, for a bar and in words."""
 
 from __future__ import annotations
 
@@ -46,22 +46,22 @@ STAGES = {
         "download": (0.98, 1.0),
     },
 }
-"""By quality: where each stage begins and ends on a bar."""
+"""For each quality, where each stage begins and ends on a bar."""
 STEADY_FROM = {"fast": 0.0, "fine": 0.0, "best": STAGES["best"]["finish"][0]}
-"""How long the finish takes beside what is before depends on the device."""
+"""From where on progress is steady: how long the finish takes relative to the stages before depends on the device."""
 STEADY_AFTER_S = 2.0
-"""Before, what is left cannot be told from what is over."""
+"""How long progress is observed before the time left is estimated, in seconds."""
 
 
 def fraction(progress: Progress) -> float:
-    """How much is over, 0..1."""
+    """Return the fraction of the job that is done, 0..1."""
     begin, end = STAGES[progress.quality].get(progress.stage, (0.0, 1.0))
-    # A host's bar raises errors for what lies beyond its end.
+    # A host's bar raises errors for values beyond its end.
     return begin + (end - begin) * min(1.0, progress.step / max(progress.steps, 1))
 
 
 def stage_text(stage: str) -> str:
-    """What is being done, for a bar."""
+    """Return a stage in words, for a bar."""
     texts = {
         "upload": _("Sending the layer"),
         "queued": _("Waiting for the server"),
@@ -79,12 +79,12 @@ def stage_text(stage: str) -> str:
 
 
 def finish_seconds(info: ServerInfo, height: int, width: int, stroke_size: float) -> float | None:
-    """How long a picture's whole finish takes, for whoever is asked whether to wait for it.
+    """Estimate how long a picture's whole finish takes, so that a user can decide whether to wait for it.
 
     Args:
-        info: Of the server; one that is not ready yet does not know, so ask it again.
+        info: The server's; one that is not ready does not know yet, so ask it again.
         height, width: The layer's, in pixels.
-        stroke_size: As StylizeRequest has it: the picture is painted smaller by it.
+        stroke_size: As in StylizeRequest: the picture is painted smaller by this factor.
     Returns:
         Seconds; None when the server does not know.
     """
@@ -95,14 +95,14 @@ def finish_seconds(info: ServerInfo, height: int, width: int, stroke_size: float
 
 
 class TimeLeft:
-    """Estimates what is left from what is over, since the first stage that computes, or since the finish began."""
+    """Estimates the time left from the progress since the first stage that computes, or since the finish began."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._begun: tuple[float, float] | None = None
 
     def seconds(self, progress: Progress) -> float | None:
-        """What is left, in seconds; None while nobody can tell."""
+        """Return the time left in seconds; None while it cannot be estimated."""
         now, done = self._clock(), fraction(progress)
         if progress.stage in ("upload", "queued", "loading") or done < STEADY_FROM[progress.quality]:
             return None
@@ -114,7 +114,7 @@ class TimeLeft:
         return (now - since) * (1 - done) / (done - at)
 
     def text(self, progress: Progress) -> str:
-        """The stage and what is left of the whole, for a bar."""
+        """Return the stage and the time left for the whole job, for a bar."""
         left = self.seconds(progress)
         stage = stage_text(progress.stage)
         if left is None:

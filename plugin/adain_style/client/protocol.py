@@ -1,6 +1,6 @@
 """The messages of PROTOCOL.md: limits, fields, packing, and checking what comes in.
 
-Only the standard library and msgpack: this module runs in the hosts' own Python and in the server.
+It needs only the standard library and msgpack, because it runs in the hosts' own Python and in the server.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ MAX_HEADER_BYTES = 64 * 1024
 MAX_DEPTH = 8
 CHUNK_BYTES = 1024 * 1024
 ENCRYPTION_BYTES = 64
-"""More than the 33 that CurveZMQ (RFC 26) adds to a frame before libzmq looks at its size."""
+"""Room for encryption: more than the 33 that CurveZMQ (RFC 26) adds to a frame before libzmq checks its size."""
 MAX_TEXT = 256
 MAX_STYLES = 16
-"""Of a region."""
+"""The most styles that a region may have."""
 MAX_REGIONS = 16
 MAX_BLOBS = 1 + MAX_REGIONS * (1 + MAX_STYLES)
 MAX_STROKE_SIZE = 32.0
 MAX_STYLE_FILE_BYTES = 1024 * 1024
 MAX_UINT = 2**53
 LAYOUTS = {"Y": 1, "YA": 2, "RGB": 3, "BGR": 3, "RGBA": 4, "BGRA": 4}
-"""Channels of a picture in memory order, and their number; Y is gray or a mask, A unassociated alpha."""
+"""A picture's channels in memory order, and how many they are; Y is gray or a mask, A unassociated alpha."""
 DEPTHS = {"u8": 1, "u16": 2, "f16": 2, "f32": 4}
-"""Unsigned integers and IEEE floats, little-endian, and their bytes."""
+"""The samples' types, little-endian unsigned integers and IEEE floats, and their sizes in bytes."""
 PRESERVE_COLOR = ("none", "match", "luminance")
 COMPOSE = ("blend", "plain", "cutout")
 TRANSFER = ("srgb", "linear")
 QUALITY = ("fast", "fine", "best")
-"""One pass; refined afterwards; refined and finished by optimising the pixels. The first one when none is named."""
+"""One pass; refined afterwards; refined, then finished by optimising the pixels. The first one is the default."""
 MAX_DRAFT_SIDE = 512
-"""Of the picture as it forms, in pixels: so it fits a frame."""
+"""The longest side of a draft, the picture as it forms, in pixels; chosen so that a draft fits a frame."""
 STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 Header = dict[str, Any]
@@ -240,7 +240,7 @@ def pack(op: str, /, **fields: Any) -> bytes:
 
 
 def _other_version(version: Any, *, by_server: bool) -> str:
-    """What is wrong, and which side is to be updated, where that is known. by_server: The message is a server's."""
+    """The message about an unknown version; it names the side to update, if known. by_server: A server sent it."""
     if by_server and _is_uint(version) and version > VERSION:
         return _("The AdaIN server is newer than this program or plug-in; update the program or plug-in.")
     if by_server and _is_uint(version):
@@ -296,12 +296,12 @@ def unpack_header(frame: bytes) -> Header:
 
 
 def has_alpha(layout: str) -> bool:
-    """The last channel is alpha."""
+    """Whether the last channel is alpha."""
     return layout.endswith("A")
 
 
 def largest_frame(*, encrypted: bool) -> int:
-    """Bytes of the longest frame that either side lets in, as libzmq counts them."""
+    """The size in bytes, as libzmq counts it, of the longest frame that either side accepts."""
     return CHUNK_BYTES + (ENCRYPTION_BYTES if encrypted else 0)
 
 
@@ -319,7 +319,7 @@ def working_size(height: int, width: int, stroke_size: float) -> tuple[int, int]
 
 
 def painted_quality(quality: str, preview: int) -> str:
-    """What a picture is painted with: what was asked for, but a preview is wanted at once and is never finished."""
+    """The quality that a picture is painted with: the one asked for, but a preview is never finished, to be quick."""
     return "fine" if preview and quality == "best" else quality
 
 
@@ -356,6 +356,6 @@ def _check_fields(header: Header, fields: Mapping[str, str]) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value from outside as it may stand in a message or a log: escaped and cut."""
+    """Escape and shorten a value from outside for a message or a log."""
     text = ascii(value)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -1,4 +1,4 @@
-"""Texts in the user's language: gettext, with the catalogues that lie in the plug-in's folder."""
+"""Texts in the user's language: gettext, with the catalogues in the plug-in's folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ LOCALE_FOLDER = plugin_folder() / "locale"
 
 _catalogue = gettext.translation(DOMAIN, LOCALE_FOLDER, fallback=True)
 IS_ENGLISH = type(_catalogue) is gettext.NullTranslations
-"""Whether there is no catalogue in the user's language, so that texts are what the sources say."""
+"""Whether there is no catalogue in the user's language, so that texts appear as they are in the sources."""
 _ = _catalogue.gettext
 ngettext = _catalogue.ngettext

@@ -1,6 +1,6 @@
 """The records that an `open` message is made of: one spelling of a request for client, server and worker.
 
-Only the standard library: this module runs in the hosts' own Python and in the server.
+It needs only the standard library, because it runs in the hosts' own Python and in the server.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PictureSpec:
         return self.height * self.width * protocol.LAYOUTS[self.layout] * protocol.DEPTHS[self.depth]
 
     def hasher(self) -> hashlib._Hash:
-        """A SHA-256 that has the picture's shape already and wants its samples."""
+        """A SHA-256 of the picture's shape, to be updated with its samples."""
         return hashlib.sha256(f"{self.height} {self.width} {self.layout} {self.depth}\n".encode("ascii"))
 
     def digest_of(self, data: Bytes) -> bytes:
@@ -46,7 +46,7 @@ class PictureSpec:
         return _finished(self.hasher(), data)
 
     def scaled(self, preview: int) -> PictureSpec:
-        """The result of painting this picture, whose digest nobody knows yet; preview as in StylizeRequest."""
+        """The result of painting this picture, with an empty digest; preview as in StylizeRequest."""
         height, width = protocol.result_size(self.height, self.width, preview)
         return replace(self, digest=b"", height=height, width=width)
 
@@ -59,7 +59,7 @@ class StyleFileSpec:
     size: int
 
     def hasher(self) -> hashlib._Hash:
-        """A SHA-256 that wants the file."""
+        """A SHA-256 to be updated with the file."""
         return hashlib.sha256()
 
     def digest_of(self, data: Bytes) -> bytes:
@@ -68,7 +68,7 @@ class StyleFileSpec:
 
 
 BlobSpec = PictureSpec | StyleFileSpec
-"""What is uploaded in chunks."""
+"""Anything that is uploaded in chunks."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class RegionSpec:
 
 @dataclass(frozen=True)
 class SequenceSpec:
-    """The film that a picture is a frame of: 16 bytes that name it, and how much of the frame before is kept."""
+    """The film that a picture is a frame of: 16 bytes that name it, and how much of the previous frame is kept."""
 
     id: bytes
     smoothing: float
@@ -99,7 +99,7 @@ class SequenceSpec:
 
 @dataclass(frozen=True)
 class RequestSpec:
-    """What an `open` asks for, as in jobs.StylizeRequest: two that are equal ask for the same picture."""
+    """The request in an `open`, as in jobs.StylizeRequest: two that are equal ask for the same picture."""
 
     model: str
     content: PictureSpec
@@ -131,7 +131,7 @@ class RequestSpec:
         """The fields of an `open`, without the job's."""
         header = asdict(self)
         if self.quality == protocol.QUALITY[0]:
-            del header["quality"]  # a server that does not know the field paints so anyway
+            del header["quality"]  # a server that does not know the field paints with this quality anyway
         if self.sequence is None:
             del header["sequence"]
         return header

@@ -1,4 +1,4 @@
-"""What the windows of all hosts share: settings, presets, styles, requests, and the session with the server.
+"""The parts that the windows of all hosts share: settings, presets, styles, requests, the session with the server.
 
-Nothing here knows a widget, or the pixels of a host.
+Nothing here depends on a host's widgets or on its way of storing pixels.
 """

@@ -1,8 +1,8 @@
-"""What every host's window does with what the user chooses and with what the server answers; the hosts keep widgets.
+"""The logic that every host's window shares, for the user's choices and the server's answers; hosts keep widgets.
 
-A host has a view: widgets, and the pixels of its layers. Whatever the user does there comes here, is kept in a
-SettingsEditor, and leads to a preview; what the session tells is shown by the view's widgets. All of it happens in the
-window's thread.
+A host has a view: widgets, and the pixels of its layers. The view passes the user's choices to the controller, which
+keeps them in a SettingsEditor and asks for a preview; what the session reports is shown by the view's widgets. All of
+this happens in the window's thread.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ class GalleryView(Protocol):
         """The entry of a source; None when there is none."""
 
     def show_entries(self, entries: Iterable[GalleryEntry]) -> None:
-        """Put these in, in place of everything else; thumbnails that are there already are kept."""
+        """Replace all entries by these; thumbnails that are there already are kept."""
 
     def add(self, entry: GalleryEntry, *, first: bool = False) -> None:
-        """Put one more in, or let one have its thumbnail."""
+        """Add an entry, or give one its thumbnail."""
 
     def mark(self, sources: Iterable[str]) -> None:
-        """Show which ones are chosen."""
+        """Mark the chosen styles."""
 
 
 class MixView(Protocol):
     """The styles of the region that is shown, with their shares."""
 
     def show_mix(self, styles: Sequence[StyleChoice], entries: Callable[[str], GalleryEntry | None]) -> None:
-        """Show a mix. entries: Where a style's title and thumbnail are found."""
+        """Show a mix. entries: Returns a style's entry, for its title and thumbnail."""
 
 
 class ControlsView(Protocol):
     """The sliders and lists."""
 
     def show_settings(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
-        """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""
+        """Show the chosen settings without reporting a change. fitting: The stroke size that fits the layer."""
 
     def show_models(self, entries: list[ModelEntry], chosen: str) -> None:
-        """Show what there is to choose from."""
+        """Show the models to choose from."""
 
 
 class RegionsView(Protocol):
     """The list of regions."""
 
     def show_regions(self, masks: Sequence[str], index: int) -> None:
-        """Show these regions, by their masks; nothing is told."""
+        """Show these regions, by their masks, without reporting a change."""
 
 
 class PreviewView(Protocol):
@@ -77,7 +77,7 @@ class PreviewView(Protocol):
         """Show a preview in the host's own form; None for none."""
 
     def show_note(self, note: str) -> None:
-        """What is written under it."""
+        """Show a line under the preview."""
 
 
 class StylizeView(Protocol):
@@ -105,13 +105,13 @@ class StylizeView(Protocol):
 
     @property
     def pictures(self) -> int:
-        """How many pictures *Stylize* would paint."""
+        """The number of pictures that *Stylize* would paint."""
 
     def layer_size(self) -> tuple[int, int]:
         """Height and width of the layer that would be painted, in pixels; 1, 1 when there is none."""
 
     def content(self) -> Content | None:
-        """The layer as it was last read for previews; None when there is none that could be painted."""
+        """The layer as it was last read for previews; None when no layer could be painted."""
 
     def is_painting(self) -> bool:
         """Whether the preview shows the picture that is being painted, so that no preview is shown."""
@@ -120,51 +120,51 @@ class StylizeView(Protocol):
         """Read the layer and its masks again, because other regions are wanted; refresh() when they have changed."""
 
     def image_of(self, pixels: Pixels) -> Any:
-        """A picture of the host's toolkit."""
+        """Convert pixels to a picture of the host's toolkit."""
 
     def image_of_file(self, data: bytes) -> Any | None:
-        """The same of a picture's file; None when it cannot be read."""
+        """Convert a picture's file likewise; None when it cannot be read."""
 
     def show_connecting(self, sentence: str) -> None:
-        """The server is looked for, started, or loading."""
+        """Show that the server is being looked for, started, or loading."""
 
     def show_connected(self, sentence: str) -> None:
-        """The server is there."""
+        """Show that the server is ready."""
 
     def show_disconnected(self, error: AdainError) -> None:
-        """There is none."""
+        """Show that there is no server."""
 
     def show_error(self, error: AdainError) -> None:
-        """Say what is wrong."""
+        """Show what is wrong."""
 
     def show_forecast(self, sentence: str) -> None:
-        """Say how long the finish will take; "" for nothing."""
+        """Show how long the finish will take; "" for nothing."""
 
     def allow_painting(self, is_complete: bool) -> None:
-        """Whether every region has a style."""
+        """Allow painting, or not. is_complete: Whether every region has a style."""
 
     def progressed(self, progress: Progress) -> None:
-        """How far the picture is."""
+        """Show the picture's progress."""
 
     def drafted(self, draft: Draft) -> None:
-        """The picture as it forms."""
+        """Show the picture as it forms."""
 
     def painted(self, result: StylizeResult) -> None:
-        """The picture that was asked for."""
+        """Put the finished picture into the document."""
 
     def paint_failed(self, error: AdainError) -> None:
-        """There is no picture; CancelledError when that was asked for."""
+        """Handle that there is no picture; CancelledError when the user cancelled it."""
 
 
 class StylizeController:
-    """Between a view, the settings, and the session with the server; it is what the session tells.
+    """Connects a view, the settings, and the session with the server, whose listener it is.
 
     Attributes:
-        editor: What the user has chosen.
-        styles: What is known of styles.
-        saved: What is kept between sessions.
-        store: Where that is kept, and presets.
-        models: The server's.
+        editor: The user's choices.
+        styles: The known styles.
+        saved: The settings that are kept between sessions.
+        store: The files of these settings, and of presets.
+        models: The server's models.
     """
 
     def __init__(
@@ -178,13 +178,13 @@ class StylizeController:
         starts_server: bool,
         reads_at_once: bool,
     ) -> None:
-        """Take what was saved; nothing is shown, and no server is looked for.
+        """Load the saved settings; nothing is shown, and no server is looked for.
 
         Args:
             view: The host's window.
-            reader: How the host reads what can be a style.
+            reader: The host's reader of styles.
             name: What this client calls itself, for the server's log.
-            post: Has a function called in the window's thread, soon; safe in any thread.
+            post: Schedules a function to be called in the window's thread, soon; safe in any thread.
             masks: The names of the masks that there are now; saved regions with other masks are left out.
             starts_server: Whether the session starts a server by itself; otherwise reconnect() does.
             reads_at_once: Whether styles are read in the window's thread; otherwise in the session's.
@@ -204,7 +204,7 @@ class StylizeController:
         self.models: list[ModelInfo] = []
 
     def session(self) -> Session:
-        """The connection to the server, which is looked for from the first time on."""
+        """Return the connection to the server; the first call starts looking for the server."""
         if self._session is None:
             self._session = Session(
                 self, self.saved.server, name=self._name, post=self._post, start=self._starts_server
@@ -223,11 +223,11 @@ class StylizeController:
     # What the user chooses
 
     def pick(self, source: str, *, adds: bool) -> None:
-        """A style was clicked. adds: It goes into the mix, or out of it when it is there."""
+        """Choose a style that was clicked. adds: Add it to the mix, or take it out when it is there."""
         self._change_mix(lambda: self.editor.pick(source, adds=adds))
 
     def choose(self, sources: Sequence[str]) -> None:
-        """These styles were chosen, and no others."""
+        """Choose these styles, and no others."""
         self._change_mix(lambda: self.editor.choose(sources))
 
     def _change_mix(self, change: Callable[[], None]) -> None:
@@ -239,35 +239,35 @@ class StylizeController:
         self.refresh()
 
     def weigh(self, styles: Sequence[StyleChoice]) -> None:
-        """The mix has other shares; its rows stay."""
+        """Change the shares of the mix; its rows stay."""
         self.editor.change_region(styles=tuple(styles))
         self.refresh()
 
     def take_out(self, styles: Sequence[StyleChoice]) -> None:
-        """The mix has fewer styles."""
+        """Reduce the mix to these styles."""
         self.weigh(styles)
         self.show_mix()
 
     def change(self, *, alpha: float, preserve_color: str, **settings: Any) -> None:
-        """A control was moved. settings: Those of StylizeSettings that are the same for all regions."""
+        """Take the controls' values. settings: Fields of StylizeSettings that are the same for all regions."""
         self.editor.change(**settings)
         self.editor.change_region(alpha=alpha, preserve_color=preserve_color)
         self.refresh()
 
     def show_region(self, index: int) -> None:
-        """Another region was chosen."""
+        """Show another region."""
         self.editor.region = index
         self.show_current()
 
     def change_regions(self, masks: Sequence[str], index: int) -> None:
-        """Regions were added or removed. index: Of the one that is shown from now on."""
+        """Add or remove regions. index: The region that is shown from now on."""
         self.editor.change_regions(masks, index)
         self.show_settings()
         self._view.look_at_layer()
         self.refresh()
 
     def use(self, settings: StylizeSettings) -> None:
-        """Choose all of this instead, as a preset or a reset has it."""
+        """Replace all choices, by those of a preset or by the defaults."""
         self.editor.use(settings)
         self.show_gallery()
         self.show_settings()
@@ -275,13 +275,13 @@ class StylizeController:
         self.refresh()
 
     def use_server(self, server: ServerSettings) -> None:
-        """Go to another server, from now on."""
+        """Use another server from now on."""
         self.saved = replace(self.saved, server=server)
         self.store.save(replace(self.store.load(), server=server))
         self.reconnect()
 
     def use_folder(self, folder: Path) -> None:
-        """A picture was chosen there."""
+        """Remember the folder in which a picture was chosen."""
         self.saved = replace(self.saved, picture_folder=str(folder))
 
     def add_style(self, source: str, title: str, about: str) -> None:
@@ -290,11 +290,11 @@ class StylizeController:
         self.pick(source, adds=False)
 
     def remember(self, settings: StylizeSettings) -> None:
-        """Keep what is painted, or was, so that it can be repeated."""
+        """Save the settings that are or were painted with, so that they can be repeated."""
         self._keep(stylize=settings)
 
     def keep_choices(self) -> None:
-        """Keep what was chosen in this window; the next one begins with it."""
+        """Save this window's choices; the next window begins with them."""
         if self.editor.settings != self._first_settings:
             self._keep()
 
@@ -306,26 +306,26 @@ class StylizeController:
     # What is shown of it
 
     def show_settings(self) -> None:
-        """The widgets show what is chosen."""
+        """Show all choices in the widgets."""
         masks = [region.mask for region in self.editor.settings.regions]
         self._view.regions.show_regions(masks, self.editor.region)
         self.show_current()
 
     def show_current(self) -> None:
-        """The widgets show what is chosen for the region that is shown."""
+        """Show the choices for the current region in the widgets."""
         fitting = StylizeSettings().strokes_for(*self._view.layer_size())
         self._view.controls.show_settings(self.editor.settings, self.editor.current, fitting)
         self._show_models()
         self.show_mix()
 
     def show_mix(self) -> None:
-        """Mix and gallery show the styles of the region that is shown."""
+        """Show the styles of the current region in the mix and the gallery."""
         styles = self.editor.current.styles
         self._view.mix.show_mix(styles, self._view.gallery.entry)
         self._view.gallery.mark(style.source for style in styles)
 
     def show_gallery(self) -> None:
-        """The gallery has all styles that can be chosen, chosen pictures of the user's own with their thumbnails."""
+        """Fill the gallery with all styles that can be chosen; the user's own chosen pictures get their thumbnails."""
         gallery, settings = self._view.gallery, self.editor.settings
         gallery.show_entries(self.styles.gallery(settings))
         for source in {style.source for region in settings.regions for style in region.styles}:
@@ -342,7 +342,7 @@ class StylizeController:
         self._view.controls.show_models(model_entries(self.models, self._own_model, chosen), chosen)
 
     def show_forecast(self) -> None:
-        """The view says how long the finish will take."""
+        """Have the view show how long the finish will take."""
         settings, content = self.editor.settings, self._view.content()
         self._view.show_forecast(
             labels.finish_forecast(
@@ -351,7 +351,7 @@ class StylizeController:
         )
 
     def refresh(self) -> None:
-        """Ask for a preview of what is chosen now."""
+        """Ask for a preview of the current choices."""
         self.show_forecast()
         settings, content = self.editor.settings, self._view.content()
         self._view.allow_painting(self.editor.is_complete)
@@ -371,7 +371,7 @@ class StylizeController:
         self.session().preview(lambda side: make_request(content, settings, load(), preview=side))
 
     def _loader(self, settings: StylizeSettings) -> Callable[[], Mapping[str, StyleSource]]:
-        """What gives the styles in the session's thread. Raises ChoiceError where they are read before."""
+        """Return a function that loads the styles in the session's thread. Raises ChoiceError if read at once."""
         if not self._reads_at_once:
             return lambda: self.styles.load(settings)
         loaded = self.styles.load(settings)
@@ -380,11 +380,11 @@ class StylizeController:
     # What the session tells
 
     def connecting(self, sentence: str) -> None:
-        """Looking for the server."""
+        """Show that the server is being looked for."""
         self._view.show_connecting(sentence)
 
     def connected(self, info: ServerInfo) -> None:
-        """The server is there."""
+        """Show that the server is ready."""
         log.debug("connected")
         self._server_info, self._own_model = info, info.model
         self._view.show_connected(labels.server_state(info))
@@ -392,7 +392,7 @@ class StylizeController:
         self.refresh()
 
     def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
-        """The server's styles fill the gallery; its models are there to choose from."""
+        """Show the server's styles in the gallery, and its models to choose from."""
         self.models = models
         self._show_models()
         if styles == self.styles.known:
@@ -408,14 +408,14 @@ class StylizeController:
         return entry is None or entry.thumbnail is None
 
     def disconnected(self, error: AdainError) -> None:
-        """No server: what to do is in the error's sentence."""
+        """Show that there is no server; the error's sentence says what to do."""
         log.debug("disconnected: %s", error)
         self._server_info = None
         self.show_forecast()
         self._view.show_disconnected(error)
 
     def swatch(self, name: str, jpeg: bytes) -> None:
-        """A thumbnail has come."""
+        """Show a thumbnail that has arrived."""
         entry, image = self._view.gallery.entry(name), self._view.image_of_file(jpeg)
         if entry is not None and image is not None:
             self._view.gallery.add(entry.with_thumbnail(image))
@@ -423,7 +423,7 @@ class StylizeController:
                 self._view.mix.show_mix(self.editor.current.styles, self._view.gallery.entry)
 
     def previewed(self, result: StylizeResult) -> None:
-        """Show it, unless the picture itself is seen by now."""
+        """Show the preview, unless the picture itself is being painted by now."""
         if self._view.is_painting():
             return
         note = preview_note(result.pixels, self._view.content(), self.editor.settings)
@@ -432,22 +432,22 @@ class StylizeController:
         log.debug("previewed %d after %.3f s", side, time.monotonic() - self._changed_at)
 
     def preview_failed(self, error: AdainError) -> None:
-        """Say why."""
+        """Show why there is no preview."""
         self._view.preview.show_note("")
         self._view.show_error(error)
 
     def progressed(self, progress: Progress) -> None:
-        """The view moves its bar."""
+        """Have the view move its bar."""
         self._view.progressed(progress)
 
     def drafted(self, draft: Draft) -> None:
-        """The view shows the picture as it forms."""
+        """Have the view show the picture as it forms."""
         self._view.drafted(draft)
 
     def painted(self, result: StylizeResult) -> None:
-        """The view puts it into the document."""
+        """Have the view put the picture into the document."""
         self._view.painted(result)
 
     def paint_failed(self, error: AdainError) -> None:
-        """The view says so, and lets the user try again."""
+        """Have the view report the failure and let the user try again."""
         self._view.paint_failed(error)

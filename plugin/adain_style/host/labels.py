@@ -1,4 +1,4 @@
-"""What both hosts' windows say of the settings, and of the server. An underscore is before a label's key."""
+"""The texts of both hosts' windows for the settings and the server. An underscore precedes a label's access key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COLOUR_NAMES = {
     "match": _("The layer's palette"),
     "luminance": _("The layer's own colours"),
 }
-"""For each of protocol.PRESERVE_COLOR."""
+"""The names of protocol.PRESERVE_COLOR."""
 FIT, FIT_TIP = (
     _("Strokes that _fit the layer's size"),
     _("Large layers get broader strokes, and are painted sooner"),
@@ -25,7 +25,7 @@ STROKES, STROKES_TIP = _("Stroke si_ze"), _("How broad strokes are: 1 = the fine
 DETAIL, DETAIL_TIP = _("_Detail"), _("How much of the layer's fine detail stays where strokes are broad")
 QUALITY, QUALITY_ABOUT = _("_Quality"), _("How much work goes into the picture")
 QUALITY_NAMES = {"fast": _("Quick"), "fine": _("Fine"), "best": _("Finished")}
-"""For each of protocol.QUALITY."""
+"""The names of protocol.QUALITY."""
 QUALITY_MEANINGS = {
     "fast": _("Painted in one pass"),
     "fine": _("Then the brush strokes are refined"),
@@ -54,14 +54,14 @@ SERVER_ERRORS = {
     "UNKNOWN_STYLE": _("The server does not have one of the styles; choose another one."),
     "WORKER_LOST": _("The process that was painting died; it is started again, so try again."),
 }
-"""Of protocol.ERRORS those that a user can meet; the others are mistakes of a program."""
+"""Sentences for those of protocol.ERRORS that a user can meet; the others are a program's mistakes."""
 
 
 def worded(error: RequestError, *, is_english: bool = IS_ENGLISH) -> RequestError:
-    """A server's error in the user's language.
+    """Word a server's error in the user's language.
 
-    The server's own sentence, which is English, may name sizes and styles; it stays where that is the user's language,
-    and for codes that only a program's mistake can have.
+    The server's own English sentence may name sizes and styles, so it is kept where English is the user's language, and
+    for codes that only a program's mistake can cause.
     """
     if is_english or error.code not in SERVER_ERRORS:
         return error
@@ -77,13 +77,13 @@ def finish_forecast(
     *,
     pictures: int = 1,
 ) -> str:
-    """How long the finish will take, to be read before it begins.
+    """Tell how long the finish will take, before it begins.
 
     Args:
-        info: What the server has said of itself; None without one.
-        server: Which one that is.
+        info: The server's description of itself; None without a server.
+        server: Which server that is.
         settings: What is going to be painted.
-        content: The layer, reduced; None when there is none that could be painted.
+        content: The layer, reduced; None when no layer could be painted.
         pictures: How many of this size are painted one after the other.
     Returns:
         A sentence; "" when nothing is to be finished, and when nobody knows.
@@ -99,7 +99,7 @@ def finish_forecast(
 
 
 def _about(seconds: float) -> str:
-    """A length of time, no more exactly than it can be known."""
+    """Word a length of time, no more exactly than it can be known."""
     if seconds < 90:
         n = max(1, round(seconds)) if seconds < 10 else 5 * round(seconds / 5)
         return ngettext("about {n} second", "about {n} seconds", n).format(n=n)
@@ -111,12 +111,12 @@ def _about(seconds: float) -> str:
 
 
 def server_state(info: ServerInfo) -> str:
-    """A line for the window's foot."""
+    """The server's state as a line at the bottom of the window."""
     return _("Server ready on {device}, model {model}").format(device=info.device, model=info.model)
 
 
 def server_described(info: ServerInfo) -> str:
-    """Some lines for the server's own window."""
+    """The server's state as some lines for the server's own window."""
     state = _("Ready on {device}, model {model}.") if info.ready else _("Loading: {device}, model {model}.")
     jobs = ngettext("{n} picture in work.", "{n} pictures in work.", info.jobs).format(n=info.jobs)
     lines = [state.format(device=info.device, model=info.model), f"{jobs} " + _("Version {v}.").format(v=info.server)]

@@ -1,4 +1,4 @@
-"""Where libraries are found that the host's Python lacks. Imports none of them, so that an entry can begin with it."""
+"""Finding libraries that the host's Python lacks. Imports none of them, so that an entry point can use it first."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import sys
 from pathlib import Path
 
 VENDOR = "vendor"
-"""The folder in the plug-in with such libraries."""
+"""The plug-in's folder of such libraries."""
 
 
 def tag() -> str:
-    """This Python and this machine, like "linux-x86_64-310": what compiled libraries have to fit."""
+    """Name this Python and this machine, like "linux-x86_64-310", which compiled libraries have to fit."""
     return f"{sys.platform}-{platform.machine().lower()}-{sys.version_info[0]}{sys.version_info[1]}"
 
 
 def add_libraries(folder: Path) -> None:
-    """Let the libraries beside the plug-in be found, after everything that this Python has itself.
+    """Make the libraries in the plug-in importable, after everything that this Python has itself.
 
     Args:
-        folder: The plug-in's. Libraries for this very Python are in vendor; where its version was not known when they
-            were put there, there are some for several, each in a folder with a tag.
+        folder: The plug-in's. Libraries for exactly this Python are in vendor; if its version was not known when they
+            were installed, there are some for several versions, each in a folder named by its tag.
     """
     for vendor in (folder / VENDOR, folder / VENDOR / tag()):
         if str(vendor) not in sys.path:

@@ -14,8 +14,8 @@ class ModelEntry:
     """A model in a window's list.
 
     Attributes:
-        name: As StylizeSettings has it.
-        title: What it is called. about: Everything else that is known of it.
+        name: As in StylizeSettings.
+        title: The title that is shown. about: Everything else that is known of it.
     """
 
     name: str
@@ -28,8 +28,8 @@ def model_entries(known: Sequence[ModelInfo], own: str, chosen: str) -> list[Mod
 
     Args:
         known: The server's models.
-        own: The name of the one that it was started with; a folder's need not be among them.
-        chosen: What is chosen; it is always in the list, even when the server does not have it any more.
+        own: The name of the model that the server was started with; one given as a folder need not be among them.
+        chosen: The chosen model; it is always in the list, even when the server does not have it any more.
     """
     entries = {
         model.name: ModelEntry(
@@ -42,5 +42,5 @@ def model_entries(known: Sequence[ModelInfo], own: str, chosen: str) -> list[Mod
     first = entries.pop(own, ModelEntry(own, own or _("The server's own")))
     if chosen not in ("", own, *entries):
         entries[chosen] = ModelEntry(chosen, chosen)
-    # The server's own may have been chosen by its name, when another one was the server's own.
+    # The server's own model may have been chosen by its name, at a time when another one was the server's own.
     return [replace(first, name=own if chosen == own else ""), *entries.values()]

@@ -9,12 +9,12 @@ from adain_style.host.settings import StylizeSettings
 
 
 def preview_note(shown: Pixels, content: Content | None, settings: StylizeSettings) -> str:
-    """What is said under a preview.
+    """The line under a preview.
 
     Args:
         shown: The preview.
-        content: What it was painted from; None when that is gone.
-        settings: What the user has chosen.
+        content: The layer that it was painted from; None when that is gone.
+        settings: The user's choices.
     Returns:
         A sentence; "" where the preview shows what will be painted.
     """

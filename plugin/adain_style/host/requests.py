@@ -1,4 +1,4 @@
-"""From what the user chose, and the pixels that a host read for it, to a request."""
+"""Building a request from the user's choices and the pixels that a host read for them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adain_style.client.texts import _
 from adain_style.host.settings import StylizeSettings
 
 PREVIEW_CONTENT_SIDE = 1536
-"""Longer side, in pixels, of what previews are made from: what is reduced once more has to be the larger by half."""
+"""Longer side, in pixels, of the layers that previews are made from; reducing them again needs half as much more."""
 PAINTED_SIDE = 1280
 """The longest side, in pixels, at which a preview is painted: more would take too long."""
 DRAFT_SIDE = 256
@@ -22,12 +22,12 @@ PREVIEW_SIDE = 512
 
 @dataclass(frozen=True)
 class Content:
-    """A layer's pixels as a host read them, and the masks that the settings want.
+    """A layer's pixels as a host read them, and the masks that the settings use.
 
     Attributes:
-        pixels: Of the layer, at full size or, for previews, reduced.
+        pixels: The layer's, at full size or, for previews, reduced.
         selection: Where the layer is to be painted, of the pixels' size; None for everywhere.
-        masks: By name, of the pixels' size, for regions that have one of their own.
+        masks: The masks of regions that have one of their own, by name; of the pixels' size.
         height, width: The layer's own, in pixels.
     """
 
@@ -49,18 +49,18 @@ def make_request(
     sequence: bytes = b"",
     smoothing: float = 0.0,
 ) -> StylizeRequest:
-    """The request for settings on a layer.
+    """Make the request to paint a layer with these settings.
 
     Args:
-        content: As a host read it.
-        settings: What the user chose.
-        styles: For each style's source, what goes over the wire.
+        content: The layer as a host read it.
+        settings: The user's choices.
+        styles: The pixels, file or name to send for each style's source.
         preview: The result's longer side, in pixels; 0 for the layer's size. A preview is painted at the size at which
             the layer will be painted, but at PAINTED_SIDE at most, and a draft at its own size at most. It is never
             finished.
-        compose, transfer, sequence, smoothing: As StylizeRequest has them; previews are always blended.
+        compose, transfer, sequence, smoothing: As in StylizeRequest; previews are always blended.
     Raises:
-        ChoiceError: A region has no style, or only such of weight 0.
+        ChoiceError: A region has no style, or only styles of weight 0.
     """
     regions = [_region(region, content, styles) for region in settings.regions]
     strokes = _stroke_size(content, settings, preview)
@@ -86,9 +86,9 @@ def shows_finer_strokes(content: Content, settings: StylizeSettings) -> bool:
 
 
 def _stroke_size(content: Content, settings: StylizeSettings, preview: int) -> float:
-    """What makes the server paint at the size at which it will paint the layer, to the pixel, or at the largest one.
+    """The stroke size that makes the server paint at exactly the layer's working size, or at a preview's largest.
 
-    A row more or less is another picture: the network's strokes lie on a grid.
+    One row more or less gives another picture, because the network's strokes lie on a grid.
     """
     here = content.pixels.height, content.pixels.width
     strokes = settings.strokes_for(content.height, content.width)
@@ -109,11 +109,11 @@ def _working_size(content: Content, settings: StylizeSettings) -> tuple[int, int
 
 
 def painted_size(content: Content, settings: StylizeSettings) -> tuple[int, int]:
-    """How large the part of a layer is that is going to be painted: the server computes nothing else.
+    """The size of the part of a layer that will be painted; the server computes nothing else.
 
     Args:
-        content: Reduced, as previews have it: its masks are of 8 bit.
-        settings: What the user chose.
+        content: The layer reduced as for previews, so that its masks have 8 bits.
+        settings: The user's choices.
     Returns:
         Height and width of the rectangle around all regions, in the layer's pixels.
     """
@@ -128,7 +128,7 @@ def painted_size(content: Content, settings: StylizeSettings) -> tuple[int, int]
 
 
 def _box_size(lines: list[bytes], content: Content) -> tuple[int, int]:
-    """lines: Of all the masks, one mask after the other."""
+    """lines: The lines of all masks, one mask after the other."""
     height, width = content.pixels.height, content.pixels.width
     rows = [number % height for number, line in enumerate(lines) if any(line)]
     if not rows:
@@ -140,7 +140,7 @@ def _box_size(lines: list[bytes], content: Content) -> tuple[int, int]:
 
 
 def _quality(settings: StylizeSettings, preview: int) -> str:
-    """A draft has to be there before the slider has moved on; a preview at rest shows what will be painted."""
+    """The quality to ask for: a draft has to arrive before the slider moves on; a preview at rest shows the result."""
     return "fast" if _is_draft(preview) else protocol.painted_quality(settings.quality, preview)
 
 

@@ -23,17 +23,17 @@ def open_server(
     on_start: Callable[[str], None] = lambda _sentence: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Client:
-    """A client of the chosen server; this machine's is started when none runs.
+    """Return a client of the chosen server; this machine's is started when none runs.
 
     Args:
         server: Which one.
         name: What this client calls itself, for the server's log.
-        start: False to take only a server that runs already.
+        start: False to use only a server that is already running.
         on_start: Called with a sentence when a server is being started.
-        cancelled: Asked while a server starts; True gives up waiting.
+        cancelled: Called while a server starts; True gives up waiting.
     Raises:
         ServerUnavailableError, ProtocolError: There is none that this plug-in can talk to.
-        CancelledError: As asked.
+        CancelledError: `cancelled` returned True.
     """
     if server.remote:
         return connect_to(remote_connection(server.address, Path(server.key_file)), name=name)
@@ -43,7 +43,7 @@ def open_server(
 
 
 def look_at_server(server: ServerSettings, *, name: str) -> ServerInfo:
-    """What the server says of itself; it is not started. Raises as open_server()."""
+    """Return the server's description of itself without starting it. Raises as open_server()."""
     with open_server(server, name=name, start=False) as client:
         return client.hello()
 
@@ -55,7 +55,7 @@ def start_server(server: ServerSettings, *, name: str, cancelled: Callable[[], b
 
 
 def stop_server(server: ServerSettings, *, name: str) -> None:
-    """End the server; whatever it paints is lost. Raises as open_server()."""
+    """End the server. Raises as open_server()."""
     with open_server(server, name=name, start=False) as client:
         client.stop()
 
@@ -70,20 +70,20 @@ class ServerControl:
         post: Callable[[Callable[[], None]], object],
         show: Callable[[ServerInfo | None, str], None],
     ) -> None:
-        """Ask nothing yet.
+        """Prepare; nothing is asked yet.
 
         Args:
             name: What this client calls itself, for the server's log.
-            post: Has a function called in the window's thread, soon; safe in any thread.
-            show: Given what the server says of itself, None when there is none, and a sentence of that; only the answer
-                to what was asked last: an older one is from before the server was started or stopped.
+            post: Schedules a function to be called in the window's thread, soon; safe in any thread.
+            show: Called with the server's description of itself, None when there is no server, and with a text about
+                it. Only the latest question's answer is shown: an older one may precede a start or a stop.
         """
         self._name, self._post, self._show = name, post, show
         self._asked = 0
         self._is_busy = self._is_closed = False
 
     def look(self, server: ServerSettings) -> None:
-        """Ask the server how it is, when nothing else is being asked."""
+        """Ask the server for its state, unless another question is pending."""
         if not self._is_busy:
             self._do(lambda: look_at_server(server, name=self._name))
 

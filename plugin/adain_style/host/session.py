@@ -1,8 +1,8 @@
-"""The connection to the server behind a window: a thread of its own, so that the window answers whatever happens.
+"""The connection to the server behind a window, in a thread of its own, so that the window stays responsive.
 
-One thing is done at a time: a picture before a preview, the newest preview before lists of what the server has, those
-before swatches. Of previews only the newest waits; each is shown small first and then, when nothing newer has come, in
-full preview size.
+One thing is done at a time: a picture before a preview, the newest preview before lists of what the server has, and
+lists before swatches. Only the newest preview waits; each is shown small first and then, unless a newer one was asked
+for, in full preview size.
 """
 
 from __future__ import annotations
@@ -26,49 +26,49 @@ from adain_style.host.settings import ServerSettings
 
 LOADING_POLL_S = 0.3
 UNHEARD_S, ANSWER_S = 5.0, 1.0
-"""After how long a server is asked whether it is still there before it gets work; how long it may take to answer."""
+"""How long after its last answer a server is asked whether it is still there; how long that answer may take."""
 
 WATCH_S = 0.15
-"""How often a session without work looks whether its server is still there; nothing is sent for that."""
+"""How often an idle session checks whether its server is still there, without sending anything."""
 CLOSE_S = 0.4
-"""A host that quits waits no longer for the thread; with all else it is to be half a second at most."""
+"""The longest that a quitting host waits for the thread; with everything else it is to be half a second at most."""
 
 
 class SessionListener(Protocol):
-    """What a window is told, in its own thread."""
+    """Receives what happens in a session, in the window's thread."""
 
     def connecting(self, sentence: str) -> None:
-        """The server is looked for, started, or loading; the sentence says which."""
+        """Called while the server is looked for, started, or loading; the sentence says which."""
 
     def connected(self, info: ServerInfo) -> None:
-        """The server is ready; listed() has come before."""
+        """Called when the server is ready, after listed()."""
 
     def listed(self, styles: list[StyleInfo], models: list[ModelInfo]) -> None:
-        """What the server knows by name: when it is connected, and after look_again()."""
+        """Called with the styles and models that the server knows, on connecting and after look_again()."""
 
     def disconnected(self, error: AdainError) -> None:
-        """There is no server; reconnect() tries again, and so does everything that needs one."""
+        """Called when there is no server; reconnect() tries again, and so does a picture."""
 
     def swatch(self, name: str, jpeg: bytes) -> None:
-        """A style's thumbnail."""
+        """Called with a style's thumbnail."""
 
     def previewed(self, result: StylizeResult) -> None:
-        """A preview: of the newest request, or a draft of one before it."""
+        """Called with a preview of the newest request, or with a draft of an earlier one."""
 
     def preview_failed(self, error: AdainError) -> None:
-        """There is no preview of the newest request."""
+        """Called when there is no preview of the newest request."""
 
     def progressed(self, progress: Progress) -> None:
-        """How far the picture is."""
+        """Called with the picture's progress."""
 
     def drafted(self, draft: Draft) -> None:
-        """The picture as it forms, about once a second while it is finished."""
+        """Called with the picture as it forms, about once a second during its finish."""
 
     def painted(self, result: StylizeResult) -> None:
-        """The picture that was asked for."""
+        """Called with the picture that was asked for."""
 
     def paint_failed(self, error: AdainError) -> None:
-        """There is no picture; CancelledError when that was asked for."""
+        """Called when there is no picture; with CancelledError when it was cancelled."""
 
 
 class Session:
@@ -86,11 +86,11 @@ class Session:
         """Begin to look for the server.
 
         Args:
-            listener: Told what happens.
-            server: Which one.
+            listener: Receives what happens.
+            server: Which server.
             name: What this client calls itself, for the server's log.
-            post: Has a function called in the window's thread, soon; safe in any thread.
-            start: False to start none for the time being: reconnect() and paint() do.
+            post: Schedules a function to be called in the window's thread, soon; safe in any thread.
+            start: False to start no server until reconnect() or paint() is called.
         """
         self._listener = listener
         self._server = server
@@ -121,7 +121,7 @@ class Session:
             self._wake.notify()
 
     def preview(self, make_request: Callable[[int], StylizeRequest] | None) -> None:
-        """Show this soon, in place of every preview that waits, or is painted for longer than a draft takes.
+        """Show this preview soon, in place of one that waits, or that is being painted and is more than a draft.
 
         Args:
             make_request: Called in the session's thread with the preview's longer side; None for no preview.
@@ -140,11 +140,11 @@ class Session:
 
     @property
     def is_accepted(self) -> bool:
-        """The picture that is painted, or was painted last, was accepted."""
+        """Whether the picture that is being painted, or was painted last, was accepted."""
         return self._accepted.is_set()
 
     def accept(self) -> None:
-        """Have the finish of the picture end with what there is by then; painted() follows."""
+        """Have the finish end with the picture as it is by then; painted() follows."""
         self._accepted.set()
 
     def cancel(self) -> None:
@@ -156,19 +156,19 @@ class Session:
             self._tell(self._listener.paint_failed, CancelledError(_("Painting was cancelled.")))
 
     def fetch_swatches(self, names: list[str]) -> None:
-        """Ask for thumbnails, when there is nothing better to do."""
+        """Ask for thumbnails, when there is nothing more urgent to do."""
         with self._wake:
             self._swatches = deque(names)
             self._wake.notify()
 
     def look_again(self) -> None:
-        """Ask which styles and models there are by now, when there is nothing better to do."""
+        """Ask which styles and models there are by now, when there is nothing more urgent to do."""
         with self._wake:
             self._lists_wanted = True
             self._wake.notify()
 
     def close(self, *, wait_s: float = CLOSE_S) -> None:
-        """End the thread; nothing is told any more. Waits at most that long."""
+        """End the thread and call the listener no more. Waits wait_s at most."""
         self._closed.set()
         self._cancelled.set()
         with self._wake:
@@ -197,14 +197,14 @@ class Session:
             self._watch()
             return
         if connect_wanted or (wants_server and not self._is_there()):
-            self._connect()  # meanwhile a picture still waits, so that it can be cancelled
+            self._connect()  # a picture still waits during this, so that it can be cancelled
         with self._wake:
             work = self._take_work()
         if work is not None:
             work()
 
     def _take_work(self) -> Callable[[], None] | None:
-        """What is to be done next, taken out of what waits."""
+        """Take the next piece of work off the queue."""
         if self._paint is not None:
             paint, self._paint = self._paint, None
             return lambda: self._do_paint(paint)
@@ -222,8 +222,8 @@ class Session:
         return None
 
     def _has_work(self) -> bool:
-        # Lists and swatches wait for a server, and so do previews, unless one has ended that was there. A picture
-        # looks for one.
+        # Lists and swatches wait for a server, and so do previews, unless the session has lost its server. A picture
+        # makes the session look for one.
         can_preview = self._client is not None or self._is_lost
         return bool(
             self._connect_wanted
@@ -233,7 +233,7 @@ class Session:
         )
 
     def _watch(self) -> None:
-        """Tell at once when the server has ended: by itself, or because somebody stopped or killed it."""
+        """Report at once when the server has ended by itself, or was stopped or killed."""
         if self._client is not None and self._client.is_gone():
             if self._server.remote:
                 sentence = _("The AdaIN server on the other machine has ended; try again once it runs.")
@@ -242,7 +242,7 @@ class Session:
             self._lose_if_gone(ServerUnavailableError(sentence))
 
     def _is_there(self) -> bool:
-        """Whether the server still answers: it ends by itself when nobody has worked for a while, and tells nobody."""
+        """Whether the server still answers: after some time without work it ends by itself, without notice."""
         if self._client is None:
             return False
         if time.monotonic() - self._heard_at < UNHEARD_S:
@@ -256,7 +256,7 @@ class Session:
 
     def _connect(self) -> None:
         self._disconnect()
-        self._is_lost = False  # one that cannot be reached is not tried again and again
+        self._is_lost = False  # a server that cannot be reached is not tried again and again
         self._tell(self._listener.connecting, _("Looking for the AdaIN server…"))
         try:
             self._client = open_server(
@@ -291,7 +291,7 @@ class Session:
             self._heard_at = time.monotonic()
             self._tell(self._listener.painted, result)
         except Exception as error:
-            # The picture's failure is told last: that is what the user wants to try again.
+            # The picture's failure is reported last, because that is what the user wants to try again.
             self._lose_if_gone(error)
             self._tell(self._listener.paint_failed, for_people(error))
 
@@ -309,11 +309,11 @@ class Session:
             if newest is make_request and side == DRAFT_SIDE:
                 self._preview_side = PREVIEW_SIDE
         if newest is make_request or (newest is not None and side == DRAFT_SIDE):
-            # A draft is shown even when a newer value waits: otherwise a slider that never rests would show nothing.
+            # A draft is shown even when a newer value waits; otherwise a slider that never rests would show nothing.
             self._tell(self._listener.previewed, result)
 
     def _is_unwanted(self, make_request: Callable[[int], StylizeRequest], side: int) -> bool:
-        """A preview ends for a picture, and one that takes longer than a draft also for a newer choice."""
+        """Whether to end a preview: any one for a picture, and one larger than a draft also for a newer choice."""
         is_old = side > DRAFT_SIDE and self._preview is not make_request
         return is_old or self._closed.is_set() or self._paint is not None
 
@@ -361,9 +361,9 @@ class Session:
 
 
 def for_people(error: Exception) -> AdainError:
-    """What a window says of an error: in the user's language what the server words in English.
+    """Return an error as a window shows it, with the server's English messages in the user's language.
 
-    A mistake of ours becomes a sentence too: it must not leave a window that waits for ever.
+    A bug of ours becomes a sentence too: it must not leave a window that waits for ever.
     """
     if isinstance(error, RequestError):
         return labels.worded(error)

@@ -19,27 +19,26 @@ from adain_style.client.texts import _
 
 OUTPUTS = ("new-layer", "in-place")
 MAX_CHOSEN_STYLES = 4
-"""Of a region, in a window; scripts may mix as many as the protocol allows."""
+"""The most styles of a region in a window; scripts may mix as many as the protocol allows."""
 MAX_STROKE_SIZE = protocol.MAX_STROKE_SIZE
 FITTING_SIDE = 1024
 """A picture's longer side, in pixels, at which the network's own strokes look right."""
 DEFAULT_IDLE_MINUTES = 10
 LONGEST_NAME = 80
-"""Of a preset, in characters."""
+"""The longest name of a preset, in characters."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class StylizeSettings:
-    """A whole request, but for the pixels.
+    """A whole request except for the pixels.
 
     Attributes:
         regions: At least one; the first one's mask is "" for the selection, or the whole layer without one.
-        stroke_size: As adain_style.client.jobs.StylizeRequest has it; 0 fits it to the picture's size.
-        detail: Likewise.
+        stroke_size: As in adain_style.client.jobs.StylizeRequest; 0 fits it to the picture's size.
         output: One of OUTPUTS.
-        model, quality: As adain_style.client.jobs.StylizeRequest has them.
+        detail, model, quality: As in adain_style.client.jobs.StylizeRequest.
     """
 
     regions: tuple[RegionChoice, ...] = (RegionChoice(),)
@@ -51,11 +50,11 @@ class StylizeSettings:
 
     @property
     def in_place(self) -> bool:
-        """The layer itself is changed."""
+        """Whether the layer itself is changed."""
         return self.output == "in-place"
 
     def strokes_for(self, height: int, width: int) -> float:
-        """The stroke size for a picture of this size in pixels."""
+        """The stroke size for a picture of this size, which is in pixels."""
         fitting = min(max(height, width) / FITTING_SIDE, MAX_STROKE_SIZE)
         return self.stroke_size or max(1.0, round(fitting, 1))
 
@@ -65,9 +64,9 @@ class ServerSettings:
     """Which server is used.
 
     Attributes:
-        remote: On another machine, at address with the keys of key_file; otherwise this machine's.
+        remote: Whether it is on another machine, at address with the keys of key_file; otherwise this machine's.
         address: HOST:PORT. key_file: its connection file.
-        idle_minutes: After how long without work a server that is started here ends by itself.
+        idle_minutes: How long a server that is started here runs without work before it ends by itself.
     """
 
     remote: bool = False
@@ -82,7 +81,7 @@ class SavedSettings:
 
     Attributes:
         stylize: The settings that were painted with last. server: Which server is used.
-        picture_folder: Where a picture was last chosen.
+        picture_folder: The folder in which a picture was last chosen.
         chosen: The settings that a window had last, painted with or not.
     """
 
@@ -93,14 +92,14 @@ class SavedSettings:
 
 
 class SettingsStore:
-    """The settings' and presets' files. Unreadable ones never stop the work: the defaults are used."""
+    """The files of settings and presets. Unreadable settings never stop the work: the defaults are used."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """folder: None for the platform's own."""
         self._folder = settings_folder() if folder is None else folder
 
     def load(self) -> SavedSettings:
-        """The settings as they were saved; defaults for what is missing or damaged.
+        """Load the saved settings; the defaults when the file is missing or damaged.
 
         A damaged file is kept as settings.damaged.json, because the next save writes over it.
         """
@@ -126,14 +125,14 @@ class SettingsStore:
         return sorted((unquote(path.stem) for path in self._presets().glob("*.json")), key=str.casefold)
 
     def load_preset(self, name: str) -> StylizeSettings:
-        """A preset. Raises ChoiceError, when it is missing or damaged."""
+        """Load a preset. Raises ChoiceError when it is missing or damaged."""
         try:
             return settings_from(json.loads(self._preset(name).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError):
             raise ChoiceError(_("The preset '{name}' cannot be read; save it again.").format(name=name)) from None
 
     def save_preset(self, name: str, settings: StylizeSettings) -> None:
-        """Keep settings under a name, in place of what had it. Raises ChoiceError."""
+        """Save settings under a name, in place of a preset of that name. Raises ChoiceError."""
         if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
             raise ChoiceError(_("A preset's name has 1 to {n} characters.").format(n=LONGEST_NAME))
         try:
@@ -144,7 +143,7 @@ class SettingsStore:
             ) from None
 
     def delete_preset(self, name: str) -> None:
-        """Forget a preset; one that is not there is forgotten already. Raises ChoiceError."""
+        """Delete a preset, if it exists. Raises ChoiceError."""
         try:
             self._preset(name).unlink(missing_ok=True)
         except OSError as error:
@@ -156,7 +155,7 @@ class SettingsStore:
         return self._folder / "presets"
 
     def _preset(self, name: str) -> Path:
-        # Letters of all scripts stay as they are: quoted, a name in Chinese would be too long for a file.
+        # Letters of all scripts stay as they are: quoted, a Chinese name would be too long for a file's name.
         quoted = re.sub(r'[%/\\:*?"<>|]', lambda found: f"%{ord(found[0]):02X}", name.strip())
         return self._presets() / f"{quoted}.json"
 
@@ -168,11 +167,11 @@ class SettingsStore:
 
 def _saved_fields(saved: SavedSettings) -> dict[str, Any]:
     fields = asdict(saved)
-    return {"choices": fields.pop("stylize"), **fields}  # the file calls them so since its first version
+    return {"choices": fields.pop("stylize"), **fields}  # the file's name for them since its first version
 
 
 def saved_from(fields: Any) -> SavedSettings:
-    """Everything that is kept, as it was written. Raises ChoiceError."""
+    """Read everything that is kept between sessions. Raises ChoiceError."""
     server = _fields(fields, "server", dict)
     stylize = settings_from(_fields(fields, "choices", dict))
     return SavedSettings(
@@ -184,20 +183,20 @@ def saved_from(fields: Any) -> SavedSettings:
             idle_minutes=max(1, _fields(server, "idle_minutes", int)),
         ),
         _fields(fields, "picture_folder", str),
-        # Older files have none.
+        # Older files lack this field.
         settings_from(_fields(fields, "chosen", dict)) if "chosen" in fields else stylize,
     )
 
 
 def settings_from(fields: Any) -> StylizeSettings:
-    """Settings of a request as they were written. Raises ChoiceError."""
+    """Read the settings of a request. Raises ChoiceError."""
     regions = tuple(_region_from(region) for region in _fields(fields, "regions", list))
     settings = StylizeSettings(
         regions[: protocol.MAX_REGIONS],
         stroke_size=_number(fields, "stroke_size", 0.0, MAX_STROKE_SIZE),
         detail=_number(fields, "detail", 0.0, 1.0),
         output=_one_of(fields, "output", OUTPUTS),
-        # Older files have neither.
+        # Older files lack both fields.
         model=_fields(fields, "model", str) if "model" in fields else StylizeSettings.model,
         quality=_one_of(fields, "quality", protocol.QUALITY) if "quality" in fields else StylizeSettings.quality,
     )

@@ -1,4 +1,4 @@
-"""What a user has chosen so far in a window, and what each click makes of it. No widget: those show what is here."""
+"""A user's choices in a window so far, and how each click changes them. It has no widgets: they show these choices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from adain_style.host.styles import LAYER_STYLE
 
 
 class SettingsEditor:
-    """The settings, and the region that the widgets are about.
+    """The settings, and the region that the widgets show.
 
     Attributes:
-        settings: What is chosen. region: The index of the region that is shown.
+        settings: The choices. region: The index of the region that is shown.
     """
 
     def __init__(self, settings: StylizeSettings) -> None:
@@ -30,15 +30,15 @@ class SettingsEditor:
 
     @property
     def is_complete(self) -> bool:
-        """Every region has a style."""
+        """Whether every region has a style."""
         return all(any(style.weight > 0 for style in region.styles) for region in self.settings.regions)
 
     def use(self, settings: StylizeSettings) -> None:
-        """Choose all of this instead."""
+        """Replace all choices, and show the first region."""
         self.settings, self.region = settings, 0
 
     def change(self, **changes: Any) -> None:
-        """Change what is the same for all regions."""
+        """Change settings that are the same for all regions."""
         self.settings = replace(self.settings, **changes)
 
     def change_region(self, **changes: Any) -> None:
@@ -48,11 +48,11 @@ class SettingsEditor:
         self.settings = replace(self.settings, regions=tuple(regions))
 
     def pick(self, source: str, *, adds: bool) -> None:
-        """A style was clicked.
+        """Choose a style that was clicked.
 
         Args:
-            source: The style's.
-            adds: It goes into the mix, or out of it when it is there; False to have it alone.
+            source: The style's source.
+            adds: Whether to add it to the mix, or take it out when it is there; False to choose it alone.
         Raises:
             ChoiceError: The mix is full.
         """
@@ -65,10 +65,10 @@ class SettingsEditor:
             self.choose([*chosen, source])
 
     def choose(self, sources: Collection[str]) -> None:
-        """Have these styles in the mix and no others; those that are in it keep their places and weights.
+        """Reduce or extend the mix to exactly these styles; those already in it keep their places and weights.
 
         Raises:
-            ChoiceError: They are too many.
+            ChoiceError: There are too many.
         """
         if len(sources) > MAX_CHOSEN_STYLES:
             raise ChoiceError(_("A mix has at most {n} styles; take one out first.").format(n=MAX_CHOSEN_STYLES))
@@ -77,11 +77,11 @@ class SettingsEditor:
         self.change_region(styles=(*kept, *(StyleChoice(source) for source in sources if source not in known)))
 
     def change_regions(self, masks: Sequence[str], shown: int) -> None:
-        """Regions were added or removed; a new one begins as the one that was shown.
+        """Add or remove regions; a new one begins as a copy of the one that was shown.
 
         Args:
-            masks: Of all regions that there are to be.
-            shown: The index of the one that is shown from now on.
+            masks: The masks of all regions from now on.
+            shown: The index of the region that is shown from now on.
         """
         old = {region.mask: region for region in self.settings.regions}
         regions = tuple(replace(old.get(mask, self.current), mask=mask) for mask in masks)
@@ -89,7 +89,7 @@ class SettingsEditor:
 
 
 def usable(settings: StylizeSettings, masks: Collection[str]) -> StylizeSettings:
-    """Settings of another time, without layers that may be closed by now and regions that a document has not.
+    """Remembered settings without layers, which may be closed by now, and without regions that the document lacks.
 
     Args:
         settings: As they were remembered.
@@ -103,7 +103,7 @@ def usable(settings: StylizeSettings, masks: Collection[str]) -> StylizeSettings
 
 
 def repeatable(settings: StylizeSettings, masks: Collection[str]) -> StylizeSettings:
-    """What was painted with last, for a document that may be another one: without regions that it has not.
+    """The settings that were painted with last, without regions that the document, maybe another one, lacks.
 
     Args:
         settings: As they were remembered.

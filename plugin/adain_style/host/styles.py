@@ -1,4 +1,4 @@
-"""The styles that a user chose: what goes over the wire for them, what they are called, how one's own are kept."""
+"""The styles that a user chose: loading them for the wire, naming them, and saving the user's own."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ from adain_style.client.texts import _
 from adain_style.host.settings import StylizeSettings
 
 LAYER_STYLE = "layer:"
-"""Before a host's name of a layer that is used as a style; it is good as long as its document is open."""
+"""The prefix of a host's name for a layer that is used as a style; it is valid as long as its document is open."""
 MAX_STYLE_SIDE = 1024
 """Longer side, in pixels, of a layer or picture that is used as a style."""
 
 
 class StyleReader(Protocol):
-    """How a host reads what can be a style. Pixels are RGBA u8, the longer side at most MAX_STYLE_SIDE."""
+    """A host's reader of styles. Pixels are RGBA u8, the longer side at most MAX_STYLE_SIDE."""
 
     def read_picture(self, path: Path, crop: tuple[int, int, int, int] | None) -> Pixels:
-        """A picture's file, or the part of it at left, top of width, height. Raises ChoiceError."""
+        """Read a picture's file. crop: left, top, width, height of a part of it. Raises ChoiceError."""
 
     def read_layer(self, name: str) -> Pixels | None:
-        """A layer, by the host's name of it; None when it is not open any more."""
+        """Read a layer, by the host's name for it; None when it is not open any more."""
 
     def layer_title(self, name: str) -> str | None:
-        """What the user calls that layer."""
+        """The name that the user gave that layer; None when it is not open any more."""
 
 
 class StyleResolver:
-    """What is known of styles, for one window: the server's, the user's own, and what was read of them."""
+    """The styles that one window knows: the server's, the user's own, and those that were read already."""
 
     def __init__(self, reader: StyleReader) -> None:
         """reader: The host's."""
         self._reader = reader
         self._loaded: dict[str, StyleSource] = {}
         self.known: list[StyleInfo] = []
-        """Those that the server has; the window sets them when it is connected."""
+        """The server's styles; the window sets them when it is connected."""
 
     def load(self, settings: StylizeSettings) -> dict[str, StyleSource]:
-        """What goes over the wire for every style of the settings, by its source. Raises ChoiceError."""
+        """Load every style of the settings for the wire; returns them by source. Raises ChoiceError."""
         sources = [style.source for region in settings.regions for style in region.styles]
         return {source: self.load_one(source) for source in dict.fromkeys(sources)}
 
     def load_one(self, source: str, *, again: bool = False) -> StyleSource:
-        """What goes over the wire for a style.
+        """Load a style for the wire.
 
         Args:
-            source: The style's.
+            source: The style's source.
             again: Read it even if it was read before; otherwise nothing is read twice.
         Raises:
             ChoiceError: There is no such file or layer, or it cannot be read.
@@ -69,32 +69,32 @@ class StyleResolver:
         if again or source not in self._loaded:
             loaded = load_style(source, self._reader, {style.name for style in self.known})
             if isinstance(loaded, str):
-                return loaded  # whether the server knows it may change
+                return loaded  # not kept: whether the server knows the name may change
             self._loaded[source] = loaded
         return self._loaded[source]
 
     def put(self, source: str, pixels: Pixels) -> None:
-        """What was read of a style's layer just now."""
+        """Set the pixels of a style's layer that was read just now."""
         self._loaded[source] = pixels
 
     def forget(self) -> None:
-        """Read every picture again when it is needed next; layers are read by who may, see put()."""
+        """Forget the pictures, so that each is read again when it is needed; layers come from put(), and are kept."""
         self._loaded = {name: style for name, style in self._loaded.items() if name.startswith(LAYER_STYLE)}
 
     def title(self, source: str) -> str:
-        """What a style is called."""
+        """A style's title."""
         if source.startswith(LAYER_STYLE):
             return self._reader.layer_title(source.removeprefix(LAYER_STYLE)) or _("a layer")
         titles = {style.name: style.title or style.name for style in self.known}
         return titles.get(source) or picture_and_crop(source)[0].stem
 
     def result_name(self, settings: StylizeSettings) -> str:
-        """What a new layer is called: its styles."""
+        """The name of a new layer, made of its styles' titles."""
         sources = [style.source for region in settings.regions for style in region.styles if style.weight > 0]
         return " + ".join(dict.fromkeys(self.title(source) for source in sources))
 
     def gallery(self, settings: StylizeSettings) -> list[GalleryEntry]:
-        """Every style that can be chosen, those first that only this user has; what is chosen is always among them."""
+        """Every style that can be chosen, the user's own first; chosen styles are always among them."""
         known = [
             GalleryEntry(
                 style.name,
@@ -110,7 +110,7 @@ class StyleResolver:
         return [*own, *(GalleryEntry(source, self.title(source), source) for source in sorted(chosen - listed)), *known]
 
     def picture(self, source: str) -> Pixels | None:
-        """A chosen style's picture, for its thumbnail; None when the server has it, or it cannot be read."""
+        """A chosen style's picture, for its thumbnail; None when it is no picture, or cannot be read."""
         with suppress(ChoiceError):
             loaded = self.load_one(source)
             return loaded if isinstance(loaded, Pixels) else None
@@ -122,7 +122,7 @@ class GalleryEntry:
     """A style in the gallery.
 
     Attributes:
-        source: As a StyleChoice has it. title: Shown below the picture. about: Everything else that is known of it.
+        source: As in StyleChoice. title: Shown below the picture. about: Everything else that is known of it.
         thumbnail: A picture of the host's toolkit; None until it is there.
     """
 
@@ -132,7 +132,7 @@ class GalleryEntry:
     thumbnail: Any = None
 
     def with_thumbnail(self, thumbnail: Any) -> GalleryEntry:
-        """The same with a picture."""
+        """The same entry with a thumbnail."""
         return replace(self, thumbnail=thumbnail)
 
     def matches(self, text: str) -> bool:
@@ -141,11 +141,11 @@ class GalleryEntry:
 
 
 def load_style(source: str, reader: StyleReader, known: Collection[str]) -> StyleSource:
-    """What goes over the wire for a style's source.
+    """Load a style's source for the wire.
 
     Args:
         source: A picture's file, PICTURE[LEFT,TOP,WIDTH,HEIGHT], a saved style's file, LAYER_STYLE and a layer's
-            name, or a name: one that the server knows, or of a picture in the user's own styles folder.
+            name, or the name of a style that the server knows or that is in the user's own styles folder.
         reader: The host's.
         known: The server's names.
     Raises:
@@ -178,10 +178,10 @@ def save_style(title: str, write_png: Callable[[Path], str]) -> Path:
     """Save a picture in the user's own styles folder; a server on this machine knows it by name at once.
 
     Args:
-        title: What the user calls it.
+        title: The name that the user gives it.
         write_png: Writes the picture's file; returns why that failed, or "".
     Raises:
-        ChoiceError: The name is no file's name or is taken, or the file cannot be written.
+        ChoiceError: The title is not usable as a file's name, or is taken, or the file cannot be written.
     """
     if not style_name(title) or set(title) & set('/\\:*?"<>|') or title.startswith("."):
         raise ChoiceError(_("A style's name has letters or digits, and no signs such as / or :."))
