@@ -250,7 +250,7 @@ def test_choices_are_kept_without_painting(controller: StylizeController) -> Non
     controller.keep_choices()
     saved = SettingsStore().load()
     assert saved.stylize.regions[0].styles == (StyleChoice("sun"),)
-    assert saved.chosen.regions[0].styles == (StyleChoice("sea"),)
+    assert saved.chosen is not None and saved.chosen.regions[0].styles == (StyleChoice("sea"),)
 
 
 def test_lost_server_takes_the_forecast_with_it(controller: StylizeController, view: View) -> None:

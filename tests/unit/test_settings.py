@@ -368,4 +368,4 @@ def test_settings_of_before_choices_were_kept_are_shown_again(store: SettingsSto
     fields = json.loads(file.read_text())
     del fields["chosen"]
     file.write_text(json.dumps(fields))
-    assert store.load().chosen == SETTINGS.stylize
+    assert store.load() == replace(SETTINGS, chosen=None)

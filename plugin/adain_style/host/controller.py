@@ -198,7 +198,7 @@ class StylizeController:
         self._changed_at = 0.0
         self.store = SettingsStore()
         self.saved = self.store.load()
-        self._first_settings = usable(self.saved.chosen, masks)
+        self._first_settings = usable(self.saved.chosen or self.saved.stylize, masks)
         self.editor = SettingsEditor(self._first_settings)
         self.styles = StyleResolver(reader)
         self.models: list[ModelInfo] = []

@@ -82,13 +82,13 @@ class SavedSettings:
     Attributes:
         stylize: The settings that were painted with last. server: Which server is used.
         picture_folder: The folder in which a picture was last chosen.
-        chosen: The settings that a window had last, painted with or not.
+        chosen: The settings that a window had last, painted with or not; None for stylize.
     """
 
     stylize: StylizeSettings = field(default_factory=StylizeSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     picture_folder: str = ""
-    chosen: StylizeSettings = field(default_factory=StylizeSettings)
+    chosen: StylizeSettings | None = None
 
 
 class SettingsStore:
@@ -173,9 +173,8 @@ def _saved_fields(saved: SavedSettings) -> dict[str, Any]:
 def saved_from(fields: Any) -> SavedSettings:
     """Read everything that is kept between sessions. Raises ChoiceError."""
     server = _fields(fields, "server", dict)
-    stylize = settings_from(_fields(fields, "choices", dict))
     return SavedSettings(
-        stylize,
+        settings_from(_fields(fields, "choices", dict)),
         ServerSettings(
             remote=_fields(server, "remote", bool),
             address=_fields(server, "address", str),
@@ -184,7 +183,7 @@ def saved_from(fields: Any) -> SavedSettings:
         ),
         _fields(fields, "picture_folder", str),
         # Older files lack this field.
-        settings_from(_fields(fields, "chosen", dict)) if "chosen" in fields else stylize,
+        None if fields.get("chosen") is None else settings_from(_fields(fields, "chosen", dict)),
     )
 
 
