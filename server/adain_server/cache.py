@@ -1,4 +1,4 @@
-"""Values kept while they fit a number of bytes; the one that was used longest ago goes first."""
+"""A cache with a limit in bytes, which evicts the least recently used values first."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class ByteCache:
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
 
     def get(self, key: Hashable) -> Any:
-        """The value, which counts as used now; None when it is not kept."""
+        """The value, marked as just used; None when it is not in the cache."""
         if key not in self._values:
             return None
         self._values.move_to_end(key)
         return self._values[key][0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
-        """Keep a value of that many bytes, unless it alone is over the limit."""
+        """Keep a value of `size` bytes, unless it alone exceeds the limit."""
         if key in self._values:
             self.held -= self._values.pop(key)[1]
         if size > self.limit:
@@ -33,20 +33,20 @@ class ByteCache:
         self.held += size
 
     def shrink(self, most: int) -> None:
-        """Forget the largest values until that many bytes are left: they free the most, and the small ones are many."""
+        """Evict the largest values until at most `most` bytes are held: small ones are many and free little."""
         for key in sorted(self._values, key=lambda key: self._values[key][1], reverse=True):
             if self.held <= most:
                 return
             self.held -= self._values.pop(key)[1]
 
     def make_room(self, size: int) -> None:
-        """Forget values until that many bytes more fit, or none is left."""
+        """Evict values until `size` more bytes fit or the cache is empty."""
         while self._values and self.held + size > self.limit:
             _, (_, freed) = self._values.popitem(last=False)
             self.held -= freed
 
 
 def forget_oldest(known: OrderedDict[Any, Any], most: int) -> None:
-    """Forget what was put or moved to the end longest ago, until so many are left."""
+    """Remove the entries that were added or moved to the end longest ago, until at most `most` are left."""
     while len(known) > most:
         known.popitem(last=False)

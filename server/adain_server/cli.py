@@ -75,7 +75,7 @@ def _run(given: list[str]) -> int:
 
 
 def _show_status(connection_file: Path) -> int:
-    """Say how the running server is; 0 when it can paint, 1 when not."""
+    """Print the running server's status; returns 0 when it is ready to paint, 1 when not."""
     with Client(read_connection_file(connection_file), name="adain-server --status") as client:
         status = client.status()
     hours, minutes = divmod(round(status.uptime_s / 60), 60)

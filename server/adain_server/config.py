@@ -14,14 +14,14 @@ DEFAULT_HANG_TIMEOUT_S = 120.0
 """A tile takes seconds on a slow processor; so does a reduced copy of the largest picture."""
 
 DEFAULT_LOAD_TIMEOUT_S = 1800.0
-"""A worker may have to download its model first, and says nothing meanwhile."""
+"""A worker may have to download its model first, and reports nothing while it does."""
 
 LEAST_MEMORY_BUDGET = 256 * 1024**2
-"""A tile of the smallest size, and a few features."""
+"""Enough for a tile of the smallest size and a few features."""
 
 
 def default_memory_budget() -> int:
-    """An eighth of the machine's memory, between 1 and 4 GiB: a painter's other programs need theirs."""
+    """An eighth of the machine's memory, between 1 and 4 GiB: the rest is for other programs."""
     if not hasattr(os, "sysconf"):  # Windows
         return 2 * 1024**3
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -30,21 +30,21 @@ def default_memory_budget() -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """What a server is to be.
+    """The settings of a server.
 
     Attributes:
         device: auto, cpu, cuda or mps.
-        model: As adain_weights.hub.obtain() takes it: a name, a folder, a file, or hf://ORG/REPO[@REVISION].
+        model: In a form that adain_weights.hub.obtain() accepts: a name, a folder, a file, or hf://ORG/REPO[@REVISION].
         models: The user's own folder of models, which clients can choose from; it need not exist.
-        bind: ipc, or tcp://HOST:PORT on a loopback address; port 0 takes a free one.
+        bind: ipc, or tcp://ADDRESS:PORT; port 0 takes a free one.
         connection_file: Written once the server listens; its folder is the server's private one.
         max_pixels: The largest content, height times width.
-        max_jobs: Jobs at a time, all clients together. max_client_jobs: of one client.
-        max_bytes: Pixels in memory, of all jobs together, and of layers that are kept for the next one.
+        max_jobs: Most jobs at a time of all clients together. max_client_jobs: Of one client.
+        max_bytes: Most bytes of pixels in memory, of all jobs together and of layers that are kept for later jobs.
         memory_budget: Bytes that the worker may use for tiles, features and what it keeps between jobs.
         styles: The user's own folder of styles; it need not exist.
-        hang_timeout_s: A worker that says nothing for so long while it has a job is hung; it reports every tile.
-        load_timeout_s: One that is not ready so long after its start is hung, too.
+        hang_timeout_s: A worker that has a job and reports nothing for this long is hung; it reports every tile.
+        load_timeout_s: A worker that is not ready this long after its start is hung, too.
         idle_timeout_s: End after this long without a message and without a job; 0 for never.
     """
 
@@ -65,7 +65,7 @@ class ServerConfig:
 
     @property
     def model_name(self) -> str:
-        """What clients are told of the model until it is loaded: its name, not its path, never longer than a text."""
+        """The model's name that clients see until it is loaded: not its path, and at most MAX_TEXT characters."""
         if self.model.startswith(SCHEME):
             name = self.model.removeprefix(SCHEME).replace("/", "--")  # as in the models folder
         else:

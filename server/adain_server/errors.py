@@ -1,10 +1,10 @@
-"""The server's errors: those that end it, and those that a client is told."""
+"""The server's errors: those that end it, and those that are sent to a client."""
 
 from __future__ import annotations
 
 
 class ServerError(Exception):
-    """The server cannot start or go on; the message is one sentence for the terminal."""
+    """The server cannot start or continue; the message is one sentence for the terminal."""
 
 
 class JobError(Exception):
@@ -22,5 +22,5 @@ class JobError(Exception):
 
 
 def busy() -> JobError:
-    """What a client is told when something is full that empties by itself."""
+    """The error for a resource that is full now and will have room again by itself."""
     return JobError("BUSY", "The server is busy; try again in a few seconds.", retry_after_s=2.0)

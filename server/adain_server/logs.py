@@ -1,6 +1,6 @@
-"""The server's log: lines of JSON beside the connection file, bounded in size and in how often one thing is said.
+"""The server's log: lines of JSON beside the connection file, bounded in size and in repetitions.
 
-What peers send comes into it escaped and cut; no pixel, no key and no secret does.
+Data from peers is escaped and cut; pixels, keys and secrets are never logged.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 
 LOG_NAME = "server.log"
 LARGEST_LOG = 1024**2
-"""Bytes of the file; the one before is kept beside it, as server.log.1."""
+"""Most bytes of the file; the previous one is kept beside it as server.log.1."""
 LONGEST_MESSAGE = 500
 OFTEN = 20
 PERIOD_S = 60.0
-"""One kind of message is said so often in so many seconds; then how many more there were."""
+"""A kind of message is logged OFTEN times in this many seconds; then follows how many more there were."""
 
 
 class JsonLines(logging.Formatter):
-    """One object a line: time, level, what said it, message, and a traceback where there is one."""
+    """One object a line: time, level, logger, message, and a traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, in ASCII."""
@@ -40,20 +40,20 @@ class JsonLines(logging.Formatter):
 
 
 class RateLimit(logging.Filter):
-    """Lets a message through OFTEN times in PERIOD_S, by its text before values are put in."""
+    """Lets a message through OFTEN times in PERIOD_S, counted by its text before values are put in."""
 
     def __init__(self) -> None:
         super().__init__()
         self._seen: dict[str, tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write it; decided once, because all handlers share the record and what was put into it."""
+        """Whether to write a record; decided once, because all handlers share the record and its changes."""
         if "is_said" not in vars(record):
             vars(record)["is_said"] = self._is_said(record)
         return bool(vars(record)["is_said"])
 
     def _is_said(self, record: logging.LogRecord) -> bool:
-        """The first one of a new period says how many were left out."""
+        """Count a record; the first one of a new period also tells how many were left out."""
         now, kind = time.monotonic(), str(record.msg)
         since, count = self._seen.get(kind, (now, 0))
         if now - since > PERIOD_S:
@@ -65,7 +65,7 @@ class RateLimit(logging.Filter):
 
 
 def log_to_terminal(*, verbose: bool) -> None:
-    """Warnings on standard error; with verbose each client's hello as well."""
+    """Log warnings to standard error; with verbose also each client's hello."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handler.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -74,7 +74,7 @@ def log_to_terminal(*, verbose: bool) -> None:
 
 
 def log_to_file(folder: Path) -> None:
-    """Also into LOG_NAME in the server's private folder, for those that nobody watches."""
+    """Log to LOG_NAME in the server's private folder, too, for servers whose terminal nobody watches."""
     handler = RotatingFileHandler(folder / LOG_NAME, maxBytes=LARGEST_LOG, backupCount=1, encoding="ascii", delay=True)
     handler.setFormatter(JsonLines())
     handler.addFilter(RateLimit())

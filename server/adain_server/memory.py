@@ -1,4 +1,4 @@
-"""Memory that a process of the server does not need any more."""
+"""Freed memory of the server's processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 
 def give_memory_back() -> None:
-    """Return to the system what was freed; glibc keeps it otherwise."""
+    """Return freed memory to the system; glibc would keep it."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:

@@ -1,8 +1,8 @@
-"""How both processes name a model."""
+"""Keys by which both processes identify a model."""
 
 from __future__ import annotations
 
 ModelKey = tuple[str, int]
-"""A model's name, and the time of its file: one that was trained further is another one."""
+"""A model's name and its file's modification time: a model that was trained further is a different one."""
 OWN_MODEL: ModelKey = ("", 0)
-"""The one that the server was started with."""
+"""The model that the server was started with."""

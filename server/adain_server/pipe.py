@@ -1,6 +1,6 @@
 """The messages between the two processes: records, packed by msgpack.
 
-Nothing here is ever sent to or taken from a client.
+Nothing here is ever sent to or received from a client.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adain_style.client.wire import PictureSpec, StyleFileSpec
 
 @dataclass(frozen=True)
 class SharedPicture:
-    """A picture whose samples lie in a SharedBuffer of that name."""
+    """A picture whose samples are in the SharedBuffer of that name."""
 
     spec: PictureSpec
     buffer: str
@@ -27,8 +27,8 @@ class PictureStyle:
     """A style that is a picture.
 
     Attributes:
-        digest: The picture's. picture: None when its statistics are enough.
-        statistics: As pack_style() made them; None when they are not known yet.
+        digest: Of the picture. picture: None when its statistics are enough.
+        statistics: In the format of pack_style(); None when they are not known yet.
     """
 
     digest: bytes
@@ -39,7 +39,7 @@ class PictureStyle:
 
 @dataclass(frozen=True)
 class SavedStyleFile:
-    """A saved style whose file lies in a SharedBuffer of that name."""
+    """A saved style whose file is in the SharedBuffer of that name."""
 
     spec: StyleFileSpec
     buffer: str
@@ -59,7 +59,7 @@ JobStyle = PictureStyle | SavedStyleFile | NamedStyle
 
 @dataclass(frozen=True)
 class JobRegion:
-    """A region of a job; mask None for everywhere."""
+    """A region of a job; a mask of None selects everything."""
 
     mask: SharedPicture | None
     styles: tuple[JobStyle, ...]
@@ -72,12 +72,12 @@ class JobRegion:
 
 @dataclass(frozen=True)
 class Run:
-    """Paint this.
+    """A job to paint.
 
     Attributes:
-        result: Where the result goes. quality: What is painted, not what was asked for.
-        accepted: Its client wants the picture as it is, without a finish.
-        previous: Content statistics of the frame before, as Finished had them.
+        result: Where the result goes. quality: The one that is painted, which may differ from what was asked for.
+        accepted: The client wants the picture as it is, without a finish.
+        previous: Content statistics of the previous frame, from its Finished message.
         The rest is as in adain_style.client.wire.RequestSpec.
     """
 
@@ -105,14 +105,14 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Accept:
-    """The finish of the job ends with what there is."""
+    """The job's finish is to end with the picture as it is."""
 
     job: bytes
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The worker ends."""
+    """The worker is to end."""
 
 
 # From the worker
@@ -123,9 +123,9 @@ class Ready:
     """The model is loaded.
 
     Attributes:
-        device, model: What computes, and what paints. devices: Everything that could compute here.
+        device: The compute device. model: The model's name. devices: All devices that could compute here.
         notices: Sentences for the terminal. finish_s_per_megapixel: How long a finish takes.
-        encoder: The SHA-256 of the model's encoder, whose statistics may be kept.
+        encoder: The SHA-256 of the model's encoder; statistics that were kept are valid for the same encoder only.
     """
 
     device: str
@@ -152,7 +152,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class StageProgress:
-    """How far the job is, as in PROTOCOL.md."""
+    """The progress of a job, as in PROTOCOL.md."""
 
     job: bytes
     stage: str
@@ -162,7 +162,7 @@ class StageProgress:
 
 @dataclass(frozen=True)
 class DraftPicture:
-    """The picture as it forms, RGB of 8 bit, after so many steps of the finish."""
+    """The picture as it is after `step` of `steps` steps of the finish, 8-bit RGB."""
 
     job: bytes
     pixels: bytes
@@ -183,11 +183,11 @@ class StyleMeasured:
 
 @dataclass(frozen=True)
 class Finished:
-    """The result is there.
+    """The result is ready.
 
     Attributes:
-        digest: The result's. notice: A sentence for the user, or "".
-        statistics: The content's, for the sequence's next frame.
+        digest: Of the result. notice: A sentence for the user, or "".
+        statistics: Of the content, for the sequence's next frame.
     """
 
     job: bytes

@@ -1,1 +1,1 @@
-"""Who may talk to the server: ZeroMQ's authentication, and the keys of other machines."""
+"""Access control: ZeroMQ's authentication, and the keys of clients on other machines."""

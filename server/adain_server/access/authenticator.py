@@ -1,4 +1,4 @@
-"""Who may talk to the server: the answers to libzmq's authentication questions (ZAP, RFC 27)."""
+"""Access control: answers libzmq's authentication requests (ZAP, RFC 27)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 ZAP_DOMAIN = b"adain"
 OWNER, GUEST = "owner", "guest"
-"""Who a peer is: somebody with this user's rights on this machine, or a client from another one with a listed key."""
+"""The kinds of peers: a client with this user's rights on this machine, or one on another machine with a listed key."""
 REQUEST_FRAMES = 7
 
 
@@ -26,11 +26,11 @@ class ZapAuthenticator:
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], owner_key: bytes, guests: KeyRing | None) -> None:
-        """Begin to answer.
+        """Start answering.
 
         Args:
             owner_key: CURVE public key of the connection file, 32 bytes; empty for ipc.
-            guests: Who else may connect; None for nobody. It is asked each time, so that a revoked key is refused.
+            guests: Keys of other clients that may connect, or None. Read each time, so that a revoked key is refused.
         """
         self._owner_key = owner_key
         self._guests = guests
@@ -39,7 +39,7 @@ class ZapAuthenticator:
         self.socket.bind(ZAP_ENDPOINT)
 
     def answer(self) -> None:
-        """Answer every waiting question."""
+        """Answer all pending requests."""
         while self.socket.poll(0):
             frames = self.socket.recv_multipart()
             if b"" not in frames:
@@ -53,11 +53,11 @@ class ZapAuthenticator:
             self.socket.send_multipart([*frames[:split], b"1.0", request[1], *status])
 
     def close(self) -> None:
-        """Stop answering: from now on nobody is admitted."""
+        """Stop answering; no peer is admitted from now on."""
         self.socket.close(linger=0)
 
     def _user(self, request: list[bytes]) -> str:
-        """OWNER, GUEST, or "" for whoever is not admitted."""
+        """OWNER or GUEST; "" for a peer that is not admitted."""
         _version, _request_id, domain, address, _identity, mechanism, *credentials = request
         user = ""
         if domain != ZAP_DOMAIN or descriptors_left() < SPARE_DESCRIPTORS:

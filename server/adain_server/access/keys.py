@@ -1,4 +1,4 @@
-"""Keys for clients on other machines: the server's own pair, and who is listed. `adain-server keys` manages them."""
+"""Keys for clients on other machines: the server's own pair and the list of clients. See `adain-server keys`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from adain_style.client.folders import settings_folder, write_whole
 KEY_FILE = "keys.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _KEY_LENGTH = 40
-"""Characters of a CURVE key in Z85."""
+"""Length of a CURVE key in Z85, in characters."""
 
 
 @dataclass(frozen=True)
 class ListedClient:
-    """A client that may connect from elsewhere.
+    """A client that may connect from another machine.
 
     Attributes:
-        name: What its owner called it.
+        name: The name that the server's owner gave it.
         key: Its CURVE public key, Z85.
-        made: The day, ISO 8601.
+        made: The day on which the key was made, ISO 8601.
     """
 
     name: str
@@ -50,7 +50,7 @@ class _Keys:
 
 
 class KeyRing:
-    """The keys in a private folder; secrets of clients are not in it, those are theirs alone."""
+    """The keys in a private folder, which does not hold the clients' secret keys."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """folder: None for the user's own."""
@@ -60,7 +60,7 @@ class KeyRing:
         self._read_at: tuple[int, int] | None = None
 
     def server_pair(self) -> tuple[str, bytes]:
-        """The server's public key in Z85, and its secret one as CURVE wants it. Raises ServerError."""
+        """The server's public key in Z85, and its secret key as CURVE takes it. Raises ServerError."""
         keys = self._read()
         if keys is None or not keys.clients:
             raise ServerError(
@@ -70,12 +70,12 @@ class KeyRing:
         return keys.server_key, keys.server_secret.encode("ascii")
 
     def clients(self) -> tuple[ListedClient, ...]:
-        """Who is listed, by name. Raises ServerError."""
+        """The listed clients, sorted by name. Raises ServerError."""
         keys = self._read()
         return () if keys is None else keys.clients
 
     def is_listed(self, key: bytes) -> bool:
-        """Whether a CURVE public key, 32 bytes, is listed now. Nobody is while the file cannot be trusted."""
+        """Whether a CURVE public key, 32 bytes, is listed now. No key is while the file cannot be trusted."""
         try:
             status = self._file.stat()
             changed = status.st_mtime_ns, status.st_ino
@@ -87,10 +87,10 @@ class KeyRing:
         return key in self._listed
 
     def add(self, name: str, endpoint: str) -> ConnectionInfo:
-        """List a new client; what is returned is for that client alone, and is kept nowhere here.
+        """List a new client. The connection info returned is for that client only and is not kept here.
 
         Raises:
-            ServerError: The name is none or is taken, or the keys cannot be read or written.
+            ServerError: The name is invalid or taken, or the keys cannot be read or written.
         """
         if not _NAME.fullmatch(name):
             raise ServerError("A key's name has letters, digits and the signs . _ - only.")
@@ -105,7 +105,7 @@ class KeyRing:
         return ConnectionInfo(endpoint, 0, keys.server_key, public, secret)
 
     def revoke(self, name: str) -> None:
-        """Strike a client off the list: it cannot connect any more. Raises ServerError."""
+        """Remove a client from the list, so that it cannot connect any more. Raises ServerError."""
         with self._locked():
             keys = self._read()
             kept = () if keys is None else tuple(client for client in keys.clients if client.name != name)

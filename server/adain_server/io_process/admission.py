@@ -1,4 +1,4 @@
-"""What is refused before a byte is allocated: impossible requests, and more jobs than there is room for."""
+"""Checks before any memory is allocated: impossible requests, and more jobs than there is room for, are refused."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from adain_style.client.wire import PictureSpec, RegionSpec, RequestSpec, StyleF
 from adain_weights.catalog import find_model, is_model_name
 
 JOB_BYTES_A_PIXEL = 40
-"""Of the largest content: layer and result of 32-bit RGBA need 32, and leave room for eight 8-bit masks."""
+"""Most bytes of a job per pixel of the largest content: 32 for layer and result of 32-bit RGBA, 8 for 8-bit masks."""
 
 
 def check_request(spec: RequestSpec, deadline_s: float | None, *, max_pixels: int) -> None:
-    """Shapes, depths, weights and settings of an `open`.
+    """Check the shapes, depths, weights and settings of an `open` message.
 
     Raises:
         JobError: BAD_SHAPE, BAD_DEPTH, MASK_SHAPE, TOO_LARGE, BAD_STYLE, BAD_NAME or BAD_FIELD.
@@ -98,13 +98,13 @@ def _check_settings(spec: RequestSpec) -> None:
 
 
 def check_name(name: str) -> None:
-    """A style's name is a name, and never a path. Raises JobError BAD_NAME."""
+    """Check that a style's name is a name and not a path. Raises JobError BAD_NAME."""
     if not protocol.STYLE_NAME.fullmatch(name):
         raise JobError("BAD_NAME", "A style's name has small letters, digits and hyphens only.")
 
 
 def check_model(name: str, models: Path) -> None:
-    """A model's name is one that comes with the program or that the user's folder has.
+    """Check that a model of this name comes with the program or is in the user's folder.
 
     Raises:
         JobError: BAD_NAME or UNKNOWN_MODEL.
@@ -118,7 +118,7 @@ def check_model(name: str, models: Path) -> None:
 
 
 def check_jobs(client: bytes, jobs: Collection[Job], config: ServerConfig) -> None:
-    """Jobs of all clients and of this one. Raises JobError BUSY."""
+    """Check that there is room for another job, of all clients and of this one. Raises JobError BUSY."""
     of_client = sum(job.client == client for job in jobs)
     if len(jobs) >= config.max_jobs or of_client >= config.max_client_jobs:
         raise busy()

@@ -1,4 +1,4 @@
-"""The socket that all clients talk to: who is heard, what is sent, and who has gone."""
+"""The socket that all clients talk to: filters what arrives, sends, and notices clients that have gone."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from adain_style.client.errors import ProtocolError
 log = logging.getLogger(__name__)
 
 BAD_ENVELOPES = 3
-"""A peer is not answered any more after so many messages that are not even of the protocol's shape."""
+"""A peer is ignored after this many messages that are not even of the protocol's shape."""
 REMEMBERED_PEERS = 1024
 LIST_BYTES = 48 * 1024
-"""Of a list of styles or models that goes into one header."""
+"""Most bytes of a list of styles or models in one header."""
 
 
 @dataclass(frozen=True)
 class ClientMessage:
-    """What a client has sent. client: Its routing id. user: Who it is, as the authenticator found."""
+    """A client's message. client: Its routing id. user: OWNER or GUEST, as the authenticator decided."""
 
     client: bytes
     user: str
@@ -44,7 +44,7 @@ class ClientLink:
     """
 
     def __init__(self, endpoint: Endpoint, on_gone: Callable[[bytes], None]) -> None:
-        """on_gone: Told the routing id of a client that has gone or reads nothing."""
+        """on_gone: Called with the routing id of a client that has gone or reads nothing."""
         self._endpoint = endpoint
         self._on_gone = on_gone
         self._bad_envelopes: OrderedDict[bytes, int] = OrderedDict()
@@ -52,27 +52,27 @@ class ClientLink:
 
     @property
     def socket(self) -> zmq.Socket[bytes]:
-        """The ROUTER; another one after reset()."""
+        """The ROUTER socket; a new one after reset()."""
         return self._endpoint.router
 
     def reset(self) -> None:
-        """Drop every connection and all that was sent. Raises ServerError when the address is taken now."""
+        """Drop every connection and all messages on their way. Raises ServerError when the address is taken now."""
         self._endpoint.reset_connections()
         self.boot = os.urandom(16)
 
     def receive(self) -> ClientMessage | None:
-        """The next message; None when its sender is not to be heard."""
+        """The next message; None when its sender is ignored."""
         frames = self.socket.recv_multipart(copy=False)
         client, *message = (frame.bytes for frame in frames)
         user = _property_of(frames[-1], "User-Id")
         if not user or _property_of(frames[-1], "Identity"):
-            # Old versions of ZMTP may come in unasked; and a peer that chose its routing id could take another's place.
+            # Old versions of ZMTP connect unauthenticated; a peer that chose its routing id could replace another.
             log.warning("ignored a peer that nobody let in, or that names itself")
             return None
         return ClientMessage(client, user, message)
 
     def is_ignored(self, client: bytes) -> bool:
-        """The client has sent too much nonsense to be answered."""
+        """Whether the client has sent too many malformed messages to be answered."""
         return self._bad_envelopes.get(client, 0) >= BAD_ENVELOPES
 
     def send(self, client: bytes, op: str, payload: bytes | None = None, /, **fields: Any) -> None:
@@ -89,7 +89,7 @@ class ClientLink:
             self._on_gone(client)
 
     def send_list(self, client: bytes, op: str, entries: Sequence[object], first: int) -> None:
-        """Send as many entries as one header holds, from the one that was asked for."""
+        """Send as many entries as one header holds, starting with number `first`."""
         listed: list[dict[str, Any]] = []
         room = LIST_BYTES
         for entry in entries[first:]:
@@ -103,7 +103,7 @@ class ClientLink:
     def send_error(
         self, client: bytes, code: str, message: str, job: bytes | None = None, retry_after_s: float | None = None
     ) -> None:
-        """Send an error. code: One of protocol.ERRORS. job: The job that it is about, or ends."""
+        """Send an error. code: One of protocol.ERRORS. job: The job that it concerns or ends."""
         fields: dict[str, Any] = {"code": code, "message": message[: protocol.MAX_TEXT]}
         fields["retryable"] = protocol.ERRORS[code]
         if job is not None:
@@ -115,7 +115,7 @@ class ClientLink:
         self.send(client, "error", **fields)
 
     def refuse(self, client: bytes, error: ProtocolError | JobError, job: bytes | None = None) -> None:
-        """Answer a message that cannot be followed."""
+        """Answer a message that cannot be processed."""
         if isinstance(error, JobError):
             self.send_error(client, error.code, str(error), job, error.retry_after_s)
             return
@@ -127,7 +127,7 @@ class ClientLink:
 
 
 def _property_of(frame: zmq.Frame, name: str) -> str:
-    """A property of the sender's handshake, or, of User-Id, what the authenticator found; "" when there is none."""
+    """A property of the sender's handshake, or, for User-Id, the authenticator's answer; "" for none."""
     try:
         return str(frame.get(name))
     except zmq.ZMQError:

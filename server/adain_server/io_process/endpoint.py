@@ -26,43 +26,43 @@ from adain_style.client.connection import ConnectionInfo, make_private_folder, w
 log = logging.getLogger(__name__)
 
 LET_GO_S = 2.0
-"""An address is free again within this."""
+"""A closed address is free again within this time."""
 NEXT_PORTS = 16
-"""That are tried after one that is taken."""
+"""How many further ports are tried after one that is taken."""
 LAST_PORT = 65535
 LONGEST_SOCKET_PATH = 107
-"""Bytes of a Unix domain socket's path, on Linux."""
+"""Longest path of a Unix domain socket on Linux, in bytes."""
 
 
 class Endpoint:
     """A claimed endpoint: one server at a time, with a bound ROUTER and the connection file written.
 
     Attributes:
-        address: What clients connect to: ipc://PATH or tcp://ADDRESS:PORT.
+        address: The address that clients connect to: ipc://PATH or tcp://ADDRESS:PORT.
         context, router: The ZeroMQ context, and the socket that all clients talk to.
-        authenticator: Answers libzmq's questions about who may connect.
+        authenticator: Tells libzmq which peers may connect.
 
     Use it as a context manager; leaving it removes the socket and the connection file.
     """
 
     def __init__(self, connection_file: Path, bind: str, *, keys: KeyRing | None = None) -> None:
-        """Claim nothing yet.
+        """Prepare; nothing is claimed yet.
 
         Args:
             connection_file: Written once the server listens.
-            bind: ipc, or tcp://ADDRESS:PORT; port 0 takes a free one. Beyond loopback somebody must be listed.
-            keys: Who may connect from other machines; None for the user's own list.
+            bind: ipc, or tcp://ADDRESS:PORT; port 0 takes a free one. Beyond loopback a client must be listed.
+            keys: The keys of clients on other machines; None for the user's own list.
         """
         self._file = connection_file
         self._bind = bind
         self._keys = keys or KeyRing()
         self._socket_path: Path | None = None
-        self._moves = 0  # how often the socket had to be made again
-        self._announced: tuple[int, int] | None = None  # which file says where this server is
-        self._is_listening = True  # as long as the crowd is bearable
+        self._moves = 0  # how often the socket had to be recreated
+        self._announced: tuple[int, int] | None = None  # the connection file as this server wrote it
+        self._is_listening = True  # False while there are too many connections
 
     def __enter__(self) -> Endpoint:
-        """Claim the endpoint. Raises ServerError: taken, not private, or an address that cannot be bound."""
+        """Claim the endpoint. Raises ServerError when it is taken, not private or cannot be bound."""
         self._claim()
         self.context = zmq.Context[zmq.Socket[bytes]]()
         try:
@@ -115,25 +115,25 @@ class Endpoint:
             raise ServerError(f"{self._file} cannot be written: {error.strerror}.") from None
 
     def _announce(self) -> None:
-        # Who listens everywhere is reached on this machine by its own address.
+        # A server that listens on all addresses is reached on this machine by the loopback address.
         address = self.address.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:")
         write_connection_file(self._file, ConnectionInfo(address, os.getpid(), *self._client_keys))
         self._announced = _identity(self._file)
 
     def stay_findable(self) -> None:
-        """Make again what somebody has removed: a cleaner of temporary files, say, or the end of a user's session.
+        """Recreate files that were removed, for example by a cleaner of temporary files or when a user's session ended.
 
-        Clients that are connected notice nothing. What cannot be made is tried again the next time.
+        Connected clients notice nothing. What cannot be created is tried again the next time.
 
         Raises:
-            ServerError: Another server has taken the place meanwhile; its files are not touched.
+            ServerError: Another server has claimed the folder since; its files are not touched.
         """
         if self._has_socket() and self._is_claimed() and _identity(self._file) == self._announced:
             return
         log.warning("files of the server were removed or replaced; they are made again")
         if not self._is_claimed():
             self._lock.release()
-            # What lies there now may be another server's.
+            # The files there now may be another server's.
             self._announced, self._socket_path = None, None
             try:
                 self._claim()
@@ -141,7 +141,7 @@ class Endpoint:
                 raise ServerError(f"Another AdaIN server has taken {self._file.parent}; this one ends.") from None
         try:
             if not self._has_socket():
-                # Beside the old one, under another name: unbinding that would drop those who are connected.
+                # Under another name beside the old one: unbinding the old one would drop the connected clients.
                 self._moves += 1
                 self.address = self._bind_ipc()
             self._announce()
@@ -157,7 +157,7 @@ class Endpoint:
         return _identity(self._lock_path) == self._claimed
 
     def reset_connections(self) -> None:
-        """Drop every peer and what it has sent; whoever means well connects again. There is another router then.
+        """Drop every peer and what it has sent; well-behaved clients reconnect. `router` is a new socket then.
 
         Raises:
             ServerError: The address is taken now.
@@ -168,7 +168,7 @@ class Endpoint:
             self.router.unbind(self.address)
         self._is_listening = True
         self.router.close(linger=0)
-        # libzmq lets go in a thread of its own: it would take away a new socket's file, or still have the port.
+        # libzmq closes in a thread of its own, which could remove a new socket's file or still hold the port.
         deadline = time.monotonic() + LET_GO_S
         while time.monotonic() < deadline:
             if self._socket_path is None or not self._socket_path.exists():
@@ -181,7 +181,7 @@ class Endpoint:
         self._listen()
 
     def limit_crowd(self) -> None:
-        """By ipc: let nobody in while descriptors are short; who is in stays. By tcp libzmq survives without one."""
+        """Accept no new ipc connections while descriptors are short; open ones stay. With tcp libzmq survives that."""
         if self._bind != "ipc":
             return
         used = 1 - descriptors_left() / descriptor_limit()
@@ -198,7 +198,7 @@ class Endpoint:
         self.address = self._bind_ipc() if self._bind == "ipc" else self._bind_tcp(more_ports)
 
     def _bind_tcp(self, more_ports: int) -> str:
-        """The port that is wanted, or the first of so many more that is free: the connection file says which."""
+        """Bind the wanted port, or the first free one of `more_ports` after it; returns the address, with the port."""
         host, _colon, port = self._bind.rpartition(":")
         last = min(int(port) + more_ports, LAST_PORT)
         ports = [str(each) for each in range(int(port), last + 1)] if int(port) else ["*"]
@@ -220,7 +220,7 @@ class Endpoint:
             raise ServerError(
                 f"The path {path} is too long for a socket; choose a --connection-file with a shorter one."
             )
-        # Nobody else holds the lock, so a socket here is what a killed server left. Anything else is not ours.
+        # Nobody else holds the lock, so a socket here was left by a killed server. Anything else is not ours.
         if path.is_symlink() or path.exists():
             status = path.lstat()
             if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.getuid():
@@ -247,7 +247,7 @@ class Endpoint:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file lies at a path; None for none."""
+    """Device and inode of the file at a path; None when there is no file."""
     try:
         status = path.lstat()
     except OSError:
@@ -256,7 +256,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _remove(path: Path) -> None:
-    """What cannot be removed stays: clients and the next server find out that nobody is there."""
+    """Remove a file. If it cannot be removed, clients and the next server notice that no server is there."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -268,11 +268,11 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socke
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # without it a message to a vanished peer is lost in silence
     router.setsockopt(zmq.MAXMSGSIZE, protocol.largest_frame(encrypted=bool(secret)))
     router.setsockopt(zmq.HANDSHAKE_IVL, 2000)
-    # A peer that is silent in the middle of a frame is gone after the sum of both; a whole frame is a sign of life.
+    # A peer that is silent in the middle of a frame is dropped after the sum of both; a whole frame is a sign of life.
     router.setsockopt(zmq.HEARTBEAT_IVL, 1000)
     router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 2500)
-    # No limit: libzmq 4.3.5 ends the whole process when a peer that it holds up goes, at the next heartbeat. What is
-    # too much is cut off by reset_connections() instead.
+    # No limit: libzmq 4.3.5 ends the whole process at the next heartbeat when a peer that it blocks has gone. A flood
+    # is stopped by reset_connections() instead.
     router.setsockopt(zmq.RCVHWM, 0)
     router.setsockopt(zmq.SNDHWM, 64)
     router.setsockopt(zmq.LINGER, 1000)
@@ -286,7 +286,7 @@ def _router(context: zmq.Context[zmq.Socket[bytes]], secret: bytes) -> zmq.Socke
 
 
 def _is_loopback(bind: str) -> bool:
-    """Whether only this machine can connect to a tcp address. Raises ServerError when it is none."""
+    """Whether only this machine can connect to a tcp address. Raises ServerError when it is not one."""
     try:
         parts = urlsplit(bind)
         if parts.scheme == "tcp" and parts.port is not None:

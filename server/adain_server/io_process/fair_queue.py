@@ -1,4 +1,4 @@
-"""Whose job is next: clients take turns, and each one's jobs keep their order."""
+"""Decides whose job is next: clients take turns, and each client's jobs keep their order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ REMEMBERED_CLIENTS = 1024
 
 
 class FairQueue:
-    """Jobs that wait. The next one is the oldest of the client that was served longest ago."""
+    """Waiting jobs. The next one is the oldest of the client that was served longest ago."""
 
     def __init__(self) -> None:
         self._waiting: deque[bytes] = deque()
@@ -23,19 +23,19 @@ class FairQueue:
         return bool(self._waiting)
 
     def add(self, job_id: bytes, *, first: bool = False) -> None:
-        """A job waits; first: before the others of its client."""
+        """Add a job; first: before the others of its client."""
         if first:
             self._waiting.appendleft(job_id)
         else:
             self._waiting.append(job_id)
 
     def remove(self, job_id: bytes) -> None:
-        """A job waits no more; one that does not wait is none."""
+        """Remove a job, if it is waiting."""
         if job_id in self._waiting:
             self._waiting.remove(job_id)
 
     def take(self, client_of: Callable[[bytes], bytes]) -> bytes:
-        """Take the next job out. client_of: Says whose a job is now; a job may change hands while it waits."""
+        """Take the next job out. client_of: Returns a job's client, which may change while the job waits."""
         job_id = min(self._waiting, key=lambda each: self._served.get(client_of(each), 0))
         self._waiting.remove(job_id)
         self._served[client_of(job_id)] = next(self._count)

@@ -21,11 +21,11 @@ from adain_weights.errors import WeightsError
 from adain_weights.styles import parse_style
 
 UPLOAD_WINDOW = 16
-"""Chunks that a client may have on their way for a job."""
+"""Most chunks of a job that a client may have in flight."""
 
 
 class JobState(enum.Enum):
-    """Where a job is; each state follows the one before."""
+    """The state of a job; each state follows the one before."""
 
     UPLOADING = "uploading"
     QUEUED = "queued"
@@ -37,8 +37,8 @@ class Job:
     """One stylization: its memory, its upload under credit, its result under credit.
 
     Attributes:
-        is_accepted: Its client wants the picture as it is now: the finish ends, or is left out.
-        wants_draft: Its client has asked for the picture as it forms, and has not got it yet.
+        is_accepted: The client takes the picture as it is now: the finish ends or is left out.
+        wants_draft: The client has asked for a draft and has not received it yet.
     """
 
     def __init__(
@@ -57,13 +57,13 @@ class Job:
 
         Args:
             client: Routing id of the peer that opened it.
-            job_id: The client's name for it. spec: What is asked for, checked.
-            store: What has arrived before, and room for what has not.
-            model: What paints.
-            statistics: By digest, what that model knows of style pictures; these styles' pixels are needed only to
+            job_id: The client's id for it. spec: The request, already checked.
+            store: Holds the pictures that arrived before, and allocates memory for the others.
+            model: The model that paints.
+            statistics: Known statistics of style pictures for that model, by digest; their pixels are needed only to
                 recolour them.
             named_styles: The file of each style that is asked for by name.
-            deadline_s: The client does not want it any more unless it is begun within this; None for no limit.
+            deadline_s: The job expires unless it is started within this time; None for no limit.
         Raises:
             JobError: BUSY, no memory.
         """
@@ -109,17 +109,17 @@ class Job:
 
     @property
     def is_too_late(self) -> bool:
-        """The client does not want it any more unless it was begun."""
+        """Whether the time limit for starting it is over."""
         return time.monotonic() > self._begin_before
 
     @property
     def is_preview(self) -> bool:
-        """It is worth nothing once the client has asked for a newer one."""
+        """Whether it is a preview, which is worthless once the client has asked for a newer one."""
         return self.spec.preview > 0
 
     @property
     def sequence(self) -> bytes:
-        """The film that it is a frame of; b"" for none."""
+        """Id of the film that it is a frame of; b"" for none."""
         return b"" if self.spec.sequence is None else self.spec.sequence.id
 
     def restart_upload(self) -> None:
@@ -134,7 +134,7 @@ class Job:
         return list(self._missing)
 
     def grant(self) -> int:
-        """Chunks that the client may send more of now, up to the window; they are counted as granted."""
+        """How many more chunks the client may send now, up to the window; they count as granted."""
         outstanding = sum(self._chunks_left(digest) for digest in self._missing)
         more = max(0, min(UPLOAD_WINDOW, outstanding) - self._allowed)
         self._allowed += more
@@ -149,7 +149,7 @@ class Job:
         return -(-self._sent // CHUNK_BYTES), -(-self._result_spec.size // CHUNK_BYTES)
 
     def leave(self) -> None:
-        """The client has gone; it may attach again."""
+        """Note that the client has gone; it may attach again."""
         self.client = b""
         self.touched = time.monotonic()
 
@@ -178,7 +178,7 @@ class Job:
             self._take(digest)
 
     def _take(self, digest: bytes) -> None:
-        """A picture or a file is whole."""
+        """Check and keep a picture or a file that has arrived completely."""
         if self._hasher.digest() != digest:
             raise JobError("BAD_DIGEST", "The pixels were damaged on their way; try again.")
         if isinstance(self._blobs[digest], StyleFileSpec):
@@ -192,10 +192,10 @@ class Job:
         self._begin_blob()
 
     def work(self, previous: tuple[bytes, ...]) -> pipe.Run:
-        """What the worker is told: where everything is, and what to do with it.
+        """The message that tells the worker where everything is and what to do with it.
 
         Args:
-            previous: Content statistics of the sequence's frame before.
+            previous: Content statistics of the sequence's previous frame.
         """
         spec = self.spec
         return pipe.Run(
@@ -231,7 +231,7 @@ class Job:
         return pipe.PictureStyle(source.digest, picture, self._statistics.get(source.digest), weight)
 
     def announce(self) -> dict[str, Any]:
-        """The fields of `result`; the download begins at its start."""
+        """The fields of a `result` message; the download starts over."""
         self._sent = 0
         self.touched = time.monotonic()
         return {
@@ -243,7 +243,7 @@ class Job:
         }
 
     def finish(self, digest: bytes, notice: str) -> None:
-        """The worker is done: the result's digest, and a sentence for the user."""
+        """Note that the worker is done. digest: The result's. notice: A sentence for the user."""
         self.state = JobState.READY
         self._result_spec, self.notice = replace(self._result_spec, digest=digest), notice
 
@@ -260,7 +260,7 @@ class Job:
         return chunks
 
     def close(self) -> None:
-        """Give the memory back; what has arrived whole stays in the store for a while."""
+        """Free the memory; what has arrived completely stays in the store for a while."""
         for buffer in self._arriving.values():
             self._store.free(buffer)
         self._store.free(self._result)

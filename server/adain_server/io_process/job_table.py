@@ -15,15 +15,15 @@ REMEMBERED_JOBS = 1024
 
 
 class JobTable:
-    """The jobs that clients have opened and nobody has ended. Iterating gives them in the order they were opened."""
+    """The jobs that were opened and have not ended, iterated in the order in which they were opened."""
 
     def __init__(self) -> None:
         self._jobs: dict[bytes, Job] = {}
         self._queue = FairQueue()
-        self._ended: OrderedDict[bytes, bool] = OrderedDict()  # by job id: its client needs it no more
+        self._ended: OrderedDict[bytes, bool] = OrderedDict()  # by job id: whether its client is done with it
 
     def __iter__(self) -> Iterator[Job]:
-        return iter(list(self._jobs.values()))  # a copy: jobs are removed while somebody looks at them
+        return iter(list(self._jobs.values()))  # a copy: callers remove jobs while they iterate
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -32,7 +32,7 @@ class JobTable:
         return isinstance(job, Job) and self._jobs.get(job.job_id) is job
 
     def get(self, job_id: bytes) -> Job | None:
-        """A job, whoever opened it."""
+        """A job of any client."""
         return self._jobs.get(job_id)
 
     def find(self, client: bytes, job_id: bytes) -> Job | None:
@@ -50,32 +50,32 @@ class JobTable:
         raise JobError("UNKNOWN_JOB", "The server has no such job.")
 
     def reopen(self, job_id: bytes) -> None:
-        """An id that has ended may be opened again. Raises JobError ALREADY_DONE when its client was done with it."""
+        """Allow an ended id to be opened again. Raises JobError ALREADY_DONE when its client was done with it."""
         if self._ended.get(job_id, False):
             raise JobError("ALREADY_DONE", "The job has ended already.")
         self._ended.pop(job_id, None)
 
     def add(self, job: Job) -> None:
-        """A job was opened."""
+        """Add a job that was opened."""
         self._jobs[job.job_id] = job
 
     def queue(self, job: Job, *, first: bool = False) -> None:
-        """A job is complete and waits for the worker; first: before the others of its client."""
+        """Queue a completely uploaded job for the worker; first: before the others of its client."""
         job.state = JobState.QUEUED
         self._queue.add(job.job_id, first=first)
 
     def take_next(self) -> Job | None:
-        """The job whose turn it is, which waits no more; None when none waits."""
+        """Take the job whose turn it is out of the queue; None when none is waiting."""
         if not self._queue:
             return None
         return self._jobs[self._queue.take(lambda job_id: self._jobs[job_id].client)]
 
     def mark_ended(self, job: Job, *, for_good: bool) -> None:
-        """Nobody wants the job any more; for good: its client will not open it again."""
+        """Note that a job is no longer wanted; for_good: its client will not open it again."""
         self._ended[job.job_id] = for_good
 
     def remove(self, job: Job) -> None:
-        """Forget a job and give its memory back; one that was forgotten before stays so."""
+        """Forget a job and free its memory; does nothing if it was forgotten before."""
         if self._jobs.pop(job.job_id, None) is None:
             return
         self._queue.remove(job.job_id)
@@ -84,5 +84,5 @@ class JobTable:
         job.close()
 
     def count(self) -> Counter[JobState]:
-        """How many jobs are in each state."""
+        """The number of jobs in each state."""
         return Counter(job.state for job in self._jobs.values())

@@ -1,6 +1,6 @@
-"""The styles that have names: those that come with the program, and those in the user's own folder.
+"""Styles that have names: those that come with the program, and those in the user's own folder.
 
-The folder is looked at each time, so that a style that was put there a moment ago is found.
+The folder is read each time, so that a style that was just added is found.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class StyleLibrary:
     """Finds styles by name."""
 
     def __init__(self, folder: Path) -> None:
-        """folder: The user's own: saved styles and pictures; it need not exist."""
+        """folder: The user's own saved styles and pictures; it need not exist."""
         self._folder = folder
         self._read: dict[tuple[Path, int], StyleInfo | None] = {}
 
@@ -40,7 +40,7 @@ class StyleLibrary:
         return path
 
     def saved_swatch(self, path: Path) -> bytes | None:
-        """The thumbnail that a saved style has, a JPEG file; None for a picture. Raises JobError BAD_STYLE."""
+        """The thumbnail in a saved style, a JPEG file; None for a picture. Raises JobError BAD_STYLE."""
         if not is_saved_style(path):
             return None
         try:
@@ -49,7 +49,7 @@ class StyleLibrary:
             raise JobError("BAD_STYLE", str(error)) from None
 
     def _entry(self, name: str, path: Path, *, own: bool) -> StyleInfo | None:
-        """What is said of a style; None when its file is damaged."""
+        """A style's description; None when its file is damaged."""
         key = (path, path.stat().st_mtime_ns)
         if key not in self._read:
             self._read[key] = _read_entry(name, path, own=own)

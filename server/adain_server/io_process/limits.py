@@ -1,4 +1,4 @@
-"""What the I/O process may use of the machine: memory and descriptors, measured."""
+"""Limits of the I/O process's memory and descriptors, and how much of them is in use."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 MEMORY_LIMIT = 512 * 1024**2
-"""Bytes of the I/O process's own memory, pictures not counted, which are shared. Ordinary work needs a fifth of it."""
+"""Most bytes of the I/O process's own memory, without pictures, which are shared. Ordinary work needs a fifth of it."""
 SPARE_DESCRIPTORS = 32
-"""For the worker, files and what is being closed; a peer beyond that is refused."""
+"""Descriptors kept for the worker, files and sockets that are closing; peers that would need them are refused."""
 CROWD = 0.5
-"""Of all descriptors; by ipc nobody is let in beyond that, because libzmq would end the process with the last."""
+"""Fraction of used descriptors above which ipc accepts no peers: libzmq would end the process at the last one."""
 CROWD_GONE = 0.25
 
 
@@ -21,7 +21,7 @@ def own_memory() -> int:
 
 
 def memory_of(pid: int | str) -> int:
-    """The same of another process; 0 when it has ended."""
+    """The same for any process; 0 when it has ended."""
     try:
         _size, resident, shared, *_ = map(int, Path(f"/proc/{pid}/statm").read_bytes().split())
     except (OSError, ValueError):
@@ -30,7 +30,7 @@ def memory_of(pid: int | str) -> int:
 
 
 def raise_descriptor_limit() -> None:
-    """As many files and sockets as this user may have: libzmq ends the process when it can accept no peer by ipc."""
+    """Raise the limit to as many as this user may have: libzmq ends the process when it cannot accept an ipc peer."""
     if sys.platform == "win32":
         return
     import resource
@@ -43,7 +43,7 @@ def raise_descriptor_limit() -> None:
 
 
 def most_buffers() -> int:
-    """Shared buffers in use at a time, each with two descriptors: a quarter of them, the rest is for peers."""
+    """Most shared buffers in use at a time, of two descriptors each: a quarter of all; the rest is for peers."""
     return descriptor_limit() // 8
 
 
@@ -58,7 +58,7 @@ def descriptor_limit() -> int:
 
 
 def descriptors_left() -> int:
-    """How many more it may open; at least so many, because a new one has the lowest number that is free."""
+    """A lower bound of how many more it may open, because a new one gets the lowest free number."""
     try:
         lowest = os.open(os.devnull, os.O_RDONLY)
     except OSError:

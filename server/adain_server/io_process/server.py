@@ -38,7 +38,7 @@ from adain_weights.catalog import DECODER, known_models
 log = logging.getLogger(__name__)
 
 POLL_MS = 50
-"""Limits are looked at as often, whether or not a message comes."""
+"""How often limits are checked, whether or not a message comes."""
 SWEEP_S = 1.0
 UPLOAD_TIMEOUT_S = 30.0
 RESULT_TIMEOUT_S = 60.0
@@ -46,17 +46,17 @@ LEASE_S = 5.0
 """How long a result is kept after its client has disconnected."""
 DRAIN_S = 5.0
 KNOWN_STYLES = 4096
-"""Styles' statistics that are kept, 12 KB each."""
+"""How many styles' statistics are kept, 12 KB each."""
 KNOWN_SEQUENCES = 256
 MEASURE_EVERY_S = POLL_MS / 1000
 RESET_PAUSE_S = 2.0
-"""Between two resets of all connections; good clients need some of it to come back."""
+"""Least time between two resets of all connections; well-behaved clients need some of it to reconnect."""
 RESULT_CREDIT_LIMIT = 64
-"""Chunks of a result that are sent for one message, whatever credit it gives."""
+"""Most chunks of a result sent in answer to one message, whatever credit it gives."""
 
 
 class Server:
-    """Takes jobs, hands them to the worker one by one, and answers everything."""
+    """Takes jobs, gives them to the worker one by one, and answers all messages."""
 
     def __init__(self, config: ServerConfig, endpoint: Endpoint, announce: Callable[[str], None]) -> None:
         """announce: Called with a sentence for the terminal."""
@@ -76,15 +76,15 @@ class Server:
         self._store = PictureStore(config.max_bytes, most_buffers())
         self._library = StyleLibrary(config.styles)
         self._swatches = SwatchProcess(self._give_swatch)
-        self._swatch_pipe: int | None = None  # as the poller knows it
+        self._swatch_pipe: int | None = None  # the descriptor that the poller has
         self._poller = zmq.Poller()
         for socket in (self._clients.socket, endpoint.authenticator.socket, process.inbox):
             self._poller.register(socket, zmq.POLLIN)
         self._statistics: OrderedDict[tuple[ModelKey, bytes], bytes] = OrderedDict()
         self._sequences: OrderedDict[tuple[ModelKey, bytes], tuple[bytes, ...]] = OrderedDict()
         self._stop_at: float | None = None
-        self._measure_at = 0.0  # how much memory this process has
-        self._has_worked = False  # since memory was given back
+        self._measure_at = 0.0  # when limits are checked next
+        self._has_worked = False  # since memory was last given back
         self._last_error = ""
         self._started = self._heard = self._swept = time.monotonic()
         self._answers: dict[str, Callable[[bytes, Header], None]] = {
@@ -113,7 +113,7 @@ class Server:
         }
 
     def request_stop(self) -> None:
-        """Finish what runs, within DRAIN_S, then end. Safe in a signal handler."""
+        """Let the running job and the downloads finish, for at most DRAIN_S, then end. Safe in a signal handler."""
         if self._stop_at is None:
             self._stop_at = time.monotonic() + DRAIN_S
 
@@ -147,7 +147,7 @@ class Server:
         self._dispatch()
 
     def _poll_swatches(self) -> None:
-        """The pipe of the process that makes thumbnails is another one when the process was started."""
+        """Poll the thumbnail process's pipe, which changes when that process starts or ends."""
         if self._swatches.fileno != self._swatch_pipe:
             if self._swatch_pipe is not None:
                 self._poller.unregister(self._swatch_pipe)
@@ -180,7 +180,7 @@ class Server:
         header: Header = {}
         try:
             header, payload = protocol.unpack(message.frames, protocol.FROM_CLIENT)
-            self._has_worked |= bool(payload)  # also what is refused leaves memory behind
+            self._has_worked |= bool(payload)  # a refused message leaves memory behind, too
             if header["op"] == "chunk":
                 self._on_chunk(client, header, payload)
             elif header["op"] == "stop":
@@ -190,7 +190,7 @@ class Server:
         except (ProtocolError, JobError) as error:
             self._clients.refuse(client, error, header.get("job"))
         except Exception:
-            # A folder that cannot be read, say: one question fails, and not everybody's jobs.
+            # A folder that cannot be read, for example: one message fails, and not everybody's jobs.
             log.exception("a message could not be answered")
             self._note_error("A message could not be answered; the log says more.")
             mistake = "The server made a mistake; its log says more."
@@ -260,7 +260,7 @@ class Server:
             self._jobs.queue(job)
 
     def _model_key(self, name: str) -> ModelKey:
-        """Which model is meant, and of what time. Raises JobError UNKNOWN_MODEL."""
+        """The key of the model that a request names. Raises JobError UNKNOWN_MODEL."""
         if not name or name == self._worker.info.model:
             return OWN_MODEL
         models = self._config.models
@@ -271,7 +271,7 @@ class Server:
             return name, 0  # one that comes with the program
 
     def _known_statistics(self, spec: RequestSpec, model: ModelKey) -> dict[bytes, bytes]:
-        """What is known of a request's style pictures: statistics belong to the model's encoder."""
+        """Known statistics of a request's style pictures by digest; they are valid for the model's encoder only."""
         known = {}
         for style in spec.styles:
             if isinstance(style.source, PictureSpec) and (key := (model, style.source.digest)) in self._statistics:
@@ -280,7 +280,7 @@ class Server:
         return known
 
     def _replace_previews(self, client: bytes) -> None:
-        """A newer preview takes the place of those that this client still waits for."""
+        """Cancel the previews that this client still waits for: a newer one takes their place."""
         for job in self._jobs:
             waits = job.state in (JobState.UPLOADING, JobState.QUEUED)
             if job.client == client and job.is_preview and waits:
@@ -456,7 +456,7 @@ class Server:
         self._poller.register(self._worker.process.inbox, zmq.POLLIN)
 
     def _end_hung_worker(self) -> None:
-        """A worker that is stuck would keep everybody waiting for ever."""
+        """End a worker that is stuck: it would keep everybody waiting for ever."""
         silent_s = self._worker.silent_s()
         if silent_s > (self._config.hang_timeout_s if self._worker.is_ready else self._config.load_timeout_s):
             self._note_error(f"The process that paints said nothing for {silent_s:.0f} seconds and was ended.")
@@ -490,7 +490,7 @@ class Server:
         self._clients.send(job.client, "progress", job=job.job_id, stage=stage, step=step, steps=steps)
 
     def _sweep(self) -> None:
-        """Drop what nobody tends. Telling waiting clients that the server lives also finds those that have gone."""
+        """Drop abandoned jobs and pictures. Progress messages to waiting clients also reveal those that have gone."""
         self._swept = now = time.monotonic()
         self._endpoint.stay_findable()
         self._store.sweep()
@@ -512,7 +512,7 @@ class Server:
             self._has_worked = False
 
     def _keep_limits(self) -> None:
-        """Of descriptors and of memory: messages that never end grow in libzmq, unseen; then all peers are let go."""
+        """Check descriptors and memory: endless messages grow unseen inside libzmq; then all connections are reset."""
         now = time.monotonic()
         if now < self._measure_at:
             return
@@ -537,7 +537,7 @@ class Server:
             self._clients.send_error(client, code, message, job.job_id)
 
     def _drop(self, job: Job, *, for_good: bool = False) -> None:
-        """End a job that nobody wants any more; for good: its client will not open it again."""
+        """End a job that is no longer wanted; for_good: its client will not open it again."""
         self._jobs.mark_ended(job, for_good=for_good)
         if job is self._worker.running:
             self._worker.cancel()
@@ -546,7 +546,7 @@ class Server:
             self._jobs.remove(job)
 
     def _forget_client(self, client: bytes) -> None:
-        """The client has gone: nobody wants its jobs, unless it comes back soon for a result."""
+        """Drop the jobs of a client that has gone; results stay for a while in case it comes back."""
         for job in [job for job in self._jobs if job.client == client]:
             if job.state is JobState.READY:
                 job.leave()

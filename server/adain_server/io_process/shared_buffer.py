@@ -13,14 +13,14 @@ SHARED_MEMORY_MOUNT = Path("/dev/shm")  # noqa: S108  # where Linux has it; othe
 
 
 class SharedBuffer:
-    """Shared memory of a known size, whose bytes are reserved: whoever writes to it cannot be killed for lack of them.
+    """Shared memory of a known size whose bytes are reserved, so that no writer is killed for lack of memory.
 
     Attributes:
-        name: By which another process attaches to it. size: Bytes.
+        name: The name by which another process attaches to it. size: Bytes.
     """
 
     def __init__(self, size: int) -> None:
-        """Allocate. Raises JobError BUSY when the machine has no room."""
+        """Allocate. Raises JobError BUSY when the machine has no memory left."""
         self.size = size
         try:
             self._memory: SharedMemory | None = SharedMemory(create=True, size=max(size, 1))
@@ -40,22 +40,22 @@ class SharedBuffer:
         return self._memory.buf
 
     def detach(self) -> None:
-        """Keep the bytes without a mapping and descriptors of this process."""
+        """Keep the bytes, but close this process's mapping and descriptors."""
         if self._memory is not None:
             self._memory.close()
             self._memory = None
 
     def attach(self) -> None:
-        """Undo detach(). Raises OSError when somebody has removed it meanwhile, or no descriptor is left."""
+        """Undo detach(). Raises OSError when the memory was removed since, or no descriptor is left."""
         if self._memory is None:
             self._memory = SharedMemory(name=self.name)
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         try:
             self.attach()
         except OSError:
-            return  # it is gone
+            return  # it is gone already
         assert self._memory is not None
         self._memory.close()
         self._memory.unlink()
@@ -63,7 +63,7 @@ class SharedBuffer:
 
 
 def check_shared_memory(size: int) -> None:
-    """Refuse what this machine can never hold. Raises JobError TOO_LARGE."""
+    """Refuse a size that this machine can never hold. Raises JobError TOO_LARGE."""
     if not SHARED_MEMORY_MOUNT.is_dir():
         return
     total = shutil.disk_usage(SHARED_MEMORY_MOUNT).total
@@ -77,10 +77,10 @@ def check_shared_memory(size: int) -> None:
 
 
 def _reserve(name: str, size: int) -> None:
-    """Have the system set the bytes aside: Linux hands out more shared memory than there is, and kills the writer.
+    """Make the system reserve the bytes: Linux hands out more shared memory than it has, and kills the writer.
 
     Raises:
-        OSError: There are not so many.
+        OSError: There is not enough memory.
     """
     if size and SHARED_MEMORY_MOUNT.is_dir():
         with (SHARED_MEMORY_MOUNT / name).open("r+b") as file:

@@ -9,10 +9,10 @@ from adain_server.errors import JobError, busy
 from adain_server.io_process.shared_buffer import SharedBuffer, check_shared_memory
 
 FORGET_AFTER_S = 600.0
-"""A picture that no request has named for so long is somebody's privacy, not a cache."""
+"""A picture that no request has named for this long is dropped: keeping it harms privacy and saves no work."""
 
 MOST_KEPT = 4096
-"""Pictures at a time, whether or not anybody uses them."""
+"""Most pictures at a time, in use or not."""
 
 
 class _Entry:
@@ -23,16 +23,16 @@ class _Entry:
 
 
 class PictureStore:
-    """Pictures by digest: those that jobs use stay, the others go when room is needed, the oldest first.
+    """Pictures by digest: those that jobs use stay; the others are evicted when room is needed, the oldest first.
 
-    A picture that nobody uses has no descriptor open: there may be many of them.
+    An unused picture has no open descriptors, because there may be many of them.
 
     Attributes:
-        held: Bytes of pictures that are here, and of those that are expected.
+        held: Bytes of the pictures that are here and of those that memory is reserved for.
     """
 
     def __init__(self, limit: int, most: int) -> None:
-        """limit: Bytes, together with what reserve() has been told of. most: Buffers that are in use at a time."""
+        """limit: Most bytes, those of reserve() included. most: Most buffers in use at a time."""
         self._limit = limit
         self._most = most
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
@@ -40,13 +40,13 @@ class PictureStore:
         self.held = 0
 
     def hold(self, digest: bytes) -> SharedBuffer | None:
-        """Use a picture until release(); None when it is not here. Raises JobError BUSY, no descriptor is left."""
+        """Use a picture until release(); None when it is not here. Raises JobError BUSY when no descriptor is left."""
         entry = self._entries.get(digest)
         if entry is None:
             return None
         try:
             entry.buffer.attach()
-        except FileNotFoundError:  # somebody has emptied the folder of shared memory
+        except FileNotFoundError:  # the folder of shared memory was emptied
             self._forget(digest)
             return None
         except OSError:
@@ -57,7 +57,7 @@ class PictureStore:
         return entry.buffer
 
     def add(self, digest: bytes, buffer: SharedBuffer) -> SharedBuffer:
-        """Take over a picture that has arrived, and hold it; the same one may be here already, and stays."""
+        """Take over a picture that has arrived, and hold it; if the same one is here already, that one stays."""
         known = self.hold(digest)
         if known is not None:
             self.free(buffer)
@@ -76,12 +76,12 @@ class PictureStore:
         self._touch(digest)
 
     def reserve(self, sizes: list[int]) -> list[SharedBuffer]:
-        """Memory for pictures that are to come or to be made; unused pictures make room for it.
+        """Allocate memory for pictures that will arrive or be made; unused pictures make room for it.
 
-        A request is let in when nothing else is in use, however large it is.
+        A request of any size is accepted when nothing else is in use.
 
         Raises:
-            JobError: BUSY, others use too much; or the machine has no shared memory left. TOO_LARGE, it never has.
+            JobError: BUSY when others use too much or no shared memory is left, TOO_LARGE when there is never enough.
         """
         wanted = sum(sizes)
         check_shared_memory(wanted)
@@ -104,7 +104,7 @@ class PictureStore:
         return buffers
 
     def free(self, buffer: SharedBuffer) -> None:
-        """Give back memory that reserve() gave and add() did not take."""
+        """Free memory that reserve() returned and add() did not take over."""
         self._in_use -= 1
         self._close(buffer)
 

@@ -1,6 +1,6 @@
 """Thumbnails of users' own pictures, made in a process of their own.
 
-A large picture takes seconds to decode and hundreds of megabytes: more than the loop that answers everybody can spare.
+A large picture takes seconds to decode and hundreds of megabytes: too much for the loop that answers all clients.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MADE, FAILED = b"\x01", b"\x00"
 
 @dataclass(frozen=True)
 class Wish:
-    """A thumbnail that a client has asked for, of the style of that name."""
+    """A client's request for the thumbnail of a style."""
 
     client: bytes
     name: str
@@ -91,7 +91,7 @@ class SwatchProcess:
         self._give(wish, swatch)
 
     def _end_process(self, sentence: str) -> None:
-        """The picture that it was at gets an error; the others get another process."""
+        """End the process: its current picture gets an error, the others a new process."""
         self.stop()
         if self._waiting:
             wish = self._waiting.popleft()
@@ -105,7 +105,7 @@ class SwatchProcess:
         try:
             self._connection.send_bytes(str(self._waiting[0].path).encode())
         except OSError:
-            return  # it has died, which take() notices
+            return  # the process has died, which take() notices
 
     def _start(self) -> None:
         spawn = multiprocessing.get_context("spawn")

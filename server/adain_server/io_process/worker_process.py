@@ -1,4 +1,4 @@
-"""The worker process as its parent sees it: started, spoken to, noticed when it dies, started again."""
+"""The worker process as its parent sees it: starts it, talks to it, notices its death and restarts it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import zmq
 from adain_server import pipe
 
 STOP_S = 1.0
-"""An idle worker ends within this; one that is computing is not waited for."""
+"""An idle worker ends within this time; one that is still computing then is killed."""
 ALLOCATOR = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824"
-"""Buffers of a tile's layers are kept and used again; larger ones, of whole pictures, go back at once (glibc only)."""
+"""glibc only: keeps buffers of a tile's layers for reuse and returns larger ones, of whole pictures, at once."""
 
 
 class WorkerProcess:
     """One worker, in a process of its own; messages both ways are the records of pipe.py.
 
-    A thread hands on what the worker says, so that the parent's loop waits for sockets only.
+    A thread forwards the worker's messages, so that the parent's loop waits for sockets only.
 
     Attributes:
-        inbox: A socket that gets the worker's messages; an empty one means that the worker has died.
+        inbox: A socket that receives the worker's messages; an empty one means that the worker has died.
     """
 
     def __init__(
@@ -38,24 +38,24 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """Of the process."""
+        """Id of the process."""
         return self._process.pid or 0
 
     @property
     def exit_status(self) -> int | None:
-        """Of the process, once it has ended; a signal's number is negative."""
+        """Exit status of the process once it has ended; negative for a signal."""
         self._process.join(timeout=STOP_S)
         return self._process.exitcode
 
     def send(self, message: pipe.ToWorker) -> None:
-        """Say something to the worker. A worker that is dead is reported by inbox, not here."""
+        """Send a message to the worker. A dead worker is reported by inbox, not here."""
         try:
             self._connection.send_bytes(pipe.pack(message))
         except OSError:
             return
 
     def kill(self) -> None:
-        """End a process that does not answer any more; inbox says when it is gone."""
+        """Kill a process that does not answer any more; inbox reports when it is gone."""
         self._process.kill()
 
     def restart(self) -> None:
@@ -70,7 +70,7 @@ class WorkerProcess:
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-        # The pipe ends with the process, and the thread with the pipe; only then nobody reads what is closed here.
+        # The pipe ends with the process, and the thread with the pipe; only then is nothing in use that is closed here.
         self._pump.join()
         self._connection.close()
         self.inbox.close(linger=0)
@@ -109,7 +109,7 @@ def _pump(connection: Connection, outbox: zmq.Socket[bytes]) -> None:
 
 
 class _AllocatorSettings:
-    """glibc reads its settings when a program starts, so they are in the environment only while the worker starts."""
+    """Sets ALLOCATOR in the environment while the worker starts, which is when glibc reads it."""
 
     def __enter__(self) -> None:
         self._before = os.environ.get("GLIBC_TUNABLES")

@@ -1,1 +1,1 @@
-"""The worker process: from layers, styles and settings to painted pixels."""
+"""The worker process: turns layers, styles and settings into painted pixels."""

@@ -1,4 +1,4 @@
-"""A picture between two passes: painted, and not yet the result."""
+"""A painted picture between two passes."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from adain_net.boxes import Box
 from adain_server.worker.layers import Array, cut
 
 WHITE = 65535
-"""16 bit keep more than a picture of float32 needs, in half the memory."""
+"""16-bit integers are precise enough here, in half the memory of float32."""
 
 
 class Canvas:
-    """RGB, sRGB-coded, of a part of the working picture.
+    """The pixels of a part of the working picture, sRGB-coded RGB.
 
     Attributes:
         box: The part.
     """
 
     def __init__(self, box: Box, *, memory_bytes: int) -> None:
-        """Make room; the pixels are undefined. Arguments and errors are those of room_for()."""
+        """Allocate the pixels, with undefined values. Arguments and errors are those of room_for()."""
         self.box = box
         self._pixels = room_for((*box.size, 3), np.dtype(np.uint16), memory_bytes=memory_bytes)
 
@@ -55,14 +55,14 @@ def room_for(shape: tuple[int, ...], dtype: np.dtype[Any], *, memory_bytes: int)
         return np.empty(shape, dtype)
     with tempfile.TemporaryFile() as file:
         reserve(file, size)
-        return np.memmap(file, dtype, shape=shape)  # which keeps the file that it maps
+        return np.memmap(file, dtype, shape=shape)  # keeps its file open
 
 
 def reserve(file: IO[bytes], size: int) -> None:
-    """Make sure that the disk has a file's bytes: writing into a mapped one that does not ends the process.
+    """Reserve a file's bytes on the disk: writing into a mapped file on a full disk ends the process.
 
     Raises:
-        MemoryError: It has no room.
+        MemoryError: The disk has no room.
     """
     try:
         if hasattr(os, "posix_fallocate"):

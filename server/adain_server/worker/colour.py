@@ -1,4 +1,4 @@
-"""Keeping the content's colours: a style recoloured before it is encoded, or painted luminance under old chroma."""
+"""Keeping the content's colours: the style is recoloured before it is encoded, or paint gets the content's chroma."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ColourStatistics:
 
     @property
     def key(self) -> bytes:
-        """Names these numbers in a cache."""
+        """Identifies these numbers in a cache."""
         return bytes(torch.cat([self.mean[None], self.covariance]).numpy().tobytes())
 
 
@@ -49,7 +49,7 @@ class Recolouring:
 
 
 def colour_statistics(layer: Layer, mask: Layer | None = None) -> ColourStatistics:
-    """Mean and covariance of the visible colours, in a mask if there is one; not all of it may be 0."""
+    """Mean and covariance of the visible colours, within a mask if there is one, which must not be 0 everywhere."""
     scale = min(1.0, SAMPLE_SIDE / max(layer.height, layer.width))
     height, width = max(1, round(layer.height * scale)), max(1, round(layer.width * scale))
     small = layer.shrunk(height, width)
@@ -92,7 +92,7 @@ def under_own_chroma(painted: Tensor, content: Tensor) -> Tensor:
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
-    """Of a symmetric positive definite matrix."""
+    """A power of a symmetric positive definite matrix."""
     values, vectors = torch.linalg.eigh(matrix)
     powers = torch.pow(values.clamp_min(LEAST_VARIANCE / 2), exponent)
     result: Tensor = vectors @ torch.diag(powers) @ vectors.T

@@ -19,18 +19,18 @@ from adain_net.boxes import Box
 from adain_server.worker.layers import LUMA, Layer
 
 RADIUS = 2
-"""Of the window in which the slope is taken, in pixels of the working picture."""
+"""Radius of the window in which the slope is taken, in pixels of the working picture."""
 FAINT = 0.05**2
 """Luminance variance, of values in 0..1, below which content counts as texture and not as an edge."""
 FLAT = 0.01**2
-"""Variance below which there is no slope to speak of."""
+"""Variance below which the slope is damped towards 0."""
 STEEPEST = 2.0
 EDGE_SLOPE = 0.8
-"""How much of an edge comes back where the paint did not follow it."""
+"""How much of an edge is restored where the paint did not follow it."""
 TURNED = -0.3
-"""Slope of luminance below which the paint has turned light into dark: its edges are turned, too."""
+"""Slope of luminance below which the paint has inverted light and dark: its edges are inverted, too."""
 REACH = 2 * RADIUS + 3
-"""Pixels of the working picture beyond a part on which it depends: two windows and the bicubic kernel."""
+"""How far beyond a part its pixels depend on the working picture, in pixels: two windows and the bicubic kernel."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Enlarged:
 
     Attributes:
         painted: RGB, sRGB-coded.
-        working: What it was painted from, of the same size.
+        working: The picture that it was painted from, of the same size.
         content: The layer at full size.
         detail: 0 = enlarged smoothly, 1 = all of the content's edges.
     """
@@ -69,10 +69,10 @@ class Enlarged:
 
 
 def _slope(luminance: Tensor, painted: Tensor) -> Tensor:
-    """How much of the content's luminance belongs into each painted colour, (1, 3, h, w).
+    """How strongly each painted colour follows the content's luminance, (1, 3, h, w).
 
     The least-squares slope of the colour over the luminance, in a window about each pixel; at least EDGE_SLOPE unless
-    the paint is turned; damped where the content is faint.
+    the paint is inverted; damped where the content is faint.
 
     Source:
         He et al., Guided Image Filtering, ECCV 2010: the linear coefficients of eq. 5, averaged as in eq. 8, with the

@@ -1,4 +1,4 @@
-"""The picture as it forms, small, for whoever watches a finish."""
+"""Drafts: small pictures that show a finish while it is computed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from adain_net.finish import TiledFinish
 from adain_server.worker.layers import Array, Layer, union_share
 
 SIDE = 512
-"""Pixels of a draft's longer side at most."""
+"""Longest side of a draft, in pixels."""
 
 
 class Drafts:
-    """Small pictures of a finish at work, over the content."""
+    """Small pictures of a running finish, composed with the content."""
 
     def __init__(self, layer: Layer, masks: Sequence[Tensor | None], finisher: TiledFinish) -> None:
-        """Prepare what all of them share: the content and the masks, averaged down."""
+        """Prepare what all drafts share: the content and the masks, averaged down."""
         self._finisher = finisher
         factor = min(1.0, SIDE / max(layer.height, layer.width))
         height, width = (max(1, round(side * factor)) for side in (layer.height, layer.width))
@@ -41,7 +41,7 @@ class Drafts:
             self._share = adaptive_avg_pool2d(torch.from_numpy(share).permute(2, 0, 1), self._box.size)
 
     def picture(self) -> Array:
-        """(h, w, 3) uint8, sRGB-coded, as it is now."""
+        """The picture as it is now, (h, w, 3) uint8, sRGB-coded."""
         picture = self._base.clone()
         part = self._box.of(picture)
         part.lerp_(self._finisher.reduced(*self._box.size), self._share)

@@ -1,4 +1,4 @@
-"""In which precision a device finishes pictures fastest, found by trying it, and how long a finish takes there."""
+"""Finds by trial in which precision a device finishes pictures fastest, and how long a finish takes there."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from adain_net.finish import GradientEngine
 log = logging.getLogger(__name__)
 
 PRECISIONS = (torch.float32, torch.bfloat16)
-"""Half precision with float32's range. A processor without it computes it, too, ten times as slowly."""
+"""bfloat16 has float32's range. A processor without support for it computes it as well, ten times as slowly."""
 SIDE = 128
-"""Pixels of the picture that is tried: about 0.1 s of two cores."""
+"""Side of the trial picture in pixels: a trial takes about 0.1 s on two cores."""
 TRIALS = 2
-"""The first one makes ready what is used again."""
+"""Steps of a trial; the first one also prepares what the second one reuses."""
 
 
 @dataclass(frozen=True)
 class FinishSpeed:
-    """What a trial has found.
+    """The result of a trial.
 
     Attributes:
         engine: Computes in the fastest precision.
-        s_per_megapixel: Seconds of a whole finish for a million pixels, in one tile.
+        s_per_megapixel: Duration of a whole finish of a million pixels in one tile, in seconds.
     """
 
     engine: GradientEngine
@@ -40,7 +40,7 @@ def fastest_finish(encoder: Encoder, device: torch.device) -> FinishSpeed:
     """Try each precision on a device.
 
     Raises:
-        RuntimeError: The device can compute in none.
+        RuntimeError: The device can compute in none of them.
     """
     engines = [GradientEngine(encoder, device, precision) for precision in PRECISIONS]
     seconds = [_step_seconds(engine) for engine in engines]
@@ -52,7 +52,7 @@ def fastest_finish(encoder: Encoder, device: torch.device) -> FinishSpeed:
 
 
 def _step_seconds(engine: GradientEngine) -> float:
-    """The shortest time of a step; infinite where the device cannot compute so."""
+    """The shortest time of a step; infinite where the device cannot compute in this precision."""
     picture = torch.rand(1, 3, SIDE, SIDE, device=engine.device).requires_grad_()
     shortest = math.inf
     for _ in range(TRIALS):

@@ -1,4 +1,4 @@
-"""Layers as they arrive, any depth and order of channels, and what the network sees of them.
+"""Layers as they arrive, in any depth and order of channels, and the colours that the network sees of them.
 
 A layer is never converted as a whole: a part of it becomes float colours, and what was painted goes back in the layer's
 own type. No step has fewer bits than the layer. Whatever a layer's own numbers are, colours are sRGB-coded.
@@ -32,7 +32,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 LUMA = (0.2126, 0.7152, 0.0722)
 """Luminance of sRGB-coded R, G, B (ITU-R BT.709)."""
 STRIP = 256
-"""Rows that are read at a time when a whole layer is gone through."""
+"""Rows that are read at a time when a whole layer is processed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Layer:
         return None if opaque else as_mask(alpha)
 
     def is_finite(self) -> bool:
-        """No number is NaN or infinite."""
+        """Whether no number is NaN or infinite."""
         return self.array.dtype.kind != "f" or all(bool(np.isfinite(strip).all()) for strip in strips(self.array))
 
     def write(self, box: Box, painted: Tensor, share: Array | None, out: Array) -> None:
@@ -101,24 +101,24 @@ class Layer:
         if self.is_linear:
             colours = linear_light(torch.from_numpy(colours)).numpy()
         if share is not None:
-            # Where values lie outside 0..1 this blends what they are, not what the network saw of them.
+            # Values outside 0..1 are blended as they are, not clamped as the network saw them.
             colours = colours * share + self._floats(before) * (1 - share)
         after = self._rounded(colours * self.white)
         cut(out, box)[:, :, channels] = after if share is None else np.where(share > 0, after, before)
 
     def brightened(self, box: Box, painted: Tensor) -> Tensor:
-        """Paint of a part, brighter where this layer's floats are brighter than white, of which the network saw white.
+        """Brighten paint where this layer's floats are brighter than white, which the network saw as white.
 
         Args:
             box: The part.
             painted: (1, 3, h, w), float, RGB, sRGB-coded, in 0..1.
         Returns:
-            The same, where numbers are above white times the ratio of luminances, of what is there to what was seen.
+            The paint; where values are above white, its light is scaled by the ratio of real to clamped luminance.
         """
         before = cut(self.array, box)[:, :, self._colour_channels()]
         if self.array.dtype.kind != "f" or not (bright := (before > 1).any(axis=2)).any():
             return painted
-        # Outside of the masks there may be anything, also what is no number.
+        # Outside the masks there may be any value, NaN included.
         light = torch.from_numpy(np.nan_to_num(before[bright].astype(np.float32).clip(min=0), nan=0.0, posinf=0.0))
         if not self.is_linear:
             light = linear_light(light)
@@ -142,7 +142,7 @@ class Layer:
     def shrunk(self, height: int, width: int) -> Layer:
         """Averaged down to another size; integers become 16 bit. Transparent pixels do not bleed into their neighbours.
 
-        Of linear light the sRGB-coded colours are averaged, too: the network sees the same whatever the numbers are.
+        Linear light is averaged in sRGB coding as well, so that the network sees the same picture in either coding.
 
         Args:
             height, width: At most this layer's, at least 1.
@@ -176,7 +176,7 @@ class Layer:
         return replace(self, array=sums)
 
     def like(self, other: Layer) -> Array:
-        """This layer's numbers in another one's type."""
+        """This layer's values in another layer's type."""
         if self.array.dtype == other.array.dtype:
             return self.array
         return other._rounded(self._floats(self.array) * other.white)
@@ -188,21 +188,21 @@ class Layer:
         return values
 
     def _rounded(self, values: Array) -> Array:
-        """Numbers up to white in this layer's own type."""
+        """Values up to white in this layer's own type."""
         return (values if self.array.dtype.kind == "f" else np.rint(values)).astype(self.array.dtype)
 
     def _recode(self, values: Array, curve: Callable[[Tensor], Tensor]) -> None:
-        """Put a curve to the colours of float32 numbers of this layout, in place; alpha stays."""
+        """Apply a curve to the colours of float32 values of this layout, in place; alpha stays."""
         for colours in strips(values[:, :, : protocol.LAYOUTS[self.layout.removesuffix("A")]]):
             colours[:] = curve(torch.from_numpy(colours)).numpy()
 
     def _colour_channels(self) -> slice:
-        """Where gray, or R, G and B are."""
+        """The slice of the gray channel, or of R, G and B in this order."""
         return {"Y": slice(0, 1), "RGB": slice(0, 3), "BGR": slice(2, None, -1)}[self.layout.removesuffix("A")]
 
 
 def _luminance(light: Tensor) -> Tensor:
-    """(n,) of (n, 1 or 3) linear light."""
+    """The luminance, (n,), of (n, 1 or 3) linear light."""
     return light[:, 0] if light.shape[1] == 1 else light @ light.new_tensor(LUMA)
 
 
@@ -236,7 +236,7 @@ def mask_sum(masks: Sequence[Tensor | None], box: Box, dtype: torch.dtype = torc
 
 
 def union_share(masks: Sequence[Tensor | None], box: Box, dtype: torch.dtype = torch.float32) -> Array | None:
-    """How much a part is painted: the masks' sum, at most 1, (h, w, 1) of dtype; None when one is everything."""
+    """The share of paint in a part: the masks' sum, at most 1, (h, w, 1) of dtype; None when any mask is None."""
     if any(mask is None for mask in masks):
         return None
     share: Array = mask_sum(masks, box, dtype).clamp_(max=1.0)[0].permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""The models in the worker's memory: the server's own, and those that clients chose lately."""
+"""The models in the worker's memory: the server's own, and those that clients chose recently."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from adain_weights.errors import WeightsError
 from adain_weights.models import ModelWeights, load_model, load_refinement_weights
 
 MOST_LOADED = 3
-"""Models besides the server's own, about 100 MB each; the one that was used longest ago goes first."""
+"""Most models besides the server's own, about 100 MB each; the least recently used one goes first."""
 
 
 class LoadedModels:
-    """Painters by model. They share what is kept between jobs: features of one encoder serve all its decoders.
+    """Renderers by model. They share one cache, because the features of one encoder serve all its decoders.
 
     Attributes:
         finish_s_per_megapixel: Seconds that a whole finish takes for a million pixels, by a short trial.
@@ -36,14 +36,14 @@ class LoadedModels:
     def __init__(
         self, own: ModelWeights, *, device: torch.device, models: Path, memory_budget: int, cache: ByteCache
     ) -> None:
-        """Make the server's own ready.
+        """Prepare the server's own model.
 
         Args:
-            own: What paints when a job names no model.
+            own: The model that paints when a job names none.
             device: For torch's engine.
             models: The user's folder of models.
             memory_budget: Bytes for tiles and for what is kept, all models together.
-            cache: For what is kept.
+            cache: For what all models keep between jobs.
         Raises:
             LayoutError: The weights are not those of this network.
         """
@@ -61,10 +61,10 @@ class LoadedModels:
         self._others: OrderedDict[ModelKey, Renderer] = OrderedDict()
 
     def renderer(self, key: ModelKey, on_loading: Callable[[], None]) -> Renderer:
-        """What paints with a model.
+        """The renderer of a model, which is loaded if necessary.
 
         Args:
-            key: Of the model.
+            key: The model's key.
             on_loading: Called before one is loaded, which takes a second or two.
         Raises:
             JobError: BAD_MODEL: its files are gone, damaged or of another network.
@@ -99,7 +99,7 @@ class LoadedModels:
 
 
 def _engines(network: AdainNetwork | RefinementNetwork, device: torch.device) -> list[Engine]:
-    """What computes, and what takes over when a graphics card's memory is too small."""
+    """The engine for the device, then the one that takes over when a graphics card's memory is too small."""
     processor = best_engine(network)
     if device.type == "cpu":
         return [processor]

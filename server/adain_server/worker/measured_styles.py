@@ -1,4 +1,4 @@
-"""Styles in whichever form they come, and their statistics, which are measured once and kept."""
+"""Styles in all forms, and their statistics, which are measured once and kept."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from adain_weights.style_pictures import open_style_picture
 from adain_weights.styles import SavedStyle
 
 OnStep = Callable[[str, int, int], None]
-"""Told the stage, the steps that are over and the steps in all; may raise to stop."""
+"""Called with the stage, the number of finished steps and the number of all steps; may raise to stop."""
 STATISTICS_BYTES = 2 * 4 * (512 + sum(layer.channels for layer in LAYERS))
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style of a region, in whichever form it came.
+    """A style of a region, in any of its forms.
 
     Attributes:
-        key: Names it in the caches.
+        key: Identifies it in the caches.
         weight: Relative to the region's other styles.
-        picture: Its pixels. saved: a saved style. statistics: what is known of the picture.
+        picture: Its pixels. saved: A saved style. statistics: Known statistics of the picture.
     """
 
     key: Hashable
@@ -67,7 +67,7 @@ class StyleMeasurer:
         """Prepare.
 
         Args:
-            cache: Where statistics are kept.
+            cache: Keeps statistics.
             tile: Side of a tile in pixels: a style may be as large as a content.
         """
         self._first = first
@@ -82,11 +82,11 @@ class StyleMeasurer:
         new: dict[Hashable, MeasuredStyle],
         on_step: OnStep,
     ) -> MeasuredStyle:
-        """The statistics of a mixture.
+        """The statistics of a mixture of styles.
 
         Args:
             styles: At least one.
-            target: The colours that they are given before they are measured; None for their own.
+            target: The colours that the styles get before they are measured; None to keep their own.
             new: Receives the statistics of pictures that were not known.
         Raises:
             JobError: BAD_PIXELS or BAD_STYLE.
@@ -118,7 +118,7 @@ class StyleMeasurer:
         return known
 
     def _saved(self, saved: SavedStyle) -> MeasuredStyle | None:
-        """What a saved style knows of itself; None when it belongs to another encoder or knows one layer only."""
+        """The statistics in a saved style; None when they are those of another encoder or of one layer only."""
         if saved.layers is None or {self._first.digest, self._refinement.digest} != {saved.encoder}:
             return None
         layers = tuple(

@@ -1,6 +1,6 @@
 """ncnn as an engine for the CPU: its Winograd convolutions need a quarter of the multiplications.
 
-ncnn is optional: best_engine() takes torch where it cannot be imported, or does not give what torch gives.
+ncnn is optional: best_engine() falls back to torch where it cannot be imported or its results differ from torch's.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from adain_net.refinement import GUIDE_CHANNELS, RefinementDecoder, RefinementNe
 log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
-"""How much an engine may differ from torch: in the picture, and in the features as a part of the largest."""
+"""Largest difference from torch: absolute for the picture, relative to the largest value for the features."""
 MIN_CELLS = 2
-"""Reflection needs two cells; ncnn would read beyond one."""
+"""Reflection needs two cells; with a single one ncnn would read out of bounds."""
 PARAM_MAGIC = 7767517
 """The first line of ncnn's text format."""
 OUT_OF_MEMORY = -100
-"""What ncnn's functions return when they could not allocate."""
+"""The status of ncnn's functions when they could not allocate memory."""
 REPLICATE, REFLECT = 1, 2
 """Kinds of ncnn's Padding layer."""
 
@@ -53,10 +53,10 @@ class EngineError(RuntimeError):
 
 
 def best_engine(network: AdainNetwork | RefinementNetwork, *, threads: int | None = None) -> Engine:
-    """The fastest engine for the CPU that gives what torch gives; the log says which, and why.
+    """The fastest engine for the CPU whose results match torch's; the log tells which one, and why.
 
     Args:
-        network: float32, on the CPU; is left as it is.
+        network: float32, on the CPU; not changed.
         threads: For ncnn; as many as torch uses when None.
     """
     reference = TorchEngine(network, torch.device("cpu"))
@@ -84,7 +84,7 @@ def check_engine(engine: Engine, reference: Engine) -> None:
     found = [engine.encode(picture), *engine.features(picture)]
     errors = [float((mine - feat).abs().max() / feat.abs().max()) for mine, feat in zip(found, feats, strict=True)]
     guide = None
-    if reference.layer == RELU3_1:  # a refinement's decoder wants one
+    if reference.layer == RELU3_1:  # a refinement's decoder needs one
         guide = torch.rand(1, GUIDE_CHANNELS, *(RELU3_1.cell * side for side in feats[0].shape[2:]))
     errors.append(float((engine.decode(feats[0], guide) - reference.decode(feats[0], guide)).abs().max()))
     for error in errors:
@@ -104,10 +104,10 @@ class NcnnEngine:
         """Build the nets.
 
         Args:
-            network: Is copied from, and not needed afterwards.
+            network: Its weights are copied; it is not needed afterwards.
             threads: At least 1.
         Raises:
-            ImportError: There is no ncnn.
+            ImportError: ncnn is not installed.
             EngineError: ncnn refuses the nets.
         """
         self.layer = network.layer
@@ -122,7 +122,7 @@ class NcnnEngine:
         self._pools = pools  # the nets do not hold them
 
     def encode(self, picture: Tensor) -> Tensor:
-        """As Engine.encode().
+        """See Engine.encode().
 
         Raises:
             ValueError: Another shape or type.
@@ -132,11 +132,11 @@ class NcnnEngine:
         return self._features(picture, [self.layer])[0]
 
     def features(self, picture: Tensor) -> EncoderFeatures:
-        """As Engine.features(). Raises as encode() does."""
+        """See Engine.features(). Raises as encode() does."""
         return EncoderFeatures(*self._features(picture, LAYERS))
 
     def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
-        """As Engine.decode(). Raises as encode() does."""
+        """See Engine.decode(). Raises as encode() does."""
         _check(feat, self.layer.channels, MIN_CELLS)
         self._pools.make_ready(feat[0, 0].numel() * self.layer.cell**2)
         inputs = [feat]
@@ -157,7 +157,7 @@ class _EncoderNet:
     """An encoder as a net.
 
     Attributes:
-        net: The ncnn.Net. blobs: Where each of LAYERS is.
+        net: The ncnn.Net. blobs: The blob of each of LAYERS.
     """
 
     def __init__(self, encoder: Encoder, threads: int, pools: _Pools) -> None:
@@ -166,7 +166,7 @@ class _EncoderNet:
 
 
 _encoder_nets: WeakValueDictionary[tuple[bytes, int], _EncoderNet] = WeakValueDictionary()
-"""By the digest of their weights, and threads: all models have mostly the same encoder, of 100 MB."""
+"""Nets by digest of their weights and number of threads: most models share one encoder, of 100 MB."""
 
 
 def _encoder_net(encoder: Encoder, threads: int, pools: _Pools) -> _EncoderNet:
@@ -182,7 +182,7 @@ def _encoder_net(encoder: Encoder, threads: int, pools: _Pools) -> _EncoderNet:
 
 
 class _Pools:
-    """Buffers that all nets use in turn. With pools of its own each keeps as much again: 0.6 GiB with tiles of 576."""
+    """Buffers that all nets use in turn. With its own pools each net would keep as much: 0.6 GiB with tiles of 576."""
 
     def __init__(self) -> None:
         import ncnn
@@ -191,7 +191,7 @@ class _Pools:
         self._pixels = 0
 
     def make_ready(self, pixels: int) -> None:
-        """Before a run. One that is larger than all before needs larger buffers: the smaller ones go first."""
+        """Prepare for a run. One larger than all before needs larger buffers, so the smaller ones are freed first."""
         if pixels > self._pixels:
             self.clear()
             self._pixels = pixels
@@ -204,24 +204,24 @@ class _Pools:
 
 
 def free_buffers() -> None:
-    """Let go of what the nets keep for their next run. Nothing may run meanwhile."""
+    """Free the buffers that the nets keep for their next run. No net may be running."""
     if _pools.cache_info().currsize:
         _pools().clear()
 
 
 @cache
 def _pools() -> _Pools:
-    """Those of this process, in which one thread computes. Raises ImportError: there is no ncnn."""
+    """The pools of this process, in which one thread computes. Raises ImportError when ncnn is not installed."""
     return _Pools()
 
 
 class _Layers:
-    """A net under construction, one layer after another, each on the newest blob where nothing else is said.
+    """A net under construction, one layer after another, each on the newest blob unless others are given.
 
-    A blob is named by its number, and each layer gives one.
+    A blob is identified by its number, and each layer makes one.
 
     Attributes:
-        newest: The blob that the last layer gave.
+        newest: The blob that the last layer made.
 
     Source:
         ncnn's documentation of its param and model files and of its layers' numbered parameters.
@@ -233,11 +233,11 @@ class _Layers:
         self._weights: list[bytes] = []
 
     def input(self) -> int:
-        """A blob that is given from outside."""
+        """An input of the net."""
         return self._add("Input", "", [])
 
     def concat(self, *blobs: int) -> None:
-        """Blobs' channels, one after another. ncnn frees a blob that was used, so each may be used once only."""
+        """Concatenate blobs along the channels. ncnn frees a blob after its use, so each may be used only once."""
         self._add("Concat", "0=0", blobs)
 
     def conv(self, weight: Tensor, bias: Tensor, *, padding: int, relu: bool = True) -> int:
@@ -258,11 +258,11 @@ class _Layers:
 
     def upsample(self) -> None:
         """Twice the size, nearest neighbour."""
-        # Not `2`: some releases would take an integer's bits for a float's.
+        # Not `2`: some releases would read an integer's bits as a float's.
         self._add("Interp", "0=1 1=2.0 2=2.0")
 
     def load(self, threads: int, pools: _Pools) -> Any:
-        """The finished ncnn.Net, which has to end before the pools do. Raises ImportError, EngineError."""
+        """The finished ncnn.Net, which must be destroyed before the pools. Raises ImportError, EngineError."""
         import ncnn
 
         net = ncnn.Net()
@@ -287,7 +287,7 @@ class _Layers:
 
 
 def _encoder_layers(encoder: Encoder, blobs: dict[FeatureLayer, int]) -> _Layers:
-    """The encoder; blobs receives where each of LAYERS is."""
+    """The encoder's layers; blobs receives the blob of each of LAYERS."""
     layers = _Layers()
     layers.input()
     blobs[RELU1_1] = layers.reflect_conv(encoder.conv1_1)
@@ -328,7 +328,7 @@ def _decoder_layers(decoder: Decoder) -> _Layers:
 
 
 def _refinement_decoder_layers(decoder: RefinementDecoder) -> _Layers:
-    """As _decoder_layers(), up to what is added to the painted picture.
+    """Like _decoder_layers(), up to the difference that is added to the painted picture.
 
     The guide comes in phases, too, (24, 2h, 2w), once for each layer that takes it.
     """
@@ -349,7 +349,7 @@ def _refinement_decoder_layers(decoder: RefinementDecoder) -> _Layers:
 def _add_last_two(layers: _Layers, conv1_2: nn.Conv2d, conv1_1: nn.Conv2d, guides: int = 0) -> None:
     """Upsampling and the last two convolutions, on phases; the last `guides` inputs of the first are not upsampled."""
     features = conv1_2.in_channels - guides
-    # All phases of an upsampled pixel are the pixel: their weights add up.
+    # All phases of an upsampled pixel are equal: their weights add up.
     upsampled = _phased(conv1_2.weight[:, :features]).sum(dim=(4, 5))
     guided = _phased(conv1_2.weight[:, features:]).flatten(3, 5)
     first = torch.cat([upsampled, guided], dim=3)
@@ -362,7 +362,7 @@ def _phased(weight: Tensor) -> Tensor:
     """A 3x3 convolution as one of half the resolution, from the input's phases to the output's.
 
     Pixel (2r + p, 2s + q) is phase (p, q) of cell (r, s). An output in phase p reads, through the kernel's row k, the
-    input's row 2r + p + k - 1: that is phase (p + k - 1) mod 2, (p + k - 1) div 2 cells further down. So for columns.
+    input's row 2r + p + k - 1: that is phase (p + k - 1) mod 2, (p + k - 1) div 2 cells further down. Columns likewise.
 
     Args:
         weight: (O, I, 3, 3).
@@ -411,7 +411,7 @@ def _memory_reader(data: bytes) -> Any:
 
 
 def _check(tensor: Tensor, channels: int, min_side: int) -> None:
-    """Refuse what ncnn would read beyond the end of: it is told a shape and looks no further."""
+    """Refuse a tensor beyond whose end ncnn would read: it does not check shapes."""
     fits = tensor.dim() == 4 and tensor.shape[:2] == (1, channels) and min(tensor.shape[2:]) >= min_side
     if not fits or tensor.dtype != torch.float32 or tensor.device.type != "cpu":
         raise ValueError(
@@ -424,7 +424,7 @@ def _run(net: Any, tensors: Sequence[Tensor], outputs: Sequence[int]) -> list[Te
     """Blobs of a net, (1, C, h, w) each, in the order of their numbers, which is that of `outputs`.
 
     Args:
-        tensors: (1, C, h, w) each: its inputs in their order; the last one stands for all that follow, too.
+        tensors: (1, C, h, w) each: its inputs in their order; the last one also serves as all further inputs.
     """
     import ncnn
 

@@ -1,4 +1,4 @@
-"""The picture that is returned: painted parts are put over what is there."""
+"""The picture that is returned: painted parts composed with the layer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adain_server.worker.layers import Array, Layer, mask_sum, union_share
 
 
 class Output:
-    """Composes what is painted with the layer.
+    """Composes painted parts with the layer.
 
     A region whose alpha is 0 is the layer itself. Where it overlaps another one, each has its share of the pixels.
 
     Attributes:
-        layer: What is painted over, of the result's size.
+        layer: The layer that is painted over, of the result's size.
     """
 
     def __init__(
@@ -37,8 +37,8 @@ class Output:
 
         Args:
             out: (h, w, channels) in the layer's type: receives the result, and holds the layer already.
-            masks: One a region, of the layer's size; None for everywhere.
-            alphas: One a region.
+            masks: One per region, of the layer's size; None for everywhere.
+            alphas: One per region.
             keeps_luminance: Whether the region's paint is put under the content's own chroma.
             blends: Soft masks blend the paint with the layer; otherwise paint is whole wherever a mask reaches.
         """
@@ -56,7 +56,7 @@ class Output:
         self.layer.write(box, self.layer.brightened(box, painted), self._share(box), self._out)
 
     def box(self) -> Box:
-        """Everything that any region reaches."""
+        """The box around all regions."""
         everything = Box(0, self.layer.height, 0, self.layer.width)
         if any(mask is None for mask in self._masks):
             return everything
@@ -81,6 +81,6 @@ class Output:
         return part if share is None else part * share
 
     def _part_of(self, some: Sequence[Tensor | None], box: Box) -> Tensor:
-        """How much of the masks' sum comes from some of them, (1, 1, h, w) float32."""
+        """The share of some masks in the sum of all, (1, 1, h, w) float32."""
         total = mask_sum(self._masks, box).clamp_min(torch.finfo(torch.float32).tiny)
         return mask_sum(some, box) / total

@@ -1,8 +1,8 @@
-"""From a request to pixels: layers, regions, styles, stroke size and previews, over the tiled network.
+"""Renders requests: layers, regions, styles, stroke size and previews, with the tiled network.
 
 As its quality says, a request is painted in one pass, refined in a second one over what was painted, and finished by
 optimising the pixels. What does not depend on the sliders is kept between requests: reduced layers, features, the
-content's statistics. So a change of alpha, weights or styles costs one transform and one decode of the first pass.
+content's statistics. A change of alpha, weights or styles costs one transform and one decode of the first pass.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from adain_server.worker.transparency import VisibleColours
 from adain_style.client import protocol
 
 OnDraft = Callable[[Array], None]
-"""Given the picture as it forms, (h, w, 3) uint8 sRGB, at most drafts.SIDE pixels a side."""
+"""Called with a draft of the picture, (h, w, 3) uint8 sRGB, at most drafts.SIDE pixels a side."""
 TILE_BYTES_PER_PIXEL = 2560
-"""What the ncnn engine needs for a tile at its widest, measured: activations, and Winograd's workspace."""
+"""The ncnn engine's peak memory for a tile, measured: activations and Winograd's workspace."""
 SMALL_ENTRY = 256
-"""Bytes of a key without a value worth mentioning."""
+"""Bytes of a cache entry with a negligible value."""
 OUTPUT_TILE = 1024
-"""Side of the parts in which a picture that was painted at another size is brought to the result's."""
+"""Side of the parts in which a picture that was painted at another size is resized to the result's."""
 FINISHED_SURROUNDINGS = RELU4_1.margin
 """Pixels around the regions that the finish's encoder sees."""
 REFINED_SURROUNDINGS = -(-2 * RELU3_1.margin // CELL) * CELL
@@ -54,7 +54,7 @@ REFINED_SURROUNDINGS = -(-2 * RELU3_1.margin // CELL) * CELL
 
 @dataclass(frozen=True)
 class RegionInput:
-    """A region of a request; mask None for everywhere, preserve_color as on the wire."""
+    """A region of a request; a mask of None selects everything, preserve_color is as on the wire."""
 
     mask: Layer | None
     mask_key: Hashable
@@ -75,7 +75,7 @@ class RegionStatistics(StyleStatistics):
 
     @property
     def key(self) -> tuple[int, int]:
-        """Names the region and the pass: each pass has a layer of its own, and each layer its number of channels."""
+        """Identifies the region and the pass, since each pass uses another layer, with another number of channels."""
         return self.region, self.mean.shape[1]
 
 
@@ -84,10 +84,10 @@ class RenderRequest:
     """A request with its pixels.
 
     Attributes:
-        content: The layer. content_key: names its pixels, and whether they are linear, in the caches.
+        content: The layer. content_key: Identifies its pixels, and whether they are linear, in the caches.
         out: (h, w, channels) in the layer's type, of the result's size: receives the result.
         compose: As on the wire; cutout needs a content with alpha.
-        smoothing: How much of `previous` the content's statistics keep, 0..1. previous: those of the frame before.
+        smoothing: How much of `previous` the content's statistics keep, 0..1. previous: Those of the previous frame.
         quality: As on the wire: fast, fine or best.
     """
 
@@ -105,11 +105,11 @@ class RenderRequest:
 
 @dataclass
 class Painted:
-    """What a request leaves behind besides its pixels.
+    """The results of a request besides its pixels.
 
     Attributes:
-        statistics: The content's, one a region that was painted, then those of the picture that was refined; smoothed
-            when that was asked for.
+        statistics: Of the content, one per painted region, then those of the picture that was refined; smoothed if the
+            request asks for it.
         new_styles: Statistics of style pictures that were not known, by key.
         notice: A sentence for the user, or "".
     """
@@ -121,7 +121,7 @@ class Painted:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a request is accompanied; see Renderer.render()."""
+    """The callbacks of a request; see Renderer.render()."""
 
     on_step: OnStep
     on_draft: OnDraft
@@ -135,11 +135,11 @@ class _RenderTask:
     Attributes:
         request: The request.
         layer: The content at that size.
-        content: Its colours, what is transparent filled in.
+        content: Its colours, with transparent parts filled in.
         opacity: How much each pixel counts; None for 1.
-        regions, masks: What is painted, and where.
+        regions, masks: The regions that are painted, and their masks.
         indices: The request's index of each of these regions.
-        styles: One a region.
+        styles: One per region.
     """
 
     request: RenderRequest
@@ -153,12 +153,12 @@ class _RenderTask:
 
     @property
     def restored(self) -> list[float]:
-        """How much of what a pass loses of its picture comes back, a region each."""
+        """How much of what a pass loses of its picture is restored, one value per region."""
         return [1.0 - region.alpha for region in self.regions]
 
 
 class Renderer:
-    """Paints requests, one at a time, and keeps between them what the next one may need."""
+    """Paints requests, one at a time, and caches what the next one may need."""
 
     def __init__(
         self,
@@ -176,9 +176,9 @@ class Renderer:
             engines: The best first; the others take over when its memory is too small.
             encoder_digest: SHA-256 of the encoder's file: saved statistics of another encoder are not used.
             refinement: The engines that refine a painted picture, and their encoder.
-            finishers: What optimises pixels, with the same encoder, the best first.
+            finishers: The engines that optimise pixels, with the same encoder, the best first.
             memory_budget: Bytes for tiles, features and everything that is kept.
-            cache: What painters of several models share; None for one of its own, of half the budget.
+            cache: Shared by the renderers of several models; None for a cache of its own, of half the budget.
         """
         self._engines = engines
         self._encoder_digest = encoder_digest
@@ -202,9 +202,9 @@ class Renderer:
 
         Args:
             request: The request.
-            on_step: Told how far the work is.
-            on_draft: Given the picture as it forms, after each step of the finish.
-            is_accepted: Asked before the finish and after each of its steps; True ends it with the picture as it is.
+            on_step: Called with the progress.
+            on_draft: Called with a draft after each step of the finish.
+            is_accepted: Called before the finish and after each of its steps; True ends it with the picture as it is.
         Raises:
             JobError: BAD_PIXELS or BAD_STYLE; and whatever on_step raises.
             MemoryError: Not even the smallest tile fits, on any engine.
@@ -233,7 +233,7 @@ class Renderer:
         return done
 
     def _task(self, request: RenderRequest, layer: Layer, done: Painted, on_step: OnStep) -> _RenderTask | None:
-        """What there is to paint; None for nothing. A style that cannot be used is found before anything is encoded."""
+        """The task; None when there is nothing to paint. An unusable style raises before anything is encoded."""
         opacity = layer.opacity()
         masks = [self._mask(region, layer) for region in request.regions]
         indices = [index for index, mask in enumerate(masks) if _selects(mask, opacity, layer)]
@@ -262,7 +262,7 @@ class Renderer:
         )
 
     def _passes(self, task: _RenderTask, write: WritePart, done: Painted, hooks: Hooks) -> None:
-        """Paint at the working size, in as many passes as the quality wants."""
+        """Paint at the working size, in as many passes as the quality needs."""
         on_step = hooks.on_step
         quality = task.request.quality
         if quality == "fast":
@@ -281,7 +281,7 @@ class Renderer:
         self._finish(task, second, write, done, hooks)
 
     def _finish(self, task: _RenderTask, painted: Canvas, write: WritePart, done: Painted, hooks: Hooks) -> None:
-        """Optimise the pixels of a refined picture, until all steps are made or the user takes it as it is."""
+        """Optimise the pixels of a refined picture, until all steps are done or the user accepts it as it is."""
         if hooks.is_accepted():
             for part in painted.box.tiles(OUTPUT_TILE):
                 visible = part.grown(0, Box(0, task.layer.height, 0, task.layer.width))
@@ -314,7 +314,7 @@ class Renderer:
         done.notice = done.notice or self._notice(finisher)
 
     def _room(self, shape: tuple[int, ...]) -> Tensor:
-        """For one of the finish's four pictures."""
+        """Memory for one of the finish's four pictures."""
         size = 4 * math.prod(shape)
         self._cache.make_room(size)
         return torch.from_numpy(room_for(shape, np.dtype(np.float32), memory_bytes=self._cache.limit // 8))
@@ -325,7 +325,7 @@ class Renderer:
         )
 
     def _key(self, task: _RenderTask) -> Hashable:
-        """Names the content's features."""
+        """Identifies the content's features in the cache."""
         mask_keys = tuple(region.mask_key for region in task.regions)
         size = (task.layer.height, task.layer.width)
         # What the next passes look at around a selection is encoded, too.
@@ -358,7 +358,7 @@ class Renderer:
         done.notice = self._notice(tiles)
 
     def _refine(self, task: _RenderTask, tiles: TiledContent, write: WritePart, done: Painted, on_step: OnStep) -> None:
-        """Another pass over a picture that has been painted."""
+        """Refine a painted picture in another pass."""
 
         def on_tile(stage: str, step: int, steps: int) -> None:
             on_step(f"refine-{stage}", step, steps)
@@ -373,7 +373,7 @@ class Renderer:
     def _transforms(
         self, task: _RenderTask, own: Sequence[StyleStatistics], styles: Sequence[StyleStatistics], done: Painted
     ) -> list[AffineTransform]:
-        """Towards each region's style; a film's statistics are drawn towards those of the frame before."""
+        """The transforms to each region's style; a film's statistics are drawn towards those of the previous frame."""
         measured = [RegionStatistics(each.mean, each.std, index) for each, index in zip(own, task.indices, strict=True)]
         smooth = _smoothed(measured, task.request.previous, task.request.smoothing)
         done.statistics += smooth
@@ -383,7 +383,7 @@ class Renderer:
         ]
 
     def _start(self, output_layer: Layer, request: RenderRequest) -> None:
-        """The result before anything is painted: the content, its alpha cut out if that was asked for."""
+        """Fill the result with the content before painting, its alpha cut out if the request asks for it."""
         request.out[:] = output_layer.array
         if request.compose == "cutout":
             masks = [self._mask(region, output_layer) for region in request.regions]
@@ -391,9 +391,9 @@ class Renderer:
                 output_layer.cut_out(box, union_share(masks, box, torch.float64), request.out)
 
     def _paint_resized(self, task: _RenderTask, output: Output, done: Painted, hooks: Hooks) -> None:
-        """Paint at a working size that is not the result's, then bring what is painted to the result's.
+        """Paint at a working size that is not the result's, then resize the paint to the result's.
 
-        Only what the result's regions depend on is brought there: the rest of a large layer stays as it is.
+        Only the parts on which the result's regions depend are resized: the rest of a large layer stays as it is.
         """
         layer = task.layer
         painted = _empty_paint(layer)
@@ -414,7 +414,7 @@ class Renderer:
             output.write(box, colours(box))
 
     def _check_numbers(self, request: RenderRequest) -> None:
-        """Float layers, masks and styles hold numbers; found before anything is computed."""
+        """Check that float layers, masks and styles hold finite numbers, before anything is computed."""
         named = [("layer", request.content_key, request.content)]
         named += [("selection", region.mask_key, region.mask) for region in request.regions if region.mask is not None]
         named += [("style", s.key, s.picture) for r in request.regions for s in r.styles if s.picture is not None]
@@ -478,9 +478,10 @@ def working_size(request: RenderRequest) -> tuple[int, int]:
 
 
 def _reduces_painted(request: RenderRequest) -> bool:
-    """Whether a preview is what is painted at the layer's size, made smaller.
+    """Whether a preview is made by reducing paint of the layer's full size.
 
-    It is not where the same comes sooner: no stroke is finer than its pixels, and no detail comes from the layer.
+    It is not where painting directly gives the same sooner: when no stroke is finer than the preview's pixels and no
+    detail is taken from the layer.
     """
     size, content = request.out.shape[:2], request.content
     if size == (content.height, content.width):
@@ -489,10 +490,10 @@ def _reduces_painted(request: RenderRequest) -> bool:
 
 
 def _behind(box: Box, size: tuple[int, ...], other: tuple[int, ...], *, reach: int) -> Box:
-    """What of a picture a part of the same picture at another size depends on.
+    """The part of a picture on which a part of the same picture at another size depends.
 
     Args:
-        box: The part. size: Of its picture, height and width. other: Of the one that it is made of.
+        box: The dependent part. size: Height and width of its picture. other: Those of the picture that it is made of.
         reach: Pixels of the other picture around each of its own.
     """
     down, across = other[0] / size[0], other[1] / size[1]
@@ -506,10 +507,10 @@ def _behind(box: Box, size: tuple[int, ...], other: tuple[int, ...], *, reach: i
 
 
 def _resized(painted: Layer, task: _RenderTask, result: Layer, full: Box, on_step: OnStep) -> ReadPart:
-    """What was painted at the working size, at the result's.
+    """The paint of the working size, resized to the result's.
 
     Args:
-        full: What is wanted of it, at the layer's size; elsewhere it is not painted.
+        full: The part that is needed, at the layer's size; the rest is left unpainted.
     """
     request = task.request
     if not _reduces_painted(request):
@@ -531,8 +532,8 @@ def _each_part(parts: Sequence[Box], on_step: OnStep) -> Iterator[Box]:
 
 
 def _empty_paint(layer: Layer) -> Layer:
-    """A picture of a layer's size for sRGB-coded paint, fine enough for it, all 0: untouched pages cost nothing."""
-    # Where it is bright a step of 16 bit is broader in sRGB's curve than in linear light.
+    """A picture of a layer's size for sRGB-coded paint, precise enough, all 0: untouched pages cost no memory."""
+    # In bright parts a 16-bit step is coarser on sRGB's curve than in linear light.
     dtype = np.float32 if layer.is_linear else np.uint16
     return Layer(np.zeros((layer.height, layer.width, 3), dtype=dtype), "RGB")
 
@@ -544,7 +545,7 @@ def tile_side(budget: int) -> int:
 
 
 def _selects(mask: Tensor | None, opacity: Tensor | None, layer: Layer) -> bool:
-    """A region has at least one pixel that is seen."""
+    """Whether a region has at least one visible pixel."""
     whole = Box(0, layer.height, 0, layer.width)
     for box in whole.tiles(OUTPUT_TILE):
         parts = [mask_values(box.of(values), torch.float32) > 0 for values in (mask, opacity) if values is not None]
@@ -556,7 +557,7 @@ def _selects(mask: Tensor | None, opacity: Tensor | None, layer: Layer) -> bool:
 def _smoothed(
     statistics: Sequence[RegionStatistics], previous: Sequence[RegionStatistics], smoothing: float
 ) -> list[RegionStatistics]:
-    """A frame's statistics, each drawn towards that of its region in the frame before, where the region was seen.
+    """A frame's statistics, each drawn towards that of its region in the previous frame, if it was visible there.
 
     Without it a film's colours would flicker.
     """

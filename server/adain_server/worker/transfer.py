@@ -1,4 +1,4 @@
-"""sRGB's curve: from linear light to what the network knows, and back."""
+"""sRGB's curve: from linear light to the coding that the network knows, and back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 TOE = 0.0031308
 """Linear light up to which the curve is a straight line."""
 SLOPE = 12.92
-"""Of that line."""
+"""Slope of that line."""
 
 
 def srgb_coded(linear: Tensor) -> Tensor:
@@ -22,7 +22,7 @@ def srgb_coded(linear: Tensor) -> Tensor:
     size = linear.abs()
     straight = size <= TOE
     power = size.pow(1 / 2.4)
-    curved = power.add_(power - 1, alpha=0.055)  # the same sum, by which 1 is 1 in float32, too
+    curved = power.add_(power - 1, alpha=0.055)  # the same sum, in a form that gives exactly 1 for 1 in float32
     return torch.where(straight, size.mul_(SLOPE), curved).copysign_(linear)
 
 

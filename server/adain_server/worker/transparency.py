@@ -1,6 +1,6 @@
 """Layers with transparent pixels: the network sees their surroundings' colour there, never what is hidden.
 
-Programs leave anything under a transparent pixel: black, white, what was erased. So the colours that go into the
+Programs leave anything under a transparent pixel: black, white, erased paint. The colours that go into the
 network are the visible ones, continued smoothly into the transparent parts.
 """
 

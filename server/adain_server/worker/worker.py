@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 APPLE_GPU = "Apple GPU"
 DRAFT_EVERY_S = 1.0
-"""At most so often the picture is shown as it forms."""
+"""Least time between two drafts."""
 
 
 class Cancelled(Exception):  # noqa: N818  # not an error: what was asked for
@@ -53,10 +53,10 @@ class Cancelled(Exception):  # noqa: N818  # not an error: what was asked for
 
 @dataclass(frozen=True)
 class Device:
-    """What computes.
+    """The compute device.
 
     Attributes:
-        torch_device: For tensors. name: For people. notice: A sentence when it is not what was asked for.
+        torch_device: For tensors. name: For people. notice: A sentence when another device was asked for.
     """
 
     torch_device: torch.device
@@ -65,7 +65,7 @@ class Device:
 
 
 def choose_device(wanted: str) -> Device:
-    """The device for a name: auto, cpu, cuda or mps. One that is absent or taken becomes the CPU, with a notice."""
+    """The device for a name: auto, cpu, cuda or mps. If it is absent or in use, the CPU is chosen, with a notice."""
     notice = "" if wanted in ("auto", "cpu") else f"There is no {wanted} device on this machine"
     for kind, is_there in (("cuda", torch.cuda.is_available), ("mps", torch.backends.mps.is_available)):
         if wanted in ("auto", kind) and is_there():
@@ -81,20 +81,20 @@ def choose_device(wanted: str) -> Device:
 
 
 def known_devices() -> list[str]:
-    """What could compute on this machine, for people."""
+    """Names of the devices that could compute on this machine, for people."""
     cards = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     apple = [APPLE_GPU] if torch.backends.mps.is_available() else []
     return [*cards, *apple, choose_device("cpu").name]
 
 
 NICENESS = 10
-"""It takes all the processor that nobody else wants: whoever paints beside it, in the host that asked, goes first."""
+"""Runs at low priority, so that the program that the user paints in goes first."""
 
 
 AT_REST_S = 30.0
-"""Without work for so long it lets memory go: longer than a painter looks at a preview, and less than a minute."""
+"""Idle time after which memory is freed: longer than a painter looks at a preview, and less than a minute."""
 KEPT_AT_REST = 64 * 1024**2
-"""Bytes of what is kept between jobs that stay all the same: a preview's features, and all that is small.
+"""Bytes of the cache that stay even then: a preview's features and all small values.
 
 They come on top of 0.4 GiB, of which importing a torch with CUDA takes two thirds.
 """
@@ -103,12 +103,12 @@ They come on top of 0.4 GiB, of which importing a torch with CUDA takes two thir
 def run_worker(
     connection: Connection, *, device: str, model: str, models: Path, memory_budget: int, rest_s: float = AT_REST_S
 ) -> None:
-    """Load the model, then do jobs until the parent says stop or closes the pipe.
+    """Load the model, then do jobs until the parent sends Stop or closes the pipe.
 
     Args:
         connection: To the parent.
         device, model, models, memory_budget: As in ServerConfig.
-        rest_s: Seconds without work after which memory is let go.
+        rest_s: Seconds without work after which memory is freed.
     """
     # The parent decides when to end: Ctrl-C in the terminal reaches the whole group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -146,7 +146,7 @@ def run_worker(
 
 
 def _hear_or_rest(connection: Connection, cache: ByteCache, rest_s: float) -> pipe.ToWorker:
-    """The parent's next message; when it does not come soon, other programs get the memory that only saves time."""
+    """The parent's next message; while none comes, memory that only saves time is freed for other programs."""
     if not connection.poll(rest_s):
         cache.shrink(KEPT_AT_REST)
         free_buffers()
@@ -163,19 +163,19 @@ class Worker:
         self._job = b""
 
     def do(self, run: pipe.Run) -> None:
-        """Do a job and say how it ended."""
+        """Do a job and report how it ended."""
         self._begin(run)
-        _say(self._connection, pipe.Taken(self._job))  # whatever dies from now on may have died of this job
+        _say(self._connection, pipe.Taken(self._job))  # if the worker dies from now on, this job may be the cause
         memory = AttachedMemory()
         reply = self._attempt(run, memory)
-        # Not in a `finally`: an exception on its way keeps views of the memory alive, and it could not be closed.
+        # Not in a `finally`: a propagating exception keeps views of the memory alive, and it could not be closed.
         memory.close()
         _say(self._connection, reply)
 
     def _begin(self, run: pipe.Run) -> None:
         self._job = run.job
         self._accepted = run.accepted
-        self._step = self._steps = 0  # the one that runs now, and how many there are in its stage
+        self._step = self._steps = 0  # the current step and the number of steps in its stage
         self._drafted = -math.inf  # when the last draft was shown
 
     def _attempt(self, run: pipe.Run, memory: AttachedMemory) -> pipe.Finished | pipe.Cancelled | pipe.Failed:
@@ -192,7 +192,7 @@ class Worker:
         except (EOFError, OSError):
             raise
         except torch.AcceleratorError:
-            raise  # the card is lost for this process; the next one looks again what can compute
+            raise  # the card is lost for this process; the next one chooses a device again
         except Exception:
             log.exception("job failed")
             return pipe.Failed(run.job, "INTERNAL", "The server made a mistake; its log says more.")
@@ -227,7 +227,7 @@ class Worker:
         _say(self._connection, pipe.StageProgress(self._job, stage, step, steps))
 
     def _listen(self) -> None:
-        """Take what the parent has said of the job; raises Cancelled when it is no longer wanted."""
+        """Handle the parent's messages about the job; raises Cancelled when it is no longer wanted."""
         while self._connection.poll():
             message = _hear(self._connection)
             if isinstance(message, pipe.Stop) or message.job != self._job:
@@ -237,12 +237,12 @@ class Worker:
             self._accepted |= isinstance(message, pipe.Accept)
 
     def _is_accepted(self) -> bool:
-        """The finish is to end; raises Cancelled when the job is no longer wanted."""
+        """Whether the finish is to end; raises Cancelled when the job is no longer wanted."""
         self._listen()
         return self._accepted
 
     def _show(self, picture: Array) -> None:
-        """Send a draft, (h, w, 3) uint8, of the step that has just ended, unless there was one a moment ago."""
+        """Send a draft, (h, w, 3) uint8, of the step that has just ended, at most every DRAFT_EVERY_S."""
         now = time.monotonic()
         if now - self._drafted < DRAFT_EVERY_S:
             return
@@ -274,7 +274,7 @@ class AttachedMemory:
         return Layer(pixels.reshape(shape), spec.layout)
 
     def close(self) -> None:
-        """Let go of everything; nothing may use it any more."""
+        """Detach everything; nothing may use it any more."""
         for memory in self._attached.values():
             memory.close()
 
@@ -338,7 +338,7 @@ def unpack_statistics(packed: bytes) -> StyleStatistics:
 
 
 def pack_region_statistics(statistics: RegionStatistics) -> bytes:
-    """A region's statistics of a film's frame: a byte for its index, and what pack_statistics() makes of the rest."""
+    """A region's statistics of a film's frame: a byte for its index, then the output of pack_statistics()."""
     return bytes([statistics.region]) + pack_statistics(statistics)
 
 
