@@ -40,7 +40,7 @@ class Box:
         return self.bottom - self.top, self.right - self.left
 
     def grown(self, pixels: int, bounds: Box) -> Box:
-        """Larger by that much on every side, but within bounds."""
+        """The box enlarged by that much on every side, cut to bounds."""
         return Box(
             max(self.top - pixels, bounds.top),
             min(self.bottom + pixels, bounds.bottom),
@@ -49,7 +49,7 @@ class Box:
         )
 
     def meets(self, other: Box) -> bool:
-        """The two have a pixel in common."""
+        """Whether the two have a pixel in common."""
         rows = max(self.top, other.top) < min(self.bottom, other.bottom)
         return rows and max(self.left, other.left) < min(self.right, other.right)
 

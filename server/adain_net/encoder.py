@@ -15,7 +15,7 @@ class FeatureLayer:
 
     Attributes:
         name: As in EncoderFeatures.
-        channels: Of its features.
+        channels: Number of channels of its features.
         cell: Pixels of a feature cell, in each direction.
         margin: Pixels around a tile on which its cells depend, rounded up to whole cells. A decoder that mirrors the
             encoder looks as far.
@@ -29,14 +29,14 @@ class FeatureLayer:
 
 RELU1_1 = FeatureLayer("relu1_1", channels=64, cell=1, margin=1)
 RELU2_1 = FeatureLayer("relu2_1", channels=128, cell=2, margin=4)
-RELU3_1 = FeatureLayer("relu3_1", channels=256, cell=4, margin=12)  # it depends on 10 pixels
-RELU4_1 = FeatureLayer("relu4_1", channels=512, cell=8, margin=32)  # it depends on 30 pixels
+RELU3_1 = FeatureLayer("relu3_1", channels=256, cell=4, margin=12)  # depends on 10 pixels
+RELU4_1 = FeatureLayer("relu4_1", channels=512, cell=8, margin=32)  # depends on 30 pixels
 LAYERS = (RELU1_1, RELU2_1, RELU3_1, RELU4_1)
-"""What style and content losses look at, in the order of EncoderFeatures."""
+"""The layers that style and content losses use, in the order of EncoderFeatures."""
 
 
 class EncoderFeatures(NamedTuple):
-    """The four layers that the losses look at; h and w are the picture's height and width in pixels.
+    """The features of the four layers that the losses use; h and w are the picture's height and width in pixels.
 
     A pooling layer rounds up, so relu4_1 of a picture of 17 rows has 3.
     """
@@ -97,7 +97,7 @@ class Encoder(nn.Module):
         return relu1_1, relu2_1, relu3_1
 
     def forward(self, picture: Tensor, layer: FeatureLayer = RELU4_1) -> Tensor:
-        """One layer of the picture, (N, channels, ceil(h/cell), ceil(w/cell)); up to relu3_1 at half the cost.
+        """Features of one layer, (N, channels, ceil(h/cell), ceil(w/cell)); up to relu3_1 at half the cost.
 
         Args:
             picture: As for features().

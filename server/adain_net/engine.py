@@ -1,4 +1,4 @@
-"""What computes the heavy stages, encode and decode: the interface, and torch as its reference."""
+"""Engines, which compute the heavy stages, encode and decode: the interface, and torch as its reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Engine(Protocol):
     All stages raise MemoryError, or torch.OutOfMemoryError, when a tensor is too large for the device.
 
     Attributes:
-        layer: What is encoded to and decoded from.
+        layer: The layer that is encoded to and decoded from.
         device, dtype: Of the tensors that the engine takes and gives.
     """
 
@@ -51,9 +51,9 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """A network as torch runs it: the reference for other engines, and what computes on a graphics card.
+    """Runs a network with torch: the reference for other engines, and the engine for graphics cards.
 
-    On CUDA it works in half precision with the channels last, which is what the card's matrix units want; the encoder's
+    On CUDA it works in half precision with the channels last, as the card's matrix units need them; the encoder's
     activations are scaled to leave room for that. Elsewhere it works in float32.
     """
 
@@ -63,7 +63,7 @@ class TorchEngine:
         """Take a network's weights.
 
         Args:
-            network: Is left as it is; where device, type or layout differ, the engine has its own copy.
+            network: Not changed; where device, type or layout differ, the engine makes its own copy.
             device: Where to compute.
             dtype: Floating point; None for half precision on CUDA and float32 elsewhere.
         """
@@ -73,24 +73,24 @@ class TorchEngine:
         self.dtype = dtype or (torch.float16 if on_cuda else torch.float32)
         self._layout = torch.channels_last if on_cuda else torch.contiguous_format
         if on_cuda or not self._fits(network):
-            # A copy: Module.to() changes a module in place, and the network may be another engine's as well.
+            # A copy: Module.to() changes a module in place, and another engine may use the network as well.
             network = copy.deepcopy(network).to(self.device, self.dtype).to(memory_format=self._layout)
         self._network = network
 
     @torch.no_grad()
     def encode(self, picture: Tensor) -> Tensor:
-        """As Engine.encode()."""
+        """See Engine.encode()."""
         feat: Tensor = self._network.encoder(self._laid_out(picture), self.layer)
         return feat
 
     @torch.no_grad()
     def features(self, picture: Tensor) -> EncoderFeatures:
-        """As Engine.features()."""
+        """See Engine.features()."""
         return self._network.encoder.features(self._laid_out(picture))
 
     @torch.no_grad()
     def decode(self, feat: Tensor, guide: Tensor | None = None) -> Tensor:
-        """As Engine.decode()."""
+        """See Engine.decode()."""
         inputs = (self._laid_out(each) for each in (feat, guide) if each is not None)
         picture: Tensor = self._network.decoder(*inputs)
         return picture

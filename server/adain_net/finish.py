@@ -1,13 +1,13 @@
-"""The finish: a picture's pixels, optimised against the style and content losses, from one that was painted before.
+"""The finish: optimises the pixels of a painted picture against the style and content losses.
 
 The painted picture is near the goal, so that tens of steps do what takes hundreds from a photograph or from noise. Each
-step is exact for a picture of any size: a first look takes every layer's statistics over the whole region, tile by
-tile; the losses' gradients by these statistics are numbers for each channel; a second look brings them to the pixels.
-A picture of one tile is looked at once.
+step is exact for a picture of any size: a first pass takes every layer's statistics over the whole region, tile by
+tile; the losses' gradients by these statistics are numbers per channel; a second pass propagates them to the pixels.
+A picture of one tile needs one pass.
 
 Source:
-    Gatys, Ecker and Bethge, CVPR 2016, with the style loss of Huang and Belongie, ICCV 2017, eq. 13, in place of
-    theirs of Gram matrices.
+    Gatys, Ecker and Bethge, CVPR 2016, with the style loss of Huang and Belongie, ICCV 2017, eq. 13, instead of
+    the one of Gram matrices.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from adain_net.weighted_sums import WeightedSums, add_tile
 
 STEPS = 21
 LEARNING_RATE = 0.02
-"""Of Adam, in units of the pixels; it falls to 0 linearly."""
+"""Adam's learning rate, in units of the pixels; it decays linearly to 0."""
 BETAS = (0.9, 0.99)
 EPS_SHARE = 0.1
 """Adam's epsilon, as a share of the gradient's root mean square: where there is hardly a gradient nothing has to move,
-and rounding errors must not decide which way it does."""
+and rounding errors must not decide the direction."""
 LAYER_WEIGHTS = (1.0, 1.0, 0.7, 1.0)
-"""Of the style loss at each of LAYERS."""
+"""Weights of the style loss at each of LAYERS."""
 STYLE_FLOOR = 0.02
-"""The style loss counts by its logarithm, so that layers and styles pull alike; what is below this is good enough."""
+"""Added to each layer's style loss before its logarithm, by which layers and styles pull alike; less is good enough."""
 CONTENT_WEIGHT = 3.0
-"""Of the content's distance, which is counted in its own features' variance."""
+"""Weight of the content loss, the squared distance in units of the content's own feature variance."""
 
 Allocate = Callable[[tuple[int, ...]], Tensor]
-"""Makes room for float32 numbers of a shape, on the CPU; their values are undefined."""
+"""Allocates a float32 tensor of a shape on the CPU; its values are undefined."""
 
 
 class GradientEngine:
-    """The encoder, for gradients.
+    """The encoder with gradients.
 
     Attributes:
         device, dtype: Of the pictures that it takes.
-        precision: What it computes in.
+        precision: The type that it computes in.
     """
 
     def __init__(self, encoder: Encoder, device: torch.device, precision: torch.dtype) -> None:
@@ -62,14 +62,14 @@ class GradientEngine:
         self._encoder = own.to(memory_format=torch.channels_last)
 
     def features(self, picture: Tensor) -> EncoderFeatures:
-        """All layers of a picture, (1, 3, h, w), in its own type; gradients reach it."""
+        """Features of all layers of a picture, (1, 3, h, w), in its own type; gradients reach the picture."""
         feats = self._encoder.features(picture.to(self.precision, memory_format=torch.channels_last))
         return EncoderFeatures(*(feat.to(self.dtype) for feat in feats))
 
 
 @dataclass(frozen=True)
 class FinishRegion:
-    """What is wanted in a region.
+    """A region and its goal.
 
     Attributes:
         mask: As in TiledContent.
@@ -104,14 +104,14 @@ class TiledFinish(TiledWork[GradientEngine]):
 
         Args:
             engines: The best first; the others take over where its memory is too small, or it fails.
-            content: What the picture was painted from.
-            painted: Where the optimisation begins.
+            content: The picture that was painted from.
+            painted: The picture at which the optimisation starts.
             regions: At least one.
             box: The pixels that are optimised: the regions, and what the encoder sees around them.
             height, width: Of the picture, pixels.
             opacity, tile: As in TiledContent.
-            feature_bytes: The content's features are kept while they need no more than this.
-            allocate: Makes room for the pixels, their gradient and its two moments.
+            feature_bytes: The content's features are kept if they need no more than this.
+            allocate: Allocates the pixels, their gradient and its two moments.
         """
         super().__init__(engines, content, height=height, width=width, opacity=opacity, tile=tile)
         self._regions = regions
@@ -136,13 +136,13 @@ class TiledFinish(TiledWork[GradientEngine]):
         steps: int = STEPS,
         learning_rate: float = LEARNING_RATE,
     ) -> None:
-        """Make all steps, or fewer.
+        """Do all steps, or fewer.
 
         Args:
-            steps: So many at most.
-            learning_rate: Of the first step, where alpha is 1; in proportion where it is less, as the way is shorter.
-            on_tile: Told the stage "finish", the steps that are over and the steps in all, before each tile.
-            on_step: Called after each step with the number of steps made; False ends the work.
+            steps: Most steps.
+            learning_rate: Of the first step, where alpha is 1; proportionally less elsewhere, as the way is shorter.
+            on_tile: Called before each tile with the stage "finish" and the numbers of finished steps and of all steps.
+            on_step: Called after each step with the number of steps done; False ends the work.
         """
 
         def at(step: int) -> OnTile:
@@ -156,7 +156,7 @@ class TiledFinish(TiledWork[GradientEngine]):
                 return
 
     def write(self, write: WritePart) -> None:
-        """Give the picture as it is now, part by part, without what is beyond the box."""
+        """Write the picture as it is now, part by part, within the box only."""
         for part in self._box.tiles(self.tile):
             write(part, part.within(self._box).of(self._pixels).clone())
 
@@ -170,7 +170,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         return self._box
 
     def _measure_content(self, on_tile: OnTile) -> None:
-        """The goal of each region: between the content's statistics and the style's. And how much its features vary."""
+        """Compute each region's goal, between the content's statistics and the style's, and its features' variance."""
         sums = self._new_sums()
         kept = self._room_for_content()
 
@@ -217,7 +217,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         self._each_tile(self._box, "finish", work, on_tile)
 
     def _whole_gradient(self, tile: Box) -> None:
-        """As for several tiles, with one look."""
+        """The same as for several tiles, in one pass."""
         pixels = self._read(tile).requires_grad_()
         with torch.enable_grad():
             feats = self._features(pixels, tile)
@@ -251,7 +251,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         return total
 
     def _slopes(self, sums: Sequence[Sequence[WeightedSums]]) -> list[_Slopes]:
-        """The losses' derivatives by the statistics, as factors of what _surrogate() adds up.
+        """The losses' derivatives by the statistics, as factors of the terms of _surrogate().
 
         They are multiplied by the region's pixels, so that a pixel's gradient does not depend on how many there are.
         """
@@ -270,13 +270,13 @@ class TiledFinish(TiledWork[GradientEngine]):
         return found
 
     def _adam(self, step: int, learning_rate: float) -> None:
-        """A step of Adam, within the colours that there are.
+        """A step of Adam, clamped to 0..1.
 
         Source:
             Kingma and Ba, ICLR 2015, algorithm 1.
         """
         first_decay, second_decay = BETAS
-        numbers = 3 * self._pixel_count  # not the box's: around the regions there is hardly a gradient
+        numbers = 3 * self._pixel_count  # not the box's: around the regions there is hardly any gradient
         eps = EPS_SHARE * math.sqrt(float(self._gradient.square().sum(dtype=torch.float64)) / numbers)
         masks, alphas = [region.mask for region in self._regions], [region.alpha for region in self._regions]
         for rows in self._box.tiles(self.tile):
@@ -295,7 +295,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         return self._on_device(pixels.clone())
 
     def _outer(self, tile: Box) -> Box:
-        # Beyond the box nothing is known; no region's cells depend on what is there.
+        # Nothing is known beyond the box; no region's cells depend on it.
         return tile.grown(RELU4_1.margin, self._box)
 
     def _core(self, feats: EncoderFeatures, tile: Box) -> list[Tensor]:
@@ -307,7 +307,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         return self._core(self.engine.features(continued_to_least(pixels)), tile)
 
     def _content_feat(self, tile: Box) -> Tensor:
-        """relu4_1 of the content, kept where that fits, or computed again."""
+        """relu4_1 of the content, kept if it fits, otherwise computed again."""
         if self._kept is not None:
             return self._on_device(tile.within(self._box, RELU4_1.cell).of(self._kept))
         with torch.no_grad():
@@ -337,7 +337,7 @@ class TiledFinish(TiledWork[GradientEngine]):
 
 @dataclass(frozen=True)
 class _LayerSlopes:
-    """Of a region at a layer, (1, channels, 1, 1) each: its mean, and what features and squared deviations count."""
+    """A region's mean at a layer and the factors of its features and squared deviations, (1, channels, 1, 1) each."""
 
     mean: Tensor
     by_mean: Tensor
@@ -346,7 +346,7 @@ class _LayerSlopes:
 
 @dataclass(frozen=True)
 class _Slopes:
-    """Of a region: at each layer, and what its content distance counts."""
+    """A region's factors at each layer, and the factor of its content distance."""
 
     layers: Sequence[_LayerSlopes]
     by_content: float

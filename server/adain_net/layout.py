@@ -23,7 +23,7 @@ PUBLIC_ENCODER = {
     "conv3_2": 19, "conv3_3": 22, "conv3_4": 25, "conv4_1": 29,
 }  # fmt: skip
 PUBLIC_ENCODER_UNUSED = (32, 35, 38, 42, 45, 48, 51)
-"""conv4_2 to conv5_4: in the public file, beyond relu4_1, never used by AdaIN."""
+"""conv4_2 to conv5_4: in the public file, beyond relu4_1, not used by AdaIN."""
 PUBLIC_DECODER = {
     "conv4_1": 1, "conv3_4": 5, "conv3_3": 8, "conv3_2": 11, "conv3_1": 14,
     "conv2_2": 18, "conv2_1": 21, "conv1_2": 25, "conv1_1": 28,

@@ -1,4 +1,4 @@
-"""What all passes know of a style: its statistics at every layer."""
+"""The statistics of a style that all passes need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MeasuredStyle:
 
     Attributes:
         first: relu4_1 of the model's encoder, for the first pass.
-        layers: All layers of the encoder that refines and finishes; none where there is no refinement.
+        layers: All layers of the encoder that refines and finishes; empty where there is no refinement.
     """
 
     first: StyleStatistics

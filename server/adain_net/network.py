@@ -1,4 +1,4 @@
-"""The AdaIN network: encoder, transform, decoder, and one `stylize` over them."""
+"""The AdaIN network: encoder, transform and decoder, combined in `stylize`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AdainNetwork(nn.Module):
     """Encoder and decoder that belong together.
 
     The steps are separate so that a caller can keep a content's features and a style's statistics between requests:
-    encode() once a layer, style_statistics() once a style, stylize_features() once a change of the sliders.
+    encode() once per layer, style_statistics() once per style, stylize_features() after each change of the sliders.
     """
 
     layer = RELU4_1
@@ -59,7 +59,7 @@ class AdainNetwork(nn.Module):
 
         Args:
             content_feat: encode() of the content.
-            style: What style_statistics() or mix_statistics() gave.
+            style: From style_statistics() or mix_statistics().
             alpha: 0 = content, 1 = full style.
             height, width: The content's size in pixels; the result has it exactly.
         Returns:
@@ -83,7 +83,7 @@ class AdainNetwork(nn.Module):
         Args:
             content: (1, 3, h, w), float, RGB in 0..1.
             styles: Style pictures, (1, 3, any, any) each, as content.
-            style_weights: One a style, in proportion; equal when None.
+            style_weights: One per style, only their proportions matter; equal when None.
             alpha: 0 = content through encoder and decoder, 1 = full style.
         Returns:
             (1, 3, h, w), float, RGB in 0..1.
@@ -102,12 +102,12 @@ def layer_statistics(encoder: Encoder, picture: Tensor) -> list[StyleStatistics]
 
 
 def continued_to_least(picture: Tensor) -> Tensor:
-    """A picture with at least MIN_SIDE pixels a side, (N, 3, h, w); as it is when it has them."""
+    """A picture with at least MIN_SIDE pixels a side, (N, 3, h, w); unchanged when it has them."""
     height, width = picture.shape[2:]
     return continued(picture, max(height, MIN_SIDE), max(width, MIN_SIDE))
 
 
 def continued(picture: Tensor, height: int, width: int) -> Tensor:
-    """A picture made larger on the right and below by repeating its edge; as it is when it has that size."""
+    """A picture made larger on the right and below by repeating its edge; unchanged when it has that size."""
     padding = (0, width - picture.shape[3], 0, height - picture.shape[2])
     return functional.pad(picture, padding, mode="replicate") if any(padding) else picture

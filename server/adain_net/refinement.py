@@ -1,8 +1,8 @@
 """Refinement: another pass of AdaIN, at relu3_1, over a picture that has been painted.
 
 The first pass decides what goes where; its decoder, which sees the picture through cells of 8 pixels, gives the shallow
-layers' statistics only roughly. This pass puts them right, and it looks at the content's own pixels to keep its lines.
-Its decoder paints the difference to the painted picture, so that what is right already costs nothing.
+layers' statistics only roughly. This pass corrects them, and it uses the content's own pixels to keep its lines.
+Its decoder paints the difference to the painted picture, so that it needs to do nothing where that is right already.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from adain_net.decoder import upsample
 from adain_net.encoder import RELU3_1, Encoder, reflect_conv
 
 GUIDE_CHANNELS = 6
-"""The painted picture's and the content's."""
+"""Channels of the painted picture and of the content."""
 
 
 class RefinementDecoder(nn.Module):
-    """From relu3_1, the painted picture and the content that it was painted from, to a better RGB picture.
+    """Decodes relu3_1, with the painted picture and the content that it was painted from, into a better RGB picture.
 
     It mirrors the encoder as Decoder does. Both pictures join the features twice, at half and at full resolution, so
-    that the lines come back that the features have lost; and what comes out is added to the painted picture.
+    that lines that the features have lost are restored; the output is added to the painted picture.
 
     Source:
         Li et al., NeurIPS 2017, for decoders of shallower layers; He et al., CVPR 2016, for learning a difference; the

@@ -1,4 +1,4 @@
-"""Regions: masks over a picture's pixels, and what they are on a grid of feature cells."""
+"""Regions: masks over a picture's pixels, and their form on a grid of feature cells."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def region_box(region: Tensor) -> Box | None:
     """The smallest box on the cells' grid that holds a region; None when it is empty.
 
     Args:
-        region: (1, 1, h, w), on the CPU; what is above 0 belongs to it.
+        region: (1, 1, h, w), on the CPU; values above 0 belong to it.
     """
     height, width = region.shape[2:]
     inside = torch.from_numpy(region[0, 0].numpy() > 0)  # torch cannot compare 16-bit integers
@@ -33,7 +33,7 @@ def region_box(region: Tensor) -> Box | None:
 
 
 def region_share(region: Tensor, cell: int = CELL) -> Tensor:
-    """How much of each feature cell lies in a region: the region's average over the cell's pixels.
+    """The share of each feature cell that lies in a region: the region's average over the cell's pixels.
 
     Args:
         region: (N, 1, h, w), float in 0..1.
@@ -47,17 +47,17 @@ def region_share(region: Tensor, cell: int = CELL) -> Tensor:
 def continued_around(feat: Tensor, share: Tensor, *, reach: int = RELU4_1.margin // RELU4_1.cell) -> Tensor:
     """Features that are known in a part of the cells, continued smoothly into the cells around them.
 
-    At a selection's edge the decoder looks at cells outside it. What it paints there nobody sees; but next to content
+    At a selection's edge the decoder looks at cells outside it. What it paints there is discarded; but next to content
     that is not painted it would see a step, and paint that as an edge inside the selection. Continuing the transform
-    instead of the features would not do: a channel that is silent in the region may be anything outside of it.
+    instead of the features would not work: a channel that is silent in the region may have any value outside of it.
 
     Args:
         feat: (1, C, h, w), each cell's features times its share.
         share: (1, 1, h, w), float in 0..1, how much of each cell is known.
-        reach: As many cells as the decoder looks at around a pixel's own.
+        reach: How many cells the decoder looks at around a pixel's own.
     Returns:
         (1, C, h, w): where the share is 1 the features; elsewhere the missing part is the mean of the nearest known
-        cells, at most as far as `reach`; beyond, 0.
+        cells within `reach`; beyond it, 0.
     """
     missing = 1 - share
     if not bool(missing.any()):

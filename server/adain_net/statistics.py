@@ -1,4 +1,4 @@
-"""Channel statistics: what AdaIN knows of a style."""
+"""Channel statistics, by which AdaIN describes a style."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def channel_statistics(feat: Tensor, *, region: Tensor | None = None, eps: float
 
     Args:
         feat: (N, C, h, w), float.
-        region: (N or 1, 1, h, w), float in 0..1: how much each position counts; None for all alike. Not all 0.
+        region: (N or 1, 1, h, w), float in 0..1: the weight of each position; None for equal weights. Not all 0.
         eps: Added to the variance before the root.
     Returns:
         Mean and deviation, (N, C) each. With n positions (in a region, the sum of its values) the variance divides by
-        n-1; below 2 by n/2, which continues it down to a region smaller than a position.
+        n-1, or by n/2 for n below 2, which extends it to a region smaller than a position.
     Source:
         Huang and Belongie, ICCV 2017, eq. 5 and 6, with n-1 as in the PyTorch code that most weights come from.
     """
@@ -55,7 +55,7 @@ def mix_statistics(styles: Sequence[StyleStatistics], style_weights: Sequence[fl
 
     Args:
         styles: At least one; equal shapes.
-        style_weights: One a style, at least 0, not all 0; only their proportions matter.
+        style_weights: One per style, at least 0, not all 0; only their proportions matter.
     Raises:
         ValueError: No style, another number of weights than styles, a negative or non-finite weight, or all weights 0.
     """

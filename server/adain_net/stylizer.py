@@ -1,6 +1,6 @@
-"""A picture in memory, painted in one call as the server paints it: for scripts, and for the trainer.
+"""Paints a picture in memory in one call, as the server does: for scripts and for the trainer.
 
-What computes is what the server uses, in tiles; the picture between two passes is kept in memory.
+It uses the server's engines and tiles; the picture between two passes is kept in memory.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from adain_net.tiling import (
 from adain_net.transform import adain_transform
 
 QUALITIES = ("fast", "fine", "best")
-"""One pass; refined by a second one; and then finished by optimising the pixels."""
+"""One pass; refined by a second one; then also finished by optimising the pixels."""
 FEATURE_BYTES = 2**30
-"""Features are kept between two looks at a picture while they need no more than this."""
+"""Features are kept between two passes over a picture if they need no more than this."""
 
 
 class Stylizer:
-    """A model, and what refines and finishes its pictures."""
+    """A model, with the networks that refine and finish its pictures."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Stylizer:
         precision: torch.dtype | None = None,
         finish_precision: torch.dtype = torch.float32,
     ) -> None:
-        """Take the networks; they stay as they are.
+        """Take the networks, which are not changed.
 
         Args:
             network: Paints the first pass.
-            refinement: The second pass, whose encoder finishes as well; None where only fast is wanted.
-            device: What computes; None for where the network is.
+            refinement: The second pass, whose encoder finishes as well; None where only fast is needed.
+            device: The compute device; None for the network's own.
             precision: Of the passes; None for half precision on CUDA and float32 elsewhere.
             finish_precision: Of the finish; bfloat16 is faster where the device has it.
         """
@@ -88,17 +88,17 @@ class Stylizer:
 
         Args:
             content: (1, 3, h, w), float, RGB in 0..1, of any size.
-            styles: Style pictures, as content; or what measure() has found of them.
-            style_weights: One a style, in proportion; equal when None.
+            styles: Style pictures, as content; or the results of measure() for them.
+            style_weights: One per style, only their proportions matter; equal when None.
             alpha: 0 = the content as it is, 1 = full style.
             quality: One of QUALITIES.
-            on_step: Told the stage (encode, decode, refine-encode, refine-decode, finish), the tiles or steps that are
-                over, and how many there are; may raise to stop.
-            goes_on: Asked after each step of the finish, with the number of steps made; False ends it as it is then.
+            on_step: Called with the stage (encode, decode, refine-encode, refine-decode, finish), the number of
+                finished tiles or steps, and the number of all; may raise to stop.
+            goes_on: Called after each step of the finish with the number of steps done; False ends it there.
         Returns:
             A picture like content, RGB in 0..1.
         Raises:
-            ValueError: No such quality, none to refine with, no style, or alpha or weights out of range.
+            ValueError: Unknown quality, no refinement for it, no style, or alpha or weights out of range.
             MemoryError: Not even the smallest tile fits the device.
         """
         if quality not in QUALITIES:
@@ -198,7 +198,7 @@ def _writing(picture: Tensor) -> WritePart:
 
 
 def _are_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """The same weights, so that what one of both measures is what the other would."""
+    """Whether both have the same weights, so that they measure the same."""
     return one is other or all(
         a.device == b.device and torch.equal(a, b)
         for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)

@@ -2,8 +2,8 @@
 
 The content's statistics are taken over the whole region first, tile by tile in float64; then each tile is transformed
 and decoded with a margin that covers everything its pixels depend on. Only what the region needs is computed. Features
-are kept between the two passes while they fit their budget; otherwise tiles are encoded again. A device that runs out
-of memory gets smaller tiles, then its work goes to the next engine; that of a device that fails goes there at once.
+are kept between the two passes if they fit their budget; otherwise tiles are encoded again. A device that runs out of
+memory gets smaller tiles, then its work goes to the next engine; if a device fails, its work goes there at once.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ log = logging.getLogger(__name__)
 TILE = 512
 """Side of a tile in pixels: the margins add half to a tile of 256, a quarter to one of 512."""
 SMALLEST_TILE = 128
-"""A device that cannot hold this gives its work to the next engine."""
+"""When a device cannot hold a tile of this side, the next engine takes over."""
 
 NEARBY_CELLS = 8
-"""As many cells of relu4_1 around a region take its settings: more than any later pass looks at."""
+"""How many cells of relu4_1 around a region take its settings: more than any later pass looks at."""
 
 OnTile = Callable[[str, int, int], None]
-"""Told the stage ("encode" or "decode"), the tiles that are over and the tiles in all; may raise to stop."""
+"""Called with the stage ("encode", "decode") and the numbers of finished and of all tiles; may raise to stop."""
 ReadPart = Callable[[Box], Tensor]
 """Returns a part of a picture, (1, 3, h, w), float, RGB in 0..1, on any device."""
 WritePart = Callable[[Box, Tensor], None]
-"""Takes where a part of the result belongs and its pixels, (1, 3, h, w), float, RGB clamped to 0..1."""
+"""Receives a part of the result, its place and its pixels, (1, 3, h, w), float, RGB clamped to 0..1."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the first pass found, to be used again for as long as content, regions and opacity are the same.
+    """The results of the first pass, valid for as long as content, regions and opacity are the same.
 
     Attributes:
-        statistics: The content's, one a region, (1, C) each.
-        feat: Features of what the regions need, (1, C, h, w); None when they did not fit.
-        reconstruction: What the decoder makes of these features as they are, (1, 3, h, w) on the CPU, for the pixels
-            that are painted; None when they did not fit, or nobody needed it yet.
+        statistics: Of the content, one per region, (1, C) each.
+        feat: Features of the parts that the regions need, (1, C, h, w); None when they did not fit.
+        reconstruction: These features decoded without a transform, (1, 3, h, w) on the CPU, for the pixels that are
+            painted; None when it did not fit or was not needed yet.
     """
 
     statistics: list[StyleStatistics]
@@ -68,15 +68,15 @@ class Encoded:
 
 
 def room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device | None = None) -> Tensor | None:
-    """A tensor whose values are undefined, on the CPU unless a device is given; None where there is no room for it."""
+    """A tensor whose values are undefined, on the CPU unless a device is given; None if there is no memory for it."""
     try:
         return torch.empty(shape, dtype=dtype, device=device or "cpu")
-    except (RuntimeError, MemoryError):  # no memory; or the device fails, which the first tile will find
+    except (RuntimeError, MemoryError):  # no memory; or the device fails, which the first tile will show
         return None
 
 
 class OnDevice(Protocol):
-    """What computes somewhere: device and dtype are those of the tensors that it takes."""
+    """Something that computes on a device; device and dtype are those of the tensors that it takes."""
 
     device: torch.device
     dtype: torch.dtype
@@ -86,12 +86,12 @@ AnyEngine = TypeVar("AnyEngine", bound=OnDevice)
 
 
 class TiledWork(Generic[AnyEngine]):
-    """Work on a picture tile by tile, by engines of which the next one takes over where one cannot go on.
+    """Work on a picture tile by tile; when an engine cannot continue, the next one takes over.
 
     Attributes:
         tile: Side of a tile in pixels; smaller than asked for once a device's memory was too small.
-        engine: What computes; another one than the first once a device's memory was too small, or it failed.
-        has_failed: An engine failed, and not for its memory.
+        engine: The current engine; not the first one once a device's memory was too small or a device failed.
+        has_failed: Whether an engine failed for another reason than memory.
     """
 
     def __init__(
@@ -116,12 +116,12 @@ class TiledWork(Generic[AnyEngine]):
 
     @property
     def engine(self) -> AnyEngine:
-        """What computes now."""
+        """The engine that computes now."""
         return self._engines[0]
 
     @property
     def has_moved(self) -> bool:
-        """Another engine than the first computes now."""
+        """Whether another engine than the first one computes now."""
         return len(self._engines) < self._engines_at_first
 
     def _each_tile(self, box: Box, stage: str, work: Callable[[Box], None], on_tile: OnTile) -> None:
@@ -134,7 +134,7 @@ class TiledWork(Generic[AnyEngine]):
             if self._fits(work, tile):
                 over += 1
             elif (side := max(tile.size)) > SMALLEST_TILE:
-                while self.tile >= side:  # a small picture is no whole tile: uncut it would only fail again
+                while self.tile >= side:  # a picture smaller than a tile has to be cut, or it would fail again
                     self.tile = max(self.tile // 2 // CELL * CELL, SMALLEST_TILE)
                 waiting = deque(part for each in (tile, *waiting) for part in each.tiles(self.tile))
             elif len(self._engines) > 1:
@@ -166,23 +166,23 @@ class TiledWork(Generic[AnyEngine]):
         return False
 
     def _leave_failed_engine(self) -> None:
-        """The next engine goes on, without anything that lies in the memory of the one that failed."""
+        """Continue with the next engine, without anything that is in the failed engine's memory."""
         self.has_failed = True
         self._engines.popleft()
 
     def _part(self, content: ReadPart, box: Box) -> Tensor:
-        """A part of a picture within the bounds, where it ends continued, on the device."""
+        """A part of a picture within the bounds, continued beyond the picture's edge, on the device."""
         return self._on_device(continued(content(box.grown(0, self._picture)), *box.size))
 
     def _on_device(self, tensor: Tensor) -> Tensor:
         device, dtype = self.engine.device, self.engine.dtype
         if device.type == "cuda" and tensor.device.type == "cpu":
-            # From pinned memory the card fetches by itself, while this process prepares the next step.
+            # The card copies from pinned memory by itself, while this process prepares the next step.
             return tensor.pin_memory().to(device, non_blocking=True).to(dtype)
         return tensor.to(device, dtype)
 
     def _share(self, masks: Sequence[Tensor | None], tile: Box, cell: int) -> Tensor | None:
-        """The product of masks over a tile's cells, on the device; None when all of them are everything."""
+        """The product of masks over a tile's cells, on the device; None when all masks are None."""
         product = None
         for mask in masks:
             if mask is None:
@@ -239,20 +239,20 @@ class TiledContent(TiledWork[Engine]):
         """Prepare; nothing is computed yet.
 
         Args:
-            engines: What computes, the best first; the others take over where its memory is too small even for tiles
-                of SMALLEST_TILE. All have one layer.
+            engines: The best first; the others take over where its memory is too small even for tiles of
+                SMALLEST_TILE. All use the same layer.
             content: The picture.
             regions: Masks of the whole picture, (1, 1, height, width), on the CPU, 0..255 as uint8, 0..65535 as
                 uint16 or 0..1 as float, each not empty; None for everywhere.
             height, width: Of the picture, pixels, at least 1.
-            opacity: How much each pixel counts in the statistics, as a mask, not 0 all over a region; None for 1.
+            opacity: The weight of each pixel in the statistics, as a mask, not 0 all over a region; None for 1.
             tile: Side of a tile, pixels, a multiple of 8.
-            feature_bytes: Features are kept while they need no more than this.
-            encoded: What encode() gave for the same picture, regions, opacity and surroundings.
+            feature_bytes: Features are kept if they need no more than this.
+            encoded: The result of encode() for the same picture, regions, opacity and surroundings.
             surroundings: Pixels around the regions that are painted as well, for a next pass that looks there; a
                 multiple of 8.
-            guide: Where a painted picture is refined, what it was painted from, of the same size; its decoder sees
-                both besides the features. None for a decoder that sees features only.
+            guide: When a painted picture is refined: the picture that it was painted from, of the same size; the
+                decoder sees both besides the features. None for a decoder that sees features only.
         Raises:
             ValueError: No region, or an empty one.
         """
@@ -269,12 +269,12 @@ class TiledContent(TiledWork[Engine]):
 
     @property
     def box(self) -> Box:
-        """What is painted: the regions and their surroundings; it may reach beyond a picture that is very small."""
+        """The part that is painted: the regions and their surroundings; it may reach beyond a very small picture."""
         return self._box
 
     @property
     def feature_size(self) -> int:
-        """Bytes of the features that encode() will keep; 0 when they are too many to be kept."""
+        """Bytes of the features that encode() will keep; 0 when they are too large to be kept."""
         size = math.prod(self._feature_shape()) * self.engine.dtype.itemsize
         return size if size <= self._feature_bytes else 0
 
@@ -309,12 +309,12 @@ class TiledContent(TiledWork[Engine]):
         """Second pass: transform each region's features, blend, and decode.
 
         Args:
-            transforms: One a region, in their order.
-            write: Takes the parts of the result.
-            restored: One a region: how much comes back, 0..1, of what encoder and decoder lose of the content. With
-                1 and a transform that changes nothing the content comes back as it was.
+            transforms: One per region, in their order.
+            write: Receives the parts of the result.
+            restored: One per region: how much, 0..1, of what encoder and decoder lose of the content is restored. With
+                1 and a transform that changes nothing the result is the content.
         Returns:
-            What encode() gave, with the reconstruction when that was needed and is kept.
+            The result of encode(), with the reconstruction if it was needed and is kept.
         """
         restores = any(restored)
         kept = self._room_for_reconstruction() if restores else None
@@ -358,7 +358,7 @@ class TiledContent(TiledWork[Engine]):
         )
 
     def _target(self, outer: Box, transforms: Sequence[AffineTransform]) -> Tensor:
-        """sum_r m_r (a_r f + b_r), shares that sum above 1 normalised, continued around the regions."""
+        """sum_r m_r (a_r f + b_r), with shares that sum to more than 1 normalised; continued around the regions."""
         cell = self._layer.cell
         # As far around as the decoder looks, there may be cells of a region that have to be continued.
         wide = outer if self._regions == [None] else outer.grown(self._reach, self._work)
@@ -378,13 +378,13 @@ class TiledContent(TiledWork[Engine]):
     def _decode(self, feat: Tensor, outer: Box) -> Tensor:
         if self._guide is None:
             return self.engine.decode(feat)
-        # The features of a ragged end are a whole cell.
+        # At a ragged edge the features are a whole cell.
         height, width = (self._layer.cell * cells for cells in feat.shape[2:])
         guide = torch.cat([self._part(self._content, outer), self._part(self._guide, outer)], dim=1)
         return self.engine.decode(feat, continued(guide, height, width))
 
     def _reconstruction(self, tile: Box, outer: Box) -> Tensor:
-        """What the decoder makes of the content's own features."""
+        """The content's own features, decoded."""
         if self._encoded is not None and self._encoded.reconstruction is not None:
             return self._on_device(tile.within(self._box).of(self._encoded.reconstruction))
         return tile.within(outer).of(self._decode(self._features(outer), outer))
@@ -405,7 +405,7 @@ class TiledContent(TiledWork[Engine]):
         return room(self._feature_shape(), self.engine.dtype, self.engine.device)
 
     def _room_for_reconstruction(self) -> Tensor | None:
-        """It is kept where the features are, which need several times as much."""
+        """Memory for the reconstruction; it is kept only if the features are, which need several times as much."""
         encoded = self._encoded
         if encoded is None or encoded.feat is None or encoded.reconstruction is not None:
             return None
@@ -451,6 +451,6 @@ def tiled_style_statistics(
     tile: int = TILE,
     on_tile: OnTile,
 ) -> LayerStatistics:
-    """The statistics of a style picture of any size at all layers. Arguments as of TiledContent."""
+    """The statistics of a style picture of any size at all layers. Arguments as for TiledContent."""
     work = _TiledStyle(engines, picture, height=height, width=width, opacity=opacity, tile=tile)
     return work.statistics(on_tile)

@@ -31,7 +31,7 @@ def adain_transform(content: StyleStatistics, style: StyleStatistics, *, alpha: 
 
     Args:
         content: Statistics of the content's features, (N, C).
-        style: Statistics that the result gets where alpha is 1, (N, C) or (1, C); mix_statistics() mixes several.
+        style: Statistics of the result for alpha = 1, (N, C) or (1, C); mix_statistics() mixes several.
         alpha: 0 keeps the content's features, 1 gives them the style's statistics.
     Raises:
         ValueError: alpha outside 0..1, or numbers of channels that differ.

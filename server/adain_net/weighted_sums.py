@@ -1,4 +1,4 @@
-"""Channel statistics of a picture that is looked at tile by tile."""
+"""Channel statistics of a picture that is processed tile by tile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adain_net.statistics import EPS, StyleStatistics
 
 @dataclass(frozen=True)
 class TileSums:
-    """A tile's part of the sums: float64, about the guess of the mean."""
+    """A tile's part of the sums, float64, relative to a guess of the mean."""
 
     guess: Tensor
     count: Tensor
@@ -22,7 +22,7 @@ class TileSums:
 
 
 class WeightedSums:
-    """A region's statistics, summed tile by tile in float64 about a first guess of the mean.
+    """A region's statistics, summed tile by tile in float64 relative to a first guess of the mean.
 
     Without the guess a large picture would lose digits in the difference of two large sums.
     """
@@ -32,7 +32,7 @@ class WeightedSums:
 
     def of_tile(self, feat: Tensor, share: Tensor | None) -> TileSums:
         """A tile's sums: features, (1, C, h, w), each cell counted by its share, (1, 1, h, w); None for 1."""
-        # In half precision squares would overflow. Otherwise numbers about the mean need no more than the features'
+        # In half precision squares would overflow. Otherwise deviations from the mean need no more than the features'
         # own precision, only their sums do.
         cells = feat[0].flatten(1).to(torch.promote_types(feat.dtype, torch.float32))
         total = self._total
@@ -50,7 +50,7 @@ class WeightedSums:
         return TileSums(*(each.double().cpu() for each in (guess, count, first, second)))
 
     def add(self, part: TileSums) -> None:
-        """Add what of_tile() gave."""
+        """Add a result of of_tile()."""
         total = self._total
         if total is None:
             self._total = part
@@ -61,17 +61,17 @@ class WeightedSums:
 
     @property
     def count(self) -> float:
-        """Cells, each counted by its share."""
+        """Number of cells, each counted by its share."""
         assert self._total is not None
         return float(self._total.count)
 
     @property
     def variance_count(self) -> float:
-        """What the sum of squares is divided by: see channel_statistics()."""
+        """The divisor of the sum of squares: see channel_statistics()."""
         return max(self.count - 1, self.count / 2)
 
     def statistics(self, dtype: torch.dtype) -> StyleStatistics:
-        """As channel_statistics() over all that was added, (1, C), on the CPU."""
+        """The statistics of all that was added, (1, C), on the CPU, as of channel_statistics()."""
         total = self._total
         assert total is not None
         offset = total.first / total.count
@@ -82,10 +82,10 @@ class WeightedSums:
 
 
 def add_tile(tile: Iterable[tuple[WeightedSums, Tensor, Tensor | None]]) -> None:
-    """Add a tile to several sums: to all, or to none when memory runs out on the way, so that it can be done again.
+    """Add a tile to several sums: to all, or to none when memory runs out halfway, so that it can be repeated.
 
     Args:
-        tile: Sums, and the features and shares that belong to them, as of_tile() takes them.
+        tile: Sums, and the features and shares that belong to them, as for of_tile().
     """
     parts = [(sums, sums.of_tile(feat, share)) for sums, feat, share in tile]
     for sums, part in parts:
