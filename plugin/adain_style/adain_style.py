@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The plug-in's entry in GIMP 3: registers its procedures; says in GIMP what is missing when it cannot run."""
+"""The plug-in's entry point in GIMP 3: registers its procedures, or a message in GIMP about a missing library."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-# The package is the folder itself, which this file's own name would hide.
+# The package is this file's own folder, which the file would hide because it has the same name.
 sys.path[0] = str(FOLDER.parent)
 from adain_style.host.libraries import add_libraries  # noqa: E402
 
 del sys.path[0]
 add_libraries(FOLDER)
 
-# What the windows do, with times, for whoever looks for a fault.
+# A log of the windows' actions, with times, for debugging.
 if log_file := os.environ.get("ADAIN_STYLE_LOG"):
     logging.basicConfig(filename=log_file, level=logging.DEBUG, format="%(relativeCreated)d %(message)s")
 
@@ -33,10 +33,10 @@ except ModuleNotFoundError as error:
 
 
 class AdainStyle(Gimp.PlugIn):
-    """The plug-in. Every menu entry and every argument is in adain_style.gimp.procedures."""
+    """The plug-in. Its menu entries and arguments are in adain_style.gimp.procedures."""
 
     def do_set_i18n(self, _name: str) -> bool:
-        """Texts are translated by the plug-in itself, with the catalogues beside it."""
+        """Tell GIMP that the plug-in translates its texts itself, with the catalogues beside it."""
         return False
 
     def do_query_procedures(self) -> list[str]:
@@ -44,7 +44,7 @@ class AdainStyle(Gimp.PlugIn):
         return [INSTRUCTION] if MISSING else list(procedures.PROCEDURES)
 
     def do_create_procedure(self, name: str) -> Gimp.Procedure:
-        """One of them."""
+        """Create one of the procedures."""
         return _instruction(self, name) if MISSING else procedures.create(self, name)
 
 
@@ -52,7 +52,7 @@ INSTRUCTION = "plug-in-adain-style"
 
 
 def _instruction(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
-    """The menu entry that says what to do when this Python lacks a library."""
+    """Create the menu entry that explains what to do when this Python lacks a library."""
     from adain_style.client.texts import _
 
     sentence = _(

@@ -88,7 +88,8 @@ class ServerStatus:
         models: How many models can be chosen.
         uploading, queued, running, finished: Jobs of all clients; the results of finished ones wait to be fetched.
         held_bytes, max_bytes: Bytes of pictures in memory, and their limit.
-        memory, worker_memory: Bytes that the two processes hold; 0 where the system does not report them.
+        memory, worker_memory: Bytes of the two processes' own memory, without what they share; 0 where the system does
+            not report them.
         devices: The devices that could compute.
         worker_starts: How often the process that paints was started.
         last_error: The last thing that went wrong in the server, or "".

@@ -1,4 +1,4 @@
-"""The sliders and lists that say how a region is painted, and the whole picture."""
+"""The sliders and lists for the settings of a region, and of the whole picture."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Controls:
             self.widget.attach(slider, 0, row, 2, 1)
         output = Gtk.Box(spacing=6)
         output.pack_start(self._output, True, True, 0)
-        # Beside another list, because the window just fits a small screen.
+        # Quality shares a row with the output, because the window just fits a small screen.
         output.pack_start(_label(labels.QUALITY, self._quality), False, False, 0)
         output.pack_start(self._quality, True, True, 0)
         model_label = _label(labels.MODEL, self._model)
@@ -67,13 +67,13 @@ class Controls:
             self.widget.attach(chosen, 1, row, 1, 1)
         self._model_widgets = (model_label, self._model)
         for widget in self._model_widgets:
-            widget.set_no_show_all(True)  # nothing to choose from yet
+            widget.set_no_show_all(True)  # there is nothing to choose from yet
         self._fits.get_style_context().add_class("adain-plain")  # GIMP's theme takes it for a frame's title
         self.widget.attach(self._fits, 1, 2, 1, 1)
 
     @property
     def alpha(self) -> float:
-        """0..1."""
+        """The strength, 0..1."""
         return float(self._alpha.get_value()) / 100
 
     @property
@@ -83,12 +83,12 @@ class Controls:
 
     @property
     def stroke_size(self) -> float:
-        """As StylizeSettings has it: 0 fits the layer."""
+        """The stroke size, as in StylizeSettings: 0 fits the layer."""
         return 0.0 if self._fits.get_active() else float(self._strokes.get_value())
 
     @property
     def detail(self) -> float:
-        """0..1."""
+        """How much detail comes back, 0..1."""
         return float(self._detail.get_value()) / 100
 
     @property
@@ -107,7 +107,7 @@ class Controls:
         return str(self._model.get_active_id() or "")
 
     def show_models(self, entries: list[ModelEntry], chosen: str) -> None:
-        """Show what there is to choose from; nothing is shown while that is one."""
+        """Show the models to choose from; the list is hidden while there is only one."""
         self._is_showing = True
         if entries != self._models:
             self._models = entries
@@ -122,7 +122,7 @@ class Controls:
         self._is_showing = False
 
     def show_settings(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
-        """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""
+        """Show the chosen settings without reporting a change. fitting: The stroke size that fits the layer."""
         self._is_showing = True
         self._alpha.set_value(100 * region.alpha)
         self._colours.set_active_id(region.preserve_color)

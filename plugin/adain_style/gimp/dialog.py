@@ -1,7 +1,7 @@
 """The window of Stylize: gallery, mix, sliders, regions, presets, live preview, progress.
 
-The session talks to the server in its own thread; everything here runs in GTK's, the only one that may call GIMP. What
-the window does with what the user chooses is in adain_style.host.controller.
+The session talks to the server in its own thread; everything here runs in GTK's, the only one that may call GIMP. The
+logic behind the user's choices is in adain_style.host.controller.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from adain_style.host.styles import LAYER_STYLE
 log = logging.getLogger(__name__)
 
 BORDER = 12
-"""Around the window's parts, in pixels."""
+"""The space around the window's parts, in pixels."""
 KEEP = 1
 """The answer of the button that ends the finish; GTK's own ones are below 0."""
 
@@ -50,10 +50,10 @@ def run_dialog(image: Gimp.Image, layer: Gimp.Layer) -> bool:
 
 
 class StylizeDialog:
-    """The window; see adain_style.host.controller.StylizeView for what the controller wants of it.
+    """The window; adain_style.host.controller.StylizeView is the part of it that the controller uses.
 
     Attributes:
-        painted_layer: The result is in the image.
+        painted_layer: Whether the result is in the image.
     """
 
     gallery: Gallery
@@ -63,7 +63,7 @@ class StylizeDialog:
     preview: Preview
 
     def __init__(self, image: Gimp.Image, layer: Gimp.Layer) -> None:
-        """Show the window. layer: As one_layer() gave it."""
+        """Show the window. layer: From one_layer()."""
         self.painted_layer = False
         self._image, self._layer = image, layer
         masks = mask_sources(image)
@@ -82,7 +82,7 @@ class StylizeDialog:
         self._build(masks)
         self.controller.show_settings()
         self._read_preview_content()
-        self.controller.session()  # what it tells comes through GTK's loop, which does not run yet
+        self.controller.session()  # its reports come through GTK's loop, which does not run yet
         self._window.show_all()
         self._bar_box.hide()
         self._info.hide()
@@ -90,27 +90,27 @@ class StylizeDialog:
 
     @property
     def pictures(self) -> int:
-        """One; see adain_style.host.controller.StylizeView for this and what follows."""
+        """One; see adain_style.host.controller.StylizeView for this and the methods below."""
         return 1
 
     def layer_size(self) -> tuple[int, int]:
-        """Height and width."""
+        """The layer's height and width."""
         return self._layer.get_height(), self._layer.get_width()
 
     def content(self) -> LayerContent | None:
-        """As it was last read."""
+        """The layer as it was last read."""
         return self._content
 
     def is_painting(self) -> bool:
-        """From reading the layer to the result."""
+        """Whether a picture is being painted: from reading the layer to the result."""
         return self._painting is not None
 
     def image_of(self, pixels: Pixels) -> GdkPixbuf.Pixbuf:
-        """GTK's picture."""
+        """Convert pixels to GTK's picture."""
         return pixbuf_of(pixels)
 
     def image_of_file(self, data: bytes) -> GdkPixbuf.Pixbuf | None:
-        """GTK's picture."""
+        """Convert a picture's file to GTK's picture; None when it is damaged."""
         return pixbuf_of_file(data)
 
     # Building
@@ -123,7 +123,7 @@ class StylizeDialog:
         self._keep = self._window.add_button(labels.KEEP, KEEP)
         self._keep.set_tooltip_text(labels.KEEP_TIP)
         self._keep.set_no_show_all(True)
-        self._keep.hide()  # GTK shows what it adds
+        self._keep.hide()  # GTK shows a button when it adds it
         self._window.add_button(_("_Cancel"), Gtk.ResponseType.CANCEL)
         self._ok = self._window.add_button(_("_Stylize"), Gtk.ResponseType.OK)
         self._ok.get_style_context().add_class("suggested-action")
@@ -252,7 +252,7 @@ class StylizeDialog:
 
     def _add_style(self, source: str, title: str, about: str) -> None:
         try:
-            self.controller.styles.load_one(source, again=True)  # it may have been painted on since
+            self.controller.styles.load_one(source, again=True)  # it may have been changed since
         except ChoiceError as error:
             self.show_error(error)
         else:
@@ -266,16 +266,16 @@ class StylizeDialog:
     # The preview
 
     def _look_again(self) -> None:
-        """The user was elsewhere, and may have changed the image, or added a style or a model."""
+        """Look again when the user comes back, maybe from changing the image or adding a style or a model."""
         self._read_preview_content()
         self.controller.session().look_again()
 
     def look_at_layer(self) -> None:
-        """Read the masks that are wanted now."""
+        """Read the layer again, with the masks that are used now."""
         self._read_preview_content()
 
     def _read_preview_content(self) -> None:
-        """Look at the layer and the selection again: the user may have changed them since."""
+        """Read the layer and the selection again, because the user may have changed them."""
         if self._painting is not None:
             return
         try:
@@ -296,13 +296,13 @@ class StylizeDialog:
             self.controller.refresh()
 
     def show_forecast(self, sentence: str) -> None:
-        """Beside the buttons."""
+        """Show the sentence beside the buttons."""
         if sentence != self._forecast.get_text():
             log.debug("forecast: %s", sentence)
             self._forecast.set_text(sentence)
 
     def allow_painting(self, is_complete: bool) -> None:
-        """Stylize can be pressed."""
+        """Make *Stylize* available, or not."""
         self._ok.set_sensitive(is_complete and self._painting is None)
 
     # Painting
@@ -327,7 +327,7 @@ class StylizeDialog:
         self._set_busy(True)
         self._bar.set_text(_("Reading the layer…"))
         self.preview.show_note("")
-        # The bar is shown before a large layer is read.
+        # Read later, so that the bar is shown before a large layer is read.
         GLib.idle_add(self._read_and_paint, priority=GLib.PRIORITY_LOW)
 
     def _read_and_paint(self) -> None:
@@ -361,14 +361,14 @@ class StylizeDialog:
         self.controller.use(StylizeSettings())
 
     def _escaped(self, window: Gtk.Dialog) -> None:
-        """Escape ends what is being painted, as Cancel does; only then it closes the window."""
+        """Let Escape cancel the painting, as Cancel does; it closes the window only when nothing is being painted."""
         if self._painting is not None:
             window.stop_emission_by_name("close")
             self._respond(window, Gtk.ResponseType.CANCEL)
 
     def _closed_by_its_frame(self, *_event: Any) -> bool:
         self._close()
-        return True  # it is destroyed already
+        return True  # the window is destroyed already
 
     def _close(self) -> None:
         self.controller.keep_choices()
@@ -379,20 +379,20 @@ class StylizeDialog:
     # What is shown of the server and of the picture
 
     def show_connecting(self, sentence: str) -> None:
-        """With a wheel that turns."""
+        """Show the sentence with a turning spinner."""
         self._state.set_text(sentence)
         self._spinner.show()
         self._spinner.start()
-        if self._retry == self.controller.reconnect:  # a picture that failed can still be tried again
+        if self._retry == self.controller.reconnect:  # otherwise a picture that failed can still be tried again
             self._info.hide()
 
     def show_connected(self, sentence: str) -> None:
-        """The wheel stands."""
+        """Show the sentence and hide the spinner."""
         self._spinner.hide()
         self._state.set_text(sentence)
 
     def show_disconnected(self, error: AdainError) -> None:
-        """No server: what to do is in the error's sentence."""
+        """Show that there is no server; the error's sentence says what to do."""
         self._spinner.hide()
         self._state.set_text(_("No server"))
         self._show_error(error, retry=self.controller.reconnect)
@@ -404,7 +404,7 @@ class StylizeDialog:
         log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
         is_finishing = progress.stage == "finish"
         if is_finishing and self.controller.session().is_accepted:
-            return  # it ends after the step that it is in
+            return  # the finish ends after its current step
         self._bar.set_fraction(fraction(progress))
         self._bar.set_text(self._left.text(progress))
         self._keep.set_sensitive(is_finishing)
@@ -416,7 +416,7 @@ class StylizeDialog:
             self.preview.show_forming(pixbuf_of(draft.pixels))
 
     def painted(self, result: StylizeResult) -> None:
-        """Put it into the image and close."""
+        """Put the result into the image and close the window."""
         content = self._painting
         if content is None:
             return
@@ -436,7 +436,7 @@ class StylizeDialog:
         self._close()
 
     def paint_failed(self, error: AdainError) -> None:
-        """Nothing of the image has been touched; let the user try again."""
+        """Let the user try again; the image has not been changed."""
         self._set_busy(False)
         if isinstance(error, CancelledError):
             log.debug("cancelled")
@@ -447,7 +447,7 @@ class StylizeDialog:
     # Showing
 
     def show_error(self, error: AdainError) -> None:
-        """Above everything."""
+        """Show an error above everything else."""
         self._show_error(error)
 
     def _show_error(self, error: AdainError, *, retry: Callable[[], None] | None = None) -> None:

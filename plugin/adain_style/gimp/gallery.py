@@ -9,10 +9,10 @@ from adain_style.gimp.ui import Gdk, Gtk, Pango, thumbnail
 from adain_style.host.styles import GalleryEntry
 
 THUMBNAIL_SIDE = 76
-"""In pixels."""
+"""The side of a thumbnail, in pixels."""
 HEIGHT, HEIGHT_ON_A_SMALL_SCREEN = 250, 180
 SMALL_SCREEN = 850
-"""Below this height, in pixels, the window would not fit with the usual gallery."""
+"""Below this height of the screen, in pixels, the window would not fit with the usual gallery."""
 _CSS = b"""
 .adain-style { padding: 3px; border-radius: 5px; border: 2px solid transparent; }
 .adain-style label { font-size: 85%; }
@@ -25,7 +25,7 @@ class Gallery:
     """A scrolled grid of thumbnails, with a field that filters them by their titles."""
 
     def __init__(self, chosen: Callable[[str, bool], None]) -> None:
-        """chosen: Told a source, and whether it is to be added to or taken from the mix instead of chosen alone."""
+        """chosen: Called with a source, and whether to add it to or take it from the mix or to choose it alone."""
         self._chosen = chosen
         self._entries: dict[str, GalleryEntry] = {}
         self._children: dict[str, Gtk.FlowBoxChild] = {}
@@ -61,7 +61,7 @@ class Gallery:
         return self._entries.get(source)
 
     def show_entries(self, entries: Iterable[GalleryEntry]) -> None:
-        """Put these in, in place of everything else; thumbnails that are there already are kept."""
+        """Replace all entries by these; thumbnails that are there already are kept."""
         before = self._entries
         for child in self._flow.get_children():
             self._flow.remove(child)
@@ -71,7 +71,7 @@ class Gallery:
             self.add(entry if old is None or old.thumbnail is None else entry.with_thumbnail(old.thumbnail))
 
     def add(self, entry: GalleryEntry, *, first: bool = False) -> None:
-        """Put one more in, or let one have its thumbnail."""
+        """Add an entry, or give one its thumbnail."""
         known = entry.source in self._entries
         self._entries[entry.source] = entry
         if known:
@@ -98,7 +98,7 @@ class Gallery:
         child.show_all()
 
     def mark(self, sources: Iterable[str]) -> None:
-        """Show which ones are chosen."""
+        """Mark the chosen styles."""
         wanted = set(sources)
         for source, child in self._children.items():
             context = child.get_style_context()
@@ -118,7 +118,7 @@ class Gallery:
         return self._entries[child.source].matches(self.search.get_text())
 
     def _choose_first(self) -> None:
-        """Enter chooses the first style that is shown."""
+        """Choose the first style that is shown, for Enter."""
         shown = (child for child in self._flow.get_children() if self._is_shown(child))
         if (first := next(shown, None)) is not None:
             self._chosen(first.source, False)
@@ -129,7 +129,7 @@ class Gallery:
         self._chosen(child.source, adds)
 
     def _key_pressed(self, child: Gtk.FlowBoxChild, event: Gdk.EventKey) -> bool:
-        """Enter chooses the style that has the keyboard; GTK would press the window's own button with it."""
+        """Let Enter choose the focused style; GTK would activate the window's default button instead."""
         if event.keyval not in (Gdk.KEY_Return, Gdk.KEY_KP_Enter, Gdk.KEY_ISO_Enter):
             return False
         self._activated(self._flow, child)

@@ -1,6 +1,6 @@
-"""Pixels of GIMP's layers, there and back, without a step of fewer bits; and what cannot be painted.
+"""Reading and writing the pixels of GIMP's layers without losing bits; and which layers cannot be painted.
 
-GEGL converts between what the image has and the wire's sRGB-coded values, both ways.
+GEGL converts between the image's format and the wire's sRGB-coded values, both ways.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _EXACT_DEPTHS = {
     Gimp.Precision.HALF_NON_LINEAR: "f16",
     Gimp.Precision.HALF_PERCEPTUAL: "f16",
 }
-"""Precisions whose samples go over the wire as they are; others, linear ones too, as float."""
+"""Precisions whose samples go over the wire as they are; others, including linear ones, are sent as floats."""
 
 _WITH_ALPHA = {
     Gimp.ImageBaseType.RGB: Gimp.ImageType.RGBA_IMAGE,
@@ -48,13 +48,17 @@ class LayerBounds:
 
     @classmethod
     def of(cls, layer: Gimp.Layer) -> LayerBounds:
-        """Of a layer as it is now."""
+        """Return the bounds of a layer as it is now."""
         _found, left, top = layer.get_offsets()
         return cls(left, top, layer.get_width(), layer.get_height())
 
 
 def one_layer(drawables: list[Gimp.Drawable]) -> Gimp.Layer:
-    """The layer that is to be painted. Raises LayerError when it is none, several, a group, locked or empty."""
+    """Return the layer to paint.
+
+    Raises:
+        LayerError: None or several are chosen, or it is a mask, channel, group or floating selection, or locked.
+    """
     if len(drawables) != 1:
         raise LayerError(_("Choose one layer; {n} are chosen.").format(n=len(drawables)))
     layer = drawables[0]
@@ -84,7 +88,7 @@ def _groups_of(layer: Gimp.Layer) -> Iterator[Gimp.Layer]:
 
 
 def all_layers(layers: list[Gimp.Layer]) -> Iterator[Gimp.Layer]:
-    """Layers and groups, each group before what is in it."""
+    """Layers and groups, each group before its contents."""
     for layer in layers:
         yield layer
         if layer.is_group():
@@ -95,14 +99,14 @@ def layer_format(layer: Gimp.Layer, *, alpha: bool) -> tuple[str, str]:
     """The wire's layout and depth for a layer's pixels.
 
     Args:
-        layer: Of any mode and precision.
-        alpha: An alpha channel is wanted, even where the layer has none.
+        layer: A layer of any mode and precision.
+        alpha: Whether an alpha channel is wanted even where the layer has none.
     """
     model = "Y" if layer.is_gray() else "RGB"
     image = layer.get_image()
     depth = _EXACT_DEPTHS.get(image.get_precision(), "f32")
     if depth != "f32" and not _is_srgb(image):
-        depth = "f32"  # other primaries may lie outside of sRGB, where only floats reach
+        depth = "f32"  # colours of other primaries may lie outside of sRGB, where only floats reach
     return model + ("A" if alpha or layer.has_alpha() else ""), depth
 
 
@@ -115,7 +119,7 @@ def _is_srgb(image: Gimp.Image) -> bool:
 
 
 def read_layer(layer: Gimp.Layer, *, alpha: bool) -> Pixels:
-    """A layer's pixels at full size, for the wire."""
+    """Read a layer's pixels at full size, for the wire."""
     layout, depth = layer_format(layer, alpha=alpha)
     whole = Gegl.Rectangle.new(0, 0, layer.get_width(), layer.get_height())
     if alpha and not layer.has_alpha() and depth == "u8":
@@ -124,11 +128,11 @@ def read_layer(layer: Gimp.Layer, *, alpha: bool) -> Pixels:
 
 
 def read_reduced(layer: Gimp.Layer, side: int, *, part: tuple[int, int, int, int] | None = None) -> Pixels:
-    """A layer's pixels in 8 bit, with alpha, the longer side reduced to at most that many pixels.
+    """Read a layer's pixels in 8 bits, with alpha, the longer side reduced to at most that many pixels.
 
     Args:
-        layer: Of any mode and precision.
-        side: In pixels.
+        layer: A layer of any mode and precision.
+        side: The longest side, in pixels.
         part: left, top, width, height in the layer; None for all of it.
     """
     left, top, width, height = part or (0, 0, layer.get_width(), layer.get_height())
@@ -137,11 +141,11 @@ def read_reduced(layer: Gimp.Layer, side: int, *, part: tuple[int, int, int, int
 
 
 def read_mask(drawable: Gimp.Drawable, bounds: LayerBounds, depth: str, *, side: int | None = None) -> Pixels:
-    """A selection, channel, mask or layer within a layer's bounds, as a mask for the wire; nothing else is selected.
+    """Read a selection, channel, mask or layer within a layer's bounds, as a mask for the wire; it is 0 elsewhere.
 
     Args:
-        drawable: The mask. One that belongs to the image lies at its origin, a layer's mask at the layer's.
-        bounds: The layer's, in the mask's own pixels.
+        drawable: The mask. A mask of the image lies at the image's origin, a layer's mask at the layer's.
+        bounds: The layer's bounds, in the mask's own pixels.
         depth: u8, or f32 for deeper layers.
         side: Reduce the longer side to at most that many pixels, as read_reduced() does.
     """
@@ -155,20 +159,20 @@ def read_mask(drawable: Gimp.Drawable, bounds: LayerBounds, depth: str, *, side:
 
 
 def write_new_layer(layer: Gimp.Layer, result: Pixels, name: str) -> Gimp.Layer:
-    """Lay a result above its layer, in one undo step.
+    """Insert a result as a new layer above its own, in one undo step.
 
     Args:
-        layer: The layer that was painted; nothing of it changes.
-        result: Of the layer's size, with alpha.
-        name: Of the new layer.
+        layer: The layer that was painted; it is not changed.
+        result: The pixels, of the layer's size, with alpha.
+        name: The new layer's name.
     Returns:
-        The new layer, in the image and chosen.
+        The new layer, in the image and selected.
     """
     image = layer.get_image()
     kind = _WITH_ALPHA[image.get_base_type()]
     new = Gimp.Layer.new(image, name, result.width, result.height, kind, 100.0, Gimp.LayerMode.NORMAL)
     bounds = LayerBounds.of(layer)
-    # Filled before it is in the image: nobody ever sees it half painted.
+    # Filled before it is in the image, so that it is never seen half painted.
     write_pixels(new.get_buffer(), result)
     image.undo_group_start()
     try:
@@ -181,7 +185,7 @@ def write_new_layer(layer: Gimp.Layer, result: Pixels, name: str) -> Gimp.Layer:
         image.set_selected_layers([new])
     except BaseException:
         if new.get_image() is not None and image.get_item_position(new) >= 0:
-            image.remove_layer(new)  # whole or not at all
+            image.remove_layer(new)  # all or nothing
         raise
     finally:
         image.undo_group_end()
@@ -201,13 +205,13 @@ def write_in_place(layer: Gimp.Layer, result: Pixels) -> None:
 
 
 def check_open(layer: Gimp.Layer) -> None:
-    """Raises LayerError when a layer is gone."""
+    """Raise LayerError when a layer is gone."""
     if not layer.is_valid() or layer.get_image() is None:
         raise LayerError(_("The layer was closed or deleted meanwhile; nothing was painted."))
 
 
 def check_unchanged(layer: Gimp.Layer, bounds: LayerBounds) -> None:
-    """Raises LayerError when a layer is gone, or is not where and as large as it was."""
+    """Raise LayerError when a layer is gone, moved or resized."""
     check_open(layer)
     if LayerBounds.of(layer) != bounds:
         raise LayerError(_("The layer was moved or resized meanwhile, so the result was dropped; try again."))
@@ -221,7 +225,7 @@ def _copy_mask(source: Gimp.LayerMask, target: Gimp.LayerMask) -> None:
 
 
 def _mask_model(drawable: Gimp.Drawable) -> str:
-    """Masks hold shares, not colours, and are read as they are stored; a layer counts as it is seen, over black."""
+    """The colour model to read a mask in: masks are no colours, so as stored; a layer as it looks over black."""
     if drawable.is_layer():
         return "Y'aA"
     # GIMP stores saved channels with sRGB's curve in such images, though it never applies it to them.
@@ -242,7 +246,7 @@ def _read(drawable: Gimp.Drawable, rectangle: Gegl.Rectangle, layout: str, depth
 
 
 def _with_alpha(pixels: Pixels) -> Pixels:
-    """The same pixels of 8 bit, wholly visible; GEGL would look 0.4 s for a way to do that, in each new process."""
+    """The same 8-bit pixels with opaque alpha; GEGL would search 0.4 s for a conversion, in each new process."""
     channels = protocol.LAYOUTS[pixels.layout]
     data = bytearray(b"\xff") * (pixels.height * pixels.width * (channels + 1))
     for channel in range(channels):
@@ -252,7 +256,7 @@ def _with_alpha(pixels: Pixels) -> Pixels:
 
 def write_pixels(buffer: Gegl.Buffer, pixels: Pixels) -> None:
     """Fill a buffer of the pixels' size."""
-    # A wrong number of bytes raises nothing in GEGL; Pixels has counted them.
+    # GEGL does not report a wrong number of bytes; Pixels has checked it.
     assert pixels.layout in _MODELS and len(pixels.data) == pixels.spec.size
     whole = Gegl.Rectangle.new(0, 0, pixels.width, pixels.height)
     buffer.set(whole, f"{_MODELS[pixels.layout]} {_TYPES[pixels.depth]}", bytes(pixels.data))

@@ -10,9 +10,9 @@ from adain_style.gimp.ui import Gtk, Pango, button, thumbnail
 from adain_style.host.styles import GalleryEntry
 
 ICON_SIDE = 26
-"""Of a style in the mix, in pixels."""
+"""The side of a style's icon in the mix, in pixels."""
 ROW_HEIGHT = 36
-"""So that the window does not jump when the first style is chosen."""
+"""The least height in pixels, so that the window does not jump when the first style is chosen."""
 
 
 class Mix:
@@ -21,11 +21,11 @@ class Mix:
     def __init__(
         self, weighed: Callable[[list[StyleChoice]], None], removed: Callable[[list[StyleChoice]], None]
     ) -> None:
-        """Make it empty.
+        """Make an empty mix.
 
         Args:
-            weighed: Told the new mix when a slider was moved; the rows stay.
-            removed: Told the new mix when a style was taken out; wants it shown.
+            weighed: Called with the new mix when a slider was moved; the rows stay.
+            removed: Called with the new mix when a style was taken out; it has to be shown again.
         """
         self._weighed, self._removed = weighed, removed
         self._styles: list[StyleChoice] = []
@@ -33,7 +33,7 @@ class Mix:
         self.widget.set_size_request(-1, ROW_HEIGHT)
 
     def show_mix(self, styles: Sequence[StyleChoice], entries: Callable[[str], GalleryEntry | None]) -> None:
-        """Show a mix. entries: Where a style's title and thumbnail are found."""
+        """Show a mix. entries: Returns a style's entry, for its title and thumbnail."""
         self._styles = list(styles)
         for row in self.widget.get_children():
             self.widget.remove(row)

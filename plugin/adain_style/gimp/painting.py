@@ -1,4 +1,4 @@
-"""Painting a layer: what a script's run and a window's run have in common, and the script's run itself."""
+"""Painting a layer: the part that scripts and the window share, and the run of a script itself."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def apply_result(content: LayerContent, settings: StylizeSettings, result: Styli
     Returns:
         A sentence for the user, or "".
     Raises:
-        LayerError: The layer is not what it was when it was read, or is locked; nothing has been changed.
+        LayerError: The layer was changed after it was read, or is locked; nothing has been changed.
     """
     layer = content.layer
     check_unchanged(layer, content.bounds)
     if settings.in_place:
-        one_layer([layer])  # into one that was locked meanwhile GIMP would write nothing, and say nothing
+        one_layer([layer])  # GIMP would silently write nothing into a layer that was locked during painting
         if read_layer(layer, alpha=False).digest != content.pixels.digest:
             raise LayerError(_("The layer was painted on meanwhile, so the result was dropped; try again."))
         write_in_place(layer, result.pixels)
@@ -47,9 +47,9 @@ def apply_result(content: LayerContent, settings: StylizeSettings, result: Styli
 
 
 def paint_layer(layer: Gimp.Layer, settings: StylizeSettings, server: ServerSettings) -> str:
-    """Paint a layer and wait for it, with GIMP's own progress bar.
+    """Paint a layer and wait for the result, with GIMP's own progress bar.
 
-    The bar's Cancel ends this process at once; nothing of the image has been touched before the result is there.
+    The bar's Cancel ends this process at once; the image is not touched before the result is there.
 
     Returns:
         A sentence for the user, or "".

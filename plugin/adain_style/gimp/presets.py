@@ -13,7 +13,7 @@ from adain_style.host.settings import SettingsStore, StylizeSettings
 
 
 class Presets:
-    """A list of names; choosing one uses it."""
+    """A list of presets' names; choosing one applies it."""
 
     def __init__(
         self,
@@ -25,10 +25,10 @@ class Presets:
         """Fill the list.
 
         Args:
-            store: Where the presets are.
-            current: What would be saved.
-            use: Told a preset that was chosen.
-            fail: Told what went wrong.
+            store: The presets' files.
+            current: Returns the settings to save.
+            use: Called with a preset that was chosen.
+            fail: Called with an error.
         """
         self._store, self._current, self._use, self._fail = store, current, use, fail
         self._list = Gtk.ComboBoxText()
@@ -46,7 +46,7 @@ class Presets:
         self.widget.pack_start(self._delete_button, False, False, 0)
 
     def forget(self) -> None:
-        """What is chosen now is no preset any more; each can be chosen again."""
+        """Choose no preset in the list, so that each one can be chosen again."""
         self._list.set_active(-1)
 
     def _fill(self, chosen: str | None) -> None:

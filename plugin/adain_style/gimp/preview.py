@@ -1,4 +1,4 @@
-"""The preview: the newest painted picture, or the layer as it is while it is compared."""
+"""The preview: the newest painted picture, or the unchanged layer while the user compares."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from adain_style.gimp.ui import GdkPixbuf, Gtk, Pango
 log = logging.getLogger(__name__)
 
 WIDTH, HEIGHT = 460, 400
-"""The least, in pixels."""
+"""The least size of the preview, in pixels."""
 EDGE = 4
-"""The frame's two sides, in pixels."""
+"""The width of the frame's two sides together, in pixels."""
 CHECK_SIDE, LIGHT_CHECK, DARK_CHECK = 8, 0xFF9A9A9A, 0xFF666666
-"""What shows through where the picture is transparent."""
+"""The checks that show through where the picture is transparent: their side in pixels, and their colours."""
 
 
 class Preview:
@@ -27,7 +27,7 @@ class Preview:
         self._after: GdkPixbuf.Pixbuf | None = None
         self._forming: GdkPixbuf.Pixbuf | None = None
         self._pressed = False
-        # An image and no drawing area: GIMP's Python need not have cairo's bindings.
+        # An image instead of a drawing area, because GIMP's Python may lack cairo's bindings.
         self._image = Gtk.Image()
         pressable = Gtk.EventBox()
         pressable.add(self._image)
@@ -35,7 +35,7 @@ class Preview:
         pressable.connect("button-press-event", self._press, True)
         pressable.connect("button-release-event", self._press, False)
         self._room = Gtk.ScrolledWindow()
-        # The picture takes the room that there is, and never asks for more.
+        # The picture takes the available room and never asks for more.
         self._room.set_policy(Gtk.PolicyType.EXTERNAL, Gtk.PolicyType.EXTERNAL)
         self._room.set_shadow_type(Gtk.ShadowType.IN)
         self._room.set_size_request(WIDTH, HEIGHT)
@@ -56,25 +56,25 @@ class Preview:
         self.widget.pack_start(row, False, False, 0)
 
     def show_before(self, pixbuf: GdkPixbuf.Pixbuf) -> None:
-        """The layer as it is; whatever was painted of another one is gone."""
+        """Show the unpainted layer, and drop the painted picture of an earlier one."""
         self._before, self._after = pixbuf, None
         self._draw()
 
     def show_after(self, pixbuf: GdkPixbuf.Pixbuf | None, note: str = "") -> None:
-        """What was painted, None for nothing; and what there is to say of it."""
+        """Show the painted picture, None for none, with a note under it."""
         self._after = pixbuf
         self._draw()
         self.show_note(note)
 
     def show_note(self, note: str) -> None:
-        """Say something under the picture; "" for nothing."""
+        """Show a note under the picture; "" for none."""
         if note != self._note.get_text():
             log.debug("note: %s", note)
             self._note.set_text(note)
             self._note.set_tooltip_text(note)
 
     def show_forming(self, pixbuf: GdkPixbuf.Pixbuf | None) -> None:
-        """What is being painted, as far as it is; None for nothing: what was painted before is shown again."""
+        """Show the picture as it forms; None to show what was painted before again."""
         self._forming = pixbuf
         self._draw()
 
@@ -84,7 +84,7 @@ class Preview:
         return True
 
     def _draw_soon(self) -> None:
-        # Not at once: a picture that is changed while it gets its place would be placed again.
+        # Not at once: changing the picture during its allocation would cause another allocation.
         GLib.idle_add(self._draw)
 
     def _draw(self) -> None:
@@ -92,7 +92,7 @@ class Preview:
         shown = self._before if compares else self._forming or self._after or self._before
         if shown is None or self._before is None:
             return
-        # Both fill the same rectangle, that of the layer: drafts are smaller.
+        # Both pictures fill the layer's rectangle, although drafts are smaller.
         width, height = self._room.get_allocated_width() - EDGE, self._room.get_allocated_height() - EDGE
         scale = min(width / self._before.get_width(), height / self._before.get_height())
         width, height = (max(1, round(n * scale)) for n in (self._before.get_width(), self._before.get_height()))

@@ -1,4 +1,4 @@
-"""The plug-in's procedures: their menu entries, arguments and documentation, and what each of them does."""
+"""The plug-in's procedures: their menu entries, arguments and documentation, and their implementations."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _YEAR = "2026"
 
 
 def create(plug_in: Gimp.PlugIn, name: str) -> Gimp.Procedure:
-    """Make one of PROCEDURES."""
+    """Create one of PROCEDURES."""
     return {STYLIZE: _create_stylize, REPEAT: _create_repeat, SAVE_STYLE: _create_save, SERVER: _create_server}[name](
         plug_in, name
     )
@@ -178,7 +178,7 @@ def _place(procedure: Gimp.Procedure, label: str) -> None:
 
 
 def _guarded(run: Callable[..., None]) -> Callable[..., Gimp.ValueArray]:
-    """The one place where an error becomes GIMP's: a sentence for the user, and no traceback."""
+    """Wrap a procedure so that its errors reach GIMP as a sentence for the user, without a traceback."""
 
     def call(procedure: Gimp.Procedure, *given: Any) -> Gimp.ValueArray:
         *chosen, config, _data = given
@@ -200,10 +200,10 @@ def _failed(procedure: Gimp.Procedure, sentence: str) -> Gimp.ValueArray:
 
 
 class _Arguments:
-    """What a script has given to a procedure; the one place where it is read.
+    """The arguments that a script gave to a procedure; they are read only here.
 
-    From its second start on GIMP reads the declarations from its own notes, in which empty texts and lists have become
-    None: those are given here as they were declared.
+    From its second start on, GIMP reads the declarations from its cache, in which empty texts and lists have become
+    None; these are replaced by the declared defaults.
     """
 
     def __init__(self, procedure: Gimp.Procedure, config: Gimp.ProcedureConfig) -> None:
@@ -215,11 +215,11 @@ class _Arguments:
 
     def _declared(self, name: str) -> Any:
         argument = self._procedure.find_argument(name)
-        # A list is declared without a default.
+        # Lists are declared without a default.
         return [] if argument.value_type == GObject.TYPE_STRV else argument.get_default_value()
 
 
-class _Dismissed(Exception):  # noqa: N818  # no error: the user closed a window
+class _Dismissed(Exception):  # noqa: N818  # not an error: the user closed a window
     """The user closed the window without painting."""
 
 
@@ -239,7 +239,7 @@ def _run_stylize(
 
 
 def _settings_from(arguments: _Arguments) -> StylizeSettings:
-    """The procedure's arguments. Raises ChoiceError."""
+    """Make settings of the procedure's arguments. Raises ChoiceError."""
     styles = parse_styles(arguments["styles"]) if arguments["styles"] else []
     colour = arguments["preserve-color"]
     regions = [parse_region(text, colour) for text in arguments["regions"]]
@@ -267,7 +267,7 @@ def _settings_from(arguments: _Arguments) -> StylizeSettings:
 
 
 def _layer_or_style(style: StyleChoice) -> StyleChoice:
-    """layer:ID is a layer and has no weight, though it is read as a style 'layer' of that weight."""
+    """Undo that layer:ID, which is a layer without a weight, was read as a style 'layer' of that weight."""
     if f"{style.source}:" == LAYER_STYLE and style.weight.is_integer():
         return StyleChoice(f"{LAYER_STYLE}{int(style.weight)}")
     return style

@@ -1,4 +1,4 @@
-"""The row of regions: which part of the layer the controls are about."""
+"""The row of regions, which chooses the part of the layer that the controls apply to."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Regions:
         shown: Callable[[int], None],
         changed: Callable[[list[str], int], None],
     ) -> None:
-        """Make it.
+        """Make a list with the whole selection or layer.
 
         Args:
-            sources: What the image has to choose from.
-            shown: Told which region is to be shown.
-            changed: Told the regions' masks and which one is to be shown, after regions were added or removed.
+            sources: The image's masks to choose from.
+            shown: Called with the index of the region to show.
+            changed: Called with the regions' masks and the index to show, after regions were added or removed.
         """
         self._labels = {"": labels.WHOLE_REGION} | {s.name: s.label for s in sources}
         self._shown, self._changed = shown, changed
@@ -51,7 +51,7 @@ class Regions:
         self.widget.pack_start(self._remove, False, False, 0)
 
     def show_regions(self, masks: Sequence[str], index: int) -> None:
-        """Show these regions, by their masks; nothing is told."""
+        """Show these regions, by their masks, without reporting a change."""
         self._is_showing = True
         self._masks = list(masks)
         self._list.remove_all()

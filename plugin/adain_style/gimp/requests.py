@@ -1,4 +1,4 @@
-"""What a request needs of GIMP: the layer's pixels, the selection, and the masks that the image has."""
+"""The parts of a request that come from GIMP: the layer's pixels, the selection, and the image's masks."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from adain_style.host.requests import PREVIEW_CONTENT_SIDE, Content
 from adain_style.host.settings import StylizeSettings
 
 _HARD = bytes([0] + [255] * 255)
-"""What is selected at all becomes selected wholly."""
+"""A table for bytes.translate() by which every selected pixel becomes wholly selected."""
 
 
 @dataclass(frozen=True)
 class MaskSource:
-    """Something in an image that can say where a region is.
+    """Something in an image that can be a region's mask.
 
     Attributes:
-        name: What scripts and presets call it. label: For people.
-        drawable: Its pixels. left, top: Where they begin in the image.
+        name: Its name in scripts and presets. label: For people.
+        drawable: Its pixels. left, top: Their position in the image.
     """
 
     name: str
@@ -43,7 +43,7 @@ class MaskSource:
 
 
 def mask_sources(image: Gimp.Image) -> list[MaskSource]:
-    """Saved channels, then layer masks, then layers, of an image; of a name only the first."""
+    """An image's saved channels, then its layer masks, then its layers; only the first of each name."""
     found: dict[str, MaskSource] = {}
     for source in _all_mask_sources(image):
         found.setdefault(source.name, source)
@@ -69,10 +69,10 @@ def _all_mask_sources(image: Gimp.Image) -> Iterator[MaskSource]:
 
 @dataclass(frozen=True)
 class LayerContent(Content):
-    """A layer as it was read, and where it was, so that a result is put into nothing else.
+    """A layer as it was read, with its bounds then, so that the result is put into the same layer only.
 
     Attributes:
-        layer: In GIMP. bounds: Where it was.
+        layer: GIMP's layer. bounds: Its bounds when it was read.
     """
 
     layer: Gimp.Layer
@@ -83,9 +83,9 @@ def read_content(layer: Gimp.Layer, settings: StylizeSettings, *, preview: bool 
     """Read a layer and the masks that the settings name.
 
     Args:
-        layer: As one_layer() gave it.
-        settings: Their regions' masks and output count.
-        preview: In 8 bit and reduced.
+        layer: From one_layer().
+        settings: Only their regions' masks and their output matter.
+        preview: Whether to read 8 bits and reduce the layer.
     Raises:
         ChoiceError: The layer is gone, the selection does not touch it, or there is no such mask.
     """
@@ -102,7 +102,7 @@ def read_content(layer: Gimp.Layer, settings: StylizeSettings, *, preview: bool 
     if not Gimp.Selection.is_empty(image):
         selection = read_mask(image.get_selection(), bounds, "u8" if hard else depth, side=side)
         if hard:
-            # GIMP writes through the selection, and so would soften its edge twice.
+            # GIMP writes through the selection, so a soft edge would be applied twice.
             selection = replace(selection, data=bytes(selection.data).translate(_HARD))
     sources = {source.name: source for source in mask_sources(image)}
     masks = {}
@@ -112,23 +112,23 @@ def read_content(layer: Gimp.Layer, settings: StylizeSettings, *, preview: bool 
             raise ChoiceError(_("There is no channel, layer mask or layer '{name}' in this image.").format(name=name))
         shifted = LayerBounds(bounds.left - source.left, bounds.top - source.top, bounds.width, bounds.height)
         mask = read_mask(source.drawable, shifted, depth, side=side)
-        # Where GIMP writes through the selection the masks need not know it.
+        # Where GIMP writes through the selection, the masks need not be limited to it.
         masks[name] = mask if selection is None or hard else _both(mask, selection)
     return LayerContent(pixels, selection, masks, bounds.height, bounds.width, layer, bounds)
 
 
 def compose_for(settings: StylizeSettings) -> str:
-    """How the server puts a result together, as StylizeRequest has it."""
+    """The value of StylizeRequest's `compose` for these settings."""
     if _writes_over(settings):
         return "blend"
-    return "plain" if settings.in_place else "cutout"  # in place GIMP writes it through the selection
+    return "plain" if settings.in_place else "cutout"  # in place, GIMP writes through the selection
 
 
 def _both(mask: Pixels, selection: Pixels) -> Pixels:
-    """What a selection leaves of a mask: the smaller of both, as where GIMP intersects them."""
+    """Intersect a mask with a selection: the smaller of both, as in GIMP."""
     return replace(mask, data=smaller_samples(mask.data, selection.data, mask.depth))
 
 
 def _writes_over(settings: StylizeSettings) -> bool:
-    """In place, with regions of which GIMP knows nothing: their edges are blended by the server."""
+    """Whether the result is in place with regions that GIMP does not know, whose edges the server blends."""
     return settings.in_place and any(region.mask for region in settings.regions)

@@ -19,7 +19,7 @@ from adain_style.host.servers import ServerControl
 from adain_style.host.settings import ServerSettings, SettingsStore
 
 BORDER, GAP = 12, 6
-"""In pixels."""
+"""Spaces, in pixels."""
 LIST_THUMBNAIL_SIDE = 40
 STYLE_PREVIEW_SIDE = 160
 LOOK_EVERY_MS = 2000
@@ -27,7 +27,7 @@ LONGEST_IDLE_MINUTES = 24 * 60
 
 
 def ask_name(parent: Gtk.Window | None, title: str, label: str, name: str, action: str) -> str | None:
-    """A name that the user types; None when it is not wanted after all."""
+    """Ask for a name; None when the user cancels."""
     dialog, area = _dialog(parent, title, action)
     entry = Gtk.Entry(text=name)
     entry.set_activates_default(True)
@@ -41,7 +41,7 @@ def ask_name(parent: Gtk.Window | None, title: str, label: str, name: str, actio
 
 
 def choose_picture(parent: Gtk.Window, folder: str) -> Path | None:
-    """A picture's file; folder: where to begin, or ""."""
+    """Ask for a picture's file; None when the user cancels. folder: Shown first, unless ""."""
     dialog = Gtk.FileChooserNative.new(_("Add picture"), parent, Gtk.FileChooserAction.OPEN, _("_Add"), _("_Cancel"))
     pictures, everything = Gtk.FileFilter(), Gtk.FileFilter()
     pictures.set_name(_("Pictures"))
@@ -59,7 +59,7 @@ def choose_picture(parent: Gtk.Window, folder: str) -> Path | None:
 
 
 def choose_layer(parent: Gtk.Window) -> Gimp.Layer | None:
-    """A layer of any open image."""
+    """Ask for a layer of any open image; None when the user cancels."""
     dialog, area = _dialog(parent, _("Use a layer as a style"), _("_Use"))
     listed = Gtk.ListBox()
     listed.set_activate_on_single_click(False)
@@ -90,7 +90,7 @@ def choose_layer(parent: Gtk.Window) -> Gimp.Layer | None:
 
 
 def run_save_style_dialog(layer: Gimp.Layer) -> bool:
-    """Ask what a style is called and save it from a layer; returns whether it was saved."""
+    """Ask for a style's name and save a layer as that style; returns whether it was saved."""
     GimpUi.init("adain-style")
     dialog, area = _dialog(None, _("Style from this layer"), _("_Save"))
     picture = Gtk.Image.new_from_pixbuf(pixbuf_of(read_reduced(layer, STYLE_PREVIEW_SIDE)))
@@ -117,7 +117,7 @@ def run_save_style_dialog(layer: Gimp.Layer) -> bool:
 
 
 def run_server_dialog(parent: Gtk.Window | None = None) -> ServerSettings | None:
-    """Show and change which server paints; returns the new choice, or None when nothing was changed."""
+    """Show and change the server that paints; returns the new choice, or None when nothing was changed."""
     if parent is None:
         GimpUi.init("adain-style")
     store = SettingsStore()
@@ -129,7 +129,7 @@ def run_server_dialog(parent: Gtk.Window | None = None) -> ServerSettings | None
 
 
 class _ServerWindow:
-    """State, start and stop of this machine's server; address and key file of another one's."""
+    """State, start and stop of this machine's server; address and key file of a server on another machine."""
 
     def __init__(self, parent: Gtk.Window | None, server: ServerSettings) -> None:
         self._server = server
@@ -182,7 +182,7 @@ class _ServerWindow:
         area.attach(buttons, 0, 7, 2, 1)
 
     def run(self) -> ServerSettings | None:
-        """Show it until it is answered."""
+        """Show the window until it is answered."""
         timer = GLib.timeout_add(LOOK_EVERY_MS, self._look)
         self._look()
         answer = self._dialog.run()
@@ -207,12 +207,12 @@ class _ServerWindow:
         self._key_file.set_sensitive(remote)
 
     def _look(self) -> bool:
-        """Ask the server how it is; again and again while the window is open."""
+        """Ask for the server's state; called again and again while the window is open."""
         self._control.look(self._choice())
         return True
 
     def _change(self, work: Callable[[ServerSettings], None], state: str) -> None:
-        """Start or stop the server, and say so; meanwhile neither can be asked for."""
+        """Start or stop the server and show that; both buttons are disabled until it is done."""
         self._state.set_text(state)
         self._start.set_sensitive(False)
         self._stop.set_sensitive(False)

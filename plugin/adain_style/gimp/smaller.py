@@ -1,7 +1,7 @@
-"""The smaller of two masks, sample by sample, where there is no numpy: GIMP's own Python has only its standard library.
+"""The smaller of two masks, sample by sample, without numpy: GIMP's own Python has only its standard library.
 
 The samples of a strip are taken as one large integer, each in a lane of its own, and a few operations on such integers
-compare all of them at once. A loop over 24 million samples takes seconds instead, in which no window answers.
+compare all of them at once. A loop over 24 million samples would take seconds, in which no window responds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 Samples = bytes | bytearray | memoryview
 
 _STRIP_BYTES = 1 << 16
-"""A strip, and all that is made of it, lies in the processor's cache."""
+"""The bytes of a strip, few enough that a strip and everything computed from it stay in the processor's cache."""
 
 
 def _in_each_lane(number: int, lane_bytes: int) -> int:
@@ -19,14 +19,14 @@ def _in_each_lane(number: int, lane_bytes: int) -> int:
 _TOP_U8, _BELOW_U8 = _in_each_lane(0x80, 1), _in_each_lane(0x7F, 1)
 _TOP_F32, _BELOW_F32 = _in_each_lane(0x80000000, 4), _in_each_lane(0x7FFFFFFF, 4)
 _BEYOND_INFINITY = _in_each_lane(0x007FFFFF, 4)
-"""Added to a positive float it reaches the top bit where that is NaN: only such floats lie above 0x7F800000."""
+"""Added to the bits of a positive float, it sets the top bit only for NaN, whose bits lie above 0x7F800000."""
 
 
 def smaller_samples(mask: Samples, selection: Samples, depth: str) -> bytearray:
-    """The smaller of a mask's and a selection's samples.
+    """Return the smaller of a mask's and a selection's samples.
 
     Args:
-        mask: u8 or little-endian f32; floats of any value. NaN stays NaN, so that it is still found.
+        mask: u8 or little-endian f32; floats of any value. NaN stays NaN, so that it is still detected.
         selection: As many samples of the same depth; floats of at least 0.
         depth: u8 or f32.
     """
@@ -43,7 +43,7 @@ def smaller_samples(mask: Samples, selection: Samples, depth: str) -> bytearray:
 
 def _smaller_u8(mask: int, selection: int) -> int:
     differs = mask ^ selection
-    # With its top bit set no lane borrows from the next; the top bit then says mask >= selection, unless theirs differ.
+    # With its top bit set, no lane borrows from the next; it then tells mask >= selection, unless the top bits differ.
     reached = (mask | _TOP_U8) - (selection & _BELOW_U8)
     is_larger = (reached ^ ((reached ^ mask) & differs)) & _TOP_U8
     return mask ^ (differs & (is_larger - (is_larger >> 7) | is_larger))

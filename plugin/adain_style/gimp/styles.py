@@ -1,4 +1,4 @@
-"""Styles that GIMP reads and writes: pictures in every format that it opens, and layers of open images."""
+"""Reading and saving styles with GIMP: pictures in every format that it opens, and layers of open images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class GimpStyleReader:
     """See adain_style.host.styles.StyleReader; a layer's name is its number in GIMP."""
 
     def read_picture(self, path: Path, crop: tuple[int, int, int, int] | None) -> Pixels:
-        """A picture's file. Raises ChoiceError: GIMP cannot open it, or the part lies outside."""
+        """Read a picture's file. Raises ChoiceError when GIMP cannot open it, or the part lies outside."""
         image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, Gio.File.new_for_path(str(path)))
-        if image is None:  # GIMP raises nothing
+        if image is None:  # GIMP raises no exception
             reason = Gimp.get_pdb().get_last_error()
             raise ChoiceError(_("{path} cannot be opened: {reason}").format(path=path, reason=reason))
         try:
@@ -36,12 +36,12 @@ class GimpStyleReader:
             image.delete()
 
     def read_layer(self, name: str) -> Pixels | None:
-        """A layer's pixels."""
+        """Read a layer's pixels; None when it is gone."""
         layer = _layer(name)
         return None if layer is None else read_reduced(layer, MAX_STYLE_SIDE)
 
     def layer_title(self, name: str) -> str | None:
-        """A layer's name."""
+        """The layer's name; None when it is gone."""
         layer = _layer(name)
         return None if layer is None else str(layer.get_name())
 
@@ -51,12 +51,12 @@ def _layer(number: str) -> Gimp.Layer | None:
 
 
 def save_style(layer: Gimp.Layer, title: str) -> Path:
-    """Save what is selected of a layer, or all of it, as a picture in the user's own styles folder.
+    """Save the selected part of a layer, or all of it, as a picture in the user's own styles folder.
 
     Returns:
         The file; a server on this machine knows it by name at once.
     Raises:
-        ChoiceError: Nothing of the layer is selected, or as adain_style.host.styles.save_style() has it.
+        ChoiceError: Nothing of the layer is selected; or as adain_style.host.styles.save_style().
     """
     touches, left, top, width, height = layer.mask_intersect()
     if not touches:

@@ -1,4 +1,4 @@
-"""GIMP's libraries in the versions that are meant; no window is needed for these."""
+"""GIMP's libraries in the required versions; these need no display."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ __all__ = ["Gdk", "GdkPixbuf", "GimpUi", "Gtk", "Pango", "button", "pixbuf_of", 
 
 
 def button(icon: str, tooltip: str, clicked: Callable[[], None]) -> Gtk.Button:
-    """A small button with an icon; the tooltip is what screen readers say, too."""
+    """A small button with an icon; screen readers read its tooltip, too."""
     made = Gtk.Button.new_from_icon_name(icon, Gtk.IconSize.BUTTON)
     made.set_tooltip_text(tooltip)
     made.get_accessible().set_name(tooltip)
@@ -31,7 +31,7 @@ def button(icon: str, tooltip: str, clicked: Callable[[], None]) -> Gtk.Button:
 
 
 def pixbuf_of(pixels: Pixels) -> GdkPixbuf.Pixbuf:
-    """A picture of layout RGBA or RGB and depth u8, for the screen."""
+    """Convert a picture of layout RGBA or RGB and depth u8 for the screen."""
     assert pixels.layout in ("RGBA", "RGB") and pixels.depth == "u8"
     data = GLib.Bytes.new(bytes(pixels.data))
     width, height = pixels.width, pixels.height
@@ -42,7 +42,7 @@ def pixbuf_of(pixels: Pixels) -> GdkPixbuf.Pixbuf:
 
 
 def pixbuf_of_file(data: bytes) -> GdkPixbuf.Pixbuf | None:
-    """A picture's file, for the screen; None when it is damaged."""
+    """Convert a picture's file for the screen; None when it is damaged."""
     loader = GdkPixbuf.PixbufLoader.new()
     try:
         loader.write(data)

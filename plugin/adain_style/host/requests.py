@@ -12,7 +12,7 @@ from adain_style.client.texts import _
 from adain_style.host.settings import StylizeSettings
 
 PREVIEW_CONTENT_SIDE = 1536
-"""Longer side, in pixels, of the layers that previews are made from; reducing them again needs half as much more."""
+"""Longer side, in pixels, of layers read for previews; half as large again, because they are reduced once more."""
 PAINTED_SIDE = 1280
 """The longest side, in pixels, at which a preview is painted: more would take too long."""
 DRAFT_SIDE = 256

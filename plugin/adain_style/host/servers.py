@@ -55,7 +55,7 @@ def start_server(server: ServerSettings, *, name: str, cancelled: Callable[[], b
 
 
 def stop_server(server: ServerSettings, *, name: str) -> None:
-    """End the server. Raises as open_server()."""
+    """End the server; a picture that needs more than a few seconds is lost. Raises as open_server()."""
     with open_server(server, name=name, start=False) as client:
         client.stop()
 

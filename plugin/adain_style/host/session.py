@@ -47,7 +47,7 @@ class SessionListener(Protocol):
         """Called with the styles and models that the server knows, on connecting and after look_again()."""
 
     def disconnected(self, error: AdainError) -> None:
-        """Called when there is no server; reconnect() tries again, and so does a picture."""
+        """Called when there is no server. reconnect() and pictures try again; so do previews after a server ended."""
 
     def swatch(self, name: str, jpeg: bytes) -> None:
         """Called with a style's thumbnail."""
