@@ -1,1 +1,1 @@
-"""The plug-in in Krita: menu, panel and queue, and layers read and written in small steps, so that Krita answers."""
+"""The plug-in for Krita: menu, panel, queue, and access to layers in small steps, so that Krita stays responsive."""

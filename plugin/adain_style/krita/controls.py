@@ -1,4 +1,4 @@
-"""The sliders and lists that say how a region is painted, and the whole picture."""
+"""The sliders and lists for the settings of a region, and of the whole picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adain_style.krita.qt import QtCore, QtWidgets, label, plain
 
 
 class Slider(QtWidgets.QWidget):
-    """A slider with a field for its number, which has the keyboard's focus."""
+    """A slider with a field for its number, which takes the keyboard focus."""
 
     def __init__(self, tooltip: str, lower: float, upper: float, decimals: int, changed: Callable[[], None]) -> None:
         """changed: Called after the user has changed the value."""
@@ -38,11 +38,11 @@ class Slider(QtWidgets.QWidget):
 
     @property
     def value(self) -> float:
-        """What is shown."""
+        """The value that is shown."""
         return float(self.field.value())
 
     def show_value(self, value: float) -> None:
-        """Show a value; nothing is told."""
+        """Show a value without reporting a change."""
         with QtCore.QSignalBlocker(self.field):
             self.field.setValue(value)
         self._follow(value)
@@ -101,7 +101,7 @@ class Controls(QtWidgets.QWidget):
 
     @property
     def alpha(self) -> float:
-        """0..1."""
+        """The strength, 0..1."""
         return self._alpha.value / 100
 
     @property
@@ -111,12 +111,12 @@ class Controls(QtWidgets.QWidget):
 
     @property
     def stroke_size(self) -> float:
-        """As StylizeSettings has it: 0 fits the layer."""
+        """The stroke size, as in StylizeSettings: 0 fits the layer."""
         return 0.0 if self._fits.isChecked() else self._strokes.value
 
     @property
     def detail(self) -> float:
-        """0..1."""
+        """How much detail comes back, 0..1."""
         return self._detail.value / 100
 
     @property
@@ -130,7 +130,7 @@ class Controls(QtWidgets.QWidget):
         return str(self._model.currentData() or "")
 
     def show_models(self, entries: list[ModelEntry], chosen: str) -> None:
-        """Show what there is to choose from; nothing is shown while that is one."""
+        """Show the models to choose from; the list is hidden while there is only one."""
         if entries != self._models:
             self._models = entries
             self._model.clear()
@@ -142,7 +142,7 @@ class Controls(QtWidgets.QWidget):
             widget.setVisible(len(entries) > 1)
 
     def show_settings(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
-        """Show what is chosen; nothing is told. fitting: The stroke size that fits the layer."""
+        """Show the chosen settings without reporting a change. fitting: The stroke size that fits the layer."""
         self._alpha.show_value(100 * region.alpha)
         self._colours.setCurrentIndex(max(0, self._colours.findData(region.preserve_color)))
         self._fits.setChecked(settings.stroke_size == 0)
@@ -152,7 +152,7 @@ class Controls(QtWidgets.QWidget):
         self._quality.setCurrentIndex(max(0, self._quality.findData(settings.quality)))
 
     def show_forecast(self, sentence: str) -> None:
-        """Say how long the finish will take; "" for nothing."""
+        """Show how long the finish will take; "" for nothing."""
         self._forecast.setText(sentence)
         self._forecast.setVisible(bool(sentence))
 

@@ -1,4 +1,4 @@
-"""Long work in Qt's thread, in steps: between them Krita answers, so that the user goes on painting."""
+"""Long work in Qt's thread, in steps: Krita stays responsive between them, so that the user can go on painting."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 TaskSteps = Generator[Any, None, T]
-"""Does a little at each step, and returns what was to be made; yields WAIT when Krita has to do something first."""
+"""Does a little work at each step and returns its result; yields WAIT when Krita has to do something first."""
 WAIT = True
 
 TURN_S = 0.008
-"""Steps are done for so long at a time. One step has to be far below 50 ms, the longest that Krita may wait."""
+"""How long steps are done at a time. One step has to be far below 50 ms, the longest that Krita may wait."""
 PAUSE_MS = 2
-"""For Krita's own work, between two turns."""
+"""The time for Krita's own work between two turns."""
 
 
 class CooperativeTask(QtCore.QObject, Generic[T]):
-    """Steps that are being done, never two works' at a time; stop() leaves the rest undone."""
+    """Runs the steps of some work, never those of two tasks at a time; stop() leaves the rest undone."""
 
     _is_turning: ClassVar[bool] = False
 
     def __init__(self, steps: TaskSteps[T], done: Callable[[T], None], failed: Callable[[Exception], None]) -> None:
-        """Begin, not before Krita is idle.
+        """Begin soon, when Qt's loop runs again.
 
         Args:
-            steps: What to do.
-            done: Told what the steps returned.
-            failed: Told what they raised.
+            steps: The steps to run.
+            done: Called with their result.
+            failed: Called with the exception that they raised.
         """
         super().__init__()
         self._steps, self._done, self._failed = steps, done, failed
@@ -44,14 +44,14 @@ class CooperativeTask(QtCore.QObject, Generic[T]):
         self._timer.start()
 
     def stop(self) -> None:
-        """Do nothing more; nothing is told."""
+        """Do nothing more, and call neither done nor failed."""
         self._is_stopped = True
         self._timer.stop()
         if not CooperativeTask._is_turning:
             self._steps.close()
 
     def _turn(self) -> None:
-        # Some of Krita's functions let its events through, timers as well, while a step waits for them.
+        # Some of Krita's functions process events, including timers, while a step waits for them.
         if CooperativeTask._is_turning:
             return
         CooperativeTask._is_turning = True
@@ -67,7 +67,7 @@ class CooperativeTask(QtCore.QObject, Generic[T]):
             end()
 
     def _do_steps(self) -> Callable[[], None] | None:
-        """Some steps; what is to be done in the end, when there are no more."""
+        """Run some steps; when there are no more, return a function that reports the end."""
         until = time.monotonic() + TURN_S
         try:
             while time.monotonic() < until and not self._is_stopped:
@@ -87,7 +87,7 @@ class CooperativeTask(QtCore.QObject, Generic[T]):
 
 
 def run_now(steps: TaskSteps[T]) -> T:
-    """Do all the steps at once, for what is short."""
+    """Run all steps at once, for short work."""
     while True:
         try:
             next(steps)

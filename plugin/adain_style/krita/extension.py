@@ -1,4 +1,4 @@
-"""What Krita is told when it starts: the menu Filter → AdaIN Style, and the panel."""
+"""The registration with Krita at its start: the menu Filter → AdaIN Style, and the panel."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class AdainExtension(krita.Extension):
         krita.Krita.instance().notifier().applicationClosing.connect(_close_panels)
 
     def setup(self) -> None:
-        """Krita wants it."""
+        """Do nothing; Krita requires this method."""
 
     def createActions(self, window: Any) -> None:  # noqa: N802  # Krita's name
-        """The entries for a new window."""
-        shown = window.qwindow()  # Krita's own object of it is gone after this
+        """Create the menu entries for a new window."""
+        shown = window.qwindow()  # Krita's own object for the window does not outlive this call
         menu = window.createAction(MENU_ID, _("AdaIN Style"), "filter")
         menu.setMenu(QtWidgets.QMenu(MENU_ID, shown))
         for name, text, run in (
@@ -58,7 +58,7 @@ def _close_panels() -> None:
 
 
 def register() -> None:
-    """Tell Krita of the menu and the panel."""
+    """Register the menu and the panel with Krita."""
     application = krita.Krita.instance()
     application.addExtension(AdainExtension(application))
     right = krita.DockWidgetFactoryBase.DockRight

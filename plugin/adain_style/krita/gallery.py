@@ -9,7 +9,7 @@ from adain_style.host.styles import GalleryEntry
 from adain_style.krita.qt import QtCore, QtGui, QtWidgets, square
 
 LINES = 4
-"""A thumbnail's side, in lines of text: so it grows with the font."""
+"""A thumbnail's side in lines of text, so that it grows with the font."""
 SOURCE = QtCore.Qt.ItemDataRole.UserRole
 
 
@@ -17,7 +17,7 @@ class Gallery(QtWidgets.QWidget):
     """A grid of thumbnails, with a field that filters them by their titles."""
 
     def __init__(self, chosen: Callable[[list[str]], None]) -> None:
-        """chosen: Told the sources of all that are chosen, after the user has changed them."""
+        """chosen: Called with the sources of all chosen styles, after the user has changed them."""
         super().__init__()
         self._chosen = chosen
         self._entries: dict[str, GalleryEntry] = {}
@@ -57,13 +57,13 @@ class Gallery(QtWidgets.QWidget):
         return self._entries.get(source)
 
     def set_mixing(self, mixes: bool) -> None:
-        """Whether every click, and Enter in the field, adds to the mix, for whoever has no Ctrl key at hand."""
+        """Set whether every click, and Enter in the field, adds to the mix, for users without a Ctrl key at hand."""
         self._is_mixing = mixes
         modes = QtWidgets.QAbstractItemView.SelectionMode
         self._list.setSelectionMode(modes.MultiSelection if mixes else modes.ExtendedSelection)
 
     def show_entries(self, entries: Iterable[GalleryEntry]) -> None:
-        """Put these in, in place of everything else; thumbnails that are there already are kept."""
+        """Replace all entries by these; thumbnails that are there already are kept."""
         before = self._entries
         with QtCore.QSignalBlocker(self._list):
             self._list.clear()
@@ -74,7 +74,7 @@ class Gallery(QtWidgets.QWidget):
         self._filter()
 
     def add(self, entry: GalleryEntry, *, first: bool = False) -> None:
-        """Put one more in, or let one have its thumbnail."""
+        """Add an entry, or give one its thumbnail."""
         item = self._items.get(entry.source)
         if item is None:
             item = QtWidgets.QListWidgetItem(entry.title)
@@ -86,21 +86,21 @@ class Gallery(QtWidgets.QWidget):
         item.setIcon(self._icon(entry.thumbnail))
 
     def mark(self, sources: Iterable[str]) -> None:
-        """Show which ones are chosen; nothing is told."""
+        """Mark the chosen styles without reporting a change."""
         wanted = set(sources)
         with QtCore.QSignalBlocker(self._list):
             for source, item in self._items.items():
                 item.setSelected(source in wanted)
         first = next((item for source, item in self._items.items() if source in wanted), None)
         if first is not None and not self._list.hasFocus():
-            self._list.scrollToItem(first)  # what was chosen elsewhere, by a preset or for another region, is seen
+            self._list.scrollToItem(first)  # a style that was chosen elsewhere, as by a preset, becomes visible
 
     def _icon(self, image: QtGui.QImage | None) -> QtGui.QIcon:
         if image is None:
             empty = QtGui.QPixmap(self._side, self._side)
             empty.fill(self.palette().color(QtGui.QPalette.ColorRole.AlternateBase))
             return QtGui.QIcon(empty)
-        # Chosen ones are not to be tinted: their colours are what the user chooses.
+        # Chosen styles must not be tinted, because the user chooses them for their colours.
         icon, picture = QtGui.QIcon(), QtGui.QPixmap.fromImage(square(image, self._side))
         for mode in (QtGui.QIcon.Mode.Normal, QtGui.QIcon.Mode.Selected):
             icon.addPixmap(picture, mode)

@@ -1,4 +1,4 @@
-"""The menu entry that says what to do when Krita's Python lacks a library."""
+"""The menu entry that explains what to do when Krita's Python lacks a library."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from adain_style.krita.qt import QtWidgets, mnemonic
 
 
 class Instruction(krita.Extension):
-    """One entry that opens a message."""
+    """A single menu entry that opens a message."""
 
     def __init__(self, parent: Any, missing: str) -> None:
         super().__init__(parent)
         self._missing = missing
 
     def setup(self) -> None:
-        """Krita wants it."""
+        """Do nothing; Krita requires this method."""
 
     def createActions(self, window: Any) -> None:  # noqa: N802  # Krita's name
-        """The entry for a new window."""
+        """Create the menu entry for a new window."""
         action = window.createAction("adain_style_stylize", mnemonic(_("AdaIN Style")), "filter")
-        shown = window.qwindow()  # Krita's own object of it is gone after this
+        shown = window.qwindow()  # Krita's own object for the window does not outlive this call
         action.triggered.connect(lambda _checked: self._say(shown))
 
     def _say(self, window: QtWidgets.QWidget) -> None:
@@ -37,6 +37,6 @@ class Instruction(krita.Extension):
 
 
 def register_instruction(missing: str) -> None:
-    """Tell Krita of the entry. missing: The library."""
+    """Register the entry with Krita. missing: The library's name."""
     application = krita.Krita.instance()
     application.addExtension(Instruction(application, missing))

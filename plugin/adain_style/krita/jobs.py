@@ -1,6 +1,6 @@
-"""Pictures that are being painted: what is read, what comes back, and where it goes in Krita's document.
+"""Pictures that are being painted: reading the layer, and putting the result into Krita's document.
 
-A job does its own part in steps, see cooperative.py; queue.py says when.
+A job does its own part in steps, see cooperative.py; queue.py decides when.
 """
 
 from __future__ import annotations
@@ -38,15 +38,18 @@ from adain_style.krita.layers import (
 from adain_style.krita.masks import mask_steps
 
 ACTIVATION_S = 2.0
-"""So long is waited for Krita to make a new layer the active one."""
+"""How long to wait until Krita has made a new layer the active one, in seconds."""
 LONGEST_STROKE_S = 10.0
-"""So long a new layer waits for the user to lift the pen."""
+"""How long a new layer waits for the user to lift the pen, in seconds."""
 FRAME_SMOOTHING = 0.5
-"""How much of the key frame before a key frame's statistics keep, so that colours do not jump."""
+"""How much of the previous key frame's statistics a key frame keeps, so that colours do not jump."""
 
 
 class Stage(enum.Enum):
-    """What a job is doing, in this order; it may go from any to FAILED, and from CHANGED to WRITING."""
+    """A job's stages, in this order; READING to WRITING for each key frame.
+
+    Any may lead to FAILED; FAILED and CHANGED go back to WAITING when the user decides so.
+    """
 
     WAITING = "waiting"
     READING = "reading"
@@ -59,16 +62,16 @@ class Stage(enum.Enum):
 
 @dataclass
 class Job:
-    """A layer, or all its key frames, and what they are to become.
+    """A picture to paint: a layer, or all its key frames, with the settings.
 
     Attributes:
-        target: The layer. settings: What the user chose. name: Of the new layer.
-        styles: What is known of styles.
+        target: The layer. settings: The user's choices. name: The new layer's name.
+        styles: The known styles.
         frames: The key frames' numbers, for a new animated layer; empty for the layer as it is now.
-        stage: What is being done. sentence: Why it failed, or what has changed meanwhile.
-        notice: What to tell at the end.
-        text, share: For the bar; share of the whole, 0..1.
-        can_be_accepted: Its picture is being finished, and that may end with what there is.
+        stage: The current stage. sentence: Why it failed, or what was changed during the painting.
+        notice: A sentence for the user at the end.
+        text, share: The bar's text, and the share of the whole that is done, 0..1.
+        can_be_accepted: Whether its picture is being finished, so that the finish may end with the picture as it is.
     """
 
     target: Target
@@ -88,35 +91,35 @@ class Job:
     _masks: dict[str, Pixels] = field(default_factory=dict, repr=False)
     _new: Any = field(default=None, repr=False)
     _left: TimeLeft = field(default_factory=TimeLeft, repr=False)
-    _frame: int = 0  # the index of the one that is painted now
+    _frame: int = 0  # the index of the key frame that is being painted
     _film: bytes = field(default_factory=lambda: os.urandom(16), repr=False)
-    _stage_set: Any = None  # a copy of the document whose time can be changed without anybody noticing
-    _shelter: Any = None  # a document in place of one that was closed
+    _stage_set: Any = None  # a copy of the document, whose time can be changed without the user noticing
+    _shelter: Any = None  # a document that replaces one that was closed
     _frame_target: Target | None = None
 
     @property
     def title(self) -> str:
-        """For the list of jobs."""
+        """The job's title in the list of jobs."""
         return f"{self.target.title}: {self.name}"
 
     @property
     def keep_text(self) -> str:
-        """For the button that keeps a result although something has changed."""
+        """The text of the button that keeps a result although something has changed."""
         return _("_Insert all the same") if is_open(self.target.document) else _("_Open as a new document")
 
     @property
     def is_over(self) -> bool:
-        """It needs nobody any more."""
+        """Whether nothing more is done unless the user decides so."""
         return self.stage in (Stage.DONE, Stage.FAILED, Stage.CHANGED)
 
     @property
     def will_be_finished(self) -> bool:
-        """A picture of it is, or is going to be, finished step by step."""
+        """Whether a picture of this job is being, or will be, finished step by step."""
         return self.settings.quality == "best" and not self.is_over and not self.is_kept
 
     @property
     def has_more_frames(self) -> bool:
-        """Another key frame is to be painted."""
+        """Whether another key frame is to be painted."""
         return self._frame + 1 < len(self.frames)
 
     def next_frame(self) -> None:
@@ -124,7 +127,7 @@ class Job:
         self._frame += 1
 
     def show(self, progress: Progress) -> None:
-        """What the server says of the picture that is painted now."""
+        """Take the progress of the picture that is being painted."""
         self.text = self._left.text(progress)
         if self.frames:
             self.text = _("Key frame {n} of {total}: {what}").format(
@@ -136,9 +139,9 @@ class Job:
         """Read everything that is needed.
 
         Returns:
-            False when there is nothing to paint: a key frame that is empty.
+            False when there is nothing to paint, because the key frame is empty.
         Raises:
-            ChoiceError: The layer cannot be painted so.
+            ChoiceError: The layer cannot be painted with these settings.
         """
         check_open(self.target)
         target = self.target
@@ -156,7 +159,7 @@ class Job:
         return True
 
     def request(self) -> StylizeRequest:
-        """What is asked of the server; called in the session's thread. Raises ChoiceError."""
+        """Make the request to the server; called in the session's thread. Raises ChoiceError."""
         assert self._frame_target is not None
         bounds, space = self._frame_target.rectangle, self.target.space.wired
         pixels = Pixels(self._data, bounds.height, bounds.width, space.layout, space.wire_depth)
@@ -170,7 +173,7 @@ class Job:
         )
 
     def write_steps(self, result: Pixels) -> TaskSteps[None]:
-        """Put the picture into the new layer, which is in no document yet."""
+        """Write the picture into the new layer, which is in no document yet."""
         assert self._frame_target is not None
         document = self._stage_set or self._open_document()
         if self._new is None:
@@ -178,7 +181,7 @@ class Job:
         yield from write_steps(document, self._new, self._frame_target, result)
 
     def insert_steps(self) -> TaskSteps[str]:
-        """Lay the new layer above its source, in one undo step.
+        """Insert the new layer above its source, in one undo step.
 
         Returns:
             "" when it is in the document; otherwise what has changed, for the user to decide.
@@ -202,16 +205,16 @@ class Job:
         parent = source.parentNode() if source is not None else target.document.rootNode()
         if source is not None and source.inheritAlpha():
             self._new.setInheritAlpha(True)
-        yield from _idle_steps(target.document)  # or Krita would wait for it, and the user for Krita
+        yield from _idle_steps(target.document)  # otherwise Krita would block until the document is idle
         if not is_open(target.document):
             return (yield from self._change_steps())
         active = target.document.activeNode()
-        # Above earlier results of the same layer, or nothing of it would be seen.
+        # Above earlier results of the same layer, which would hide it.
         parent.addChildNode(self._new, None if source is None else topmost_result(source))
         if source is not None:
             remember_result(source, self._new)
         inserted = number_of(self._new)
-        # Krita makes the new layer the active one, soon; the user is painting on another.
+        # Krita soon makes the new layer the active one, although the user is painting on another.
         deadline = time.monotonic() + ACTIVATION_S
         while active is not None and time.monotonic() < deadline:
             yield WAIT
@@ -222,7 +225,7 @@ class Job:
         return ""
 
     def release(self) -> None:
-        """Give back the memory."""
+        """Free the memory."""
         self._data, self._selection, self._masks = bytearray(), None, {}
         self._new = self._frame_target = None
         for document in (self._stage_set, self._shelter):
@@ -233,12 +236,12 @@ class Job:
         self._stage_set = self._shelter = None
 
     def again(self) -> None:
-        """As it was before it began."""
+        """Reset the job to its state before it began."""
         self.release()
         self.stage, self.sentence, self.text, self.share, self._frame = Stage.WAITING, "", "", 0.0, 0
 
     def _frame_steps(self) -> TaskSteps[Target | None]:
-        """The layer at the time of the key frame whose turn it is, in a copy of the document; None when it is empty."""
+        """The layer at the current key frame's time, in a copy of the document; None when it is empty."""
         if self._stage_set is None:
             self._left = TimeLeft()
             self._stage_set = self.target.document.clone()
@@ -281,7 +284,7 @@ class Job:
         return ""
 
     def _open_document(self) -> Any:
-        """Where layers can be made: the target's document, or a new one like it when the user has closed that."""
+        """A document to make layers in: the target's, or a new one like it when the user has closed that."""
         target = self.target
         if is_open(target.document):
             return target.document
@@ -303,14 +306,14 @@ def key_frames(document: Any, node: Any) -> tuple[int, ...]:
 
 
 def frames_text(count: int) -> str:
-    """How many key frames, for the switch that paints them all."""
+    """The label of the switch that paints all key frames, with their number."""
     return ngettext(
         "All {n} key _frame, as a new animated layer", "All {n} key _frames, as a new animated layer", count
     ).format(n=count)
 
 
 def _is_idle(document: Any) -> bool:
-    """Nobody draws, and Krita has shown everything that was drawn."""
+    """Whether the user is not drawing, and Krita has shown everything that was drawn."""
     if not document.tryBarrierLock():
         return False
     document.unlock()
@@ -324,18 +327,18 @@ def _idle_steps(document: Any) -> TaskSteps[None]:
 
 
 def is_open(document: Any) -> bool:
-    """Whether the user has not closed a document."""
+    """Whether a document is still open."""
     return any(document == other for other in krita.Krita.instance().documents())
 
 
 def check_open(target: Target) -> None:
-    """Raises LayerError when a layer is gone."""
+    """Raise LayerError when a layer is gone."""
     if not is_open(target.document) or find_node(target.document, target.number) is None:
         raise LayerError(_("The layer was closed or deleted meanwhile; nothing was painted."))
 
 
 def layer_style_steps(settings: StylizeSettings, styles: StyleResolver) -> TaskSteps[None]:
-    """Look again at the layers that are styles."""
+    """Read the layers that are used as styles again."""
     for source in {style.source for region in settings.regions for style in region.styles}:
         if source.startswith(LAYER_STYLE):
             found = find_layer(source.removeprefix(LAYER_STYLE))

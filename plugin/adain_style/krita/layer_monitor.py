@@ -1,4 +1,4 @@
-"""Keeps a small copy of the layer that the user works on, for previews: Krita does not say when somebody paints."""
+"""Keeps a small copy of the layer that the user works on, for previews: Krita does not report when a user paints."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from adain_style.krita.qt import QtCore, QtWidgets, samples_of
 
 LOOK_EVERY_MS = 700
 GLANCE_SIDE = 64
-"""Of the thumbnail that says whether the layer has changed, in pixels; Krita keeps it until then."""
+"""The side, in pixels, of the thumbnail that shows whether the layer has changed; Krita caches it until then."""
 
 
 @dataclass(frozen=True)
 class LayerSnapshot:
-    """What the user works on.
+    """The layer that the user works on, as it was last seen.
 
     Attributes:
-        target: The layer; None when there is none that could be painted, and problem says why.
+        target: The layer; None when no layer could be painted; problem says why.
         content: The layer, reduced; None until it has been read.
         frames: Its key frames.
     """
@@ -41,14 +41,14 @@ class LayerSnapshot:
 
 
 class LayerMonitor(QtCore.QObject):
-    """Looks now and then while it is awake, never while a mouse button or pen is down."""
+    """Looks at the layer from time to time while it is awake, but not while a mouse button or the pen is down."""
 
     def __init__(self, settings: Callable[[], StylizeSettings], changed: Callable[[LayerSnapshot], None]) -> None:
-        """Make it, asleep.
+        """Start asleep.
 
         Args:
-            settings: The regions' masks of these are read as well.
-            changed: Told what there is to see now.
+            settings: Returns the current settings, whose regions' masks are read as well.
+            changed: Called with a new snapshot.
         """
         super().__init__()
         self._settings, self._changed = settings, changed
@@ -59,7 +59,7 @@ class LayerMonitor(QtCore.QObject):
         self._timer.timeout.connect(self.look)
 
     def wake(self, awake: bool) -> None:
-        """Look, or look no more."""
+        """Start looking, or stop."""
         if awake:
             self._timer.start()
             self.look()
@@ -69,7 +69,7 @@ class LayerMonitor(QtCore.QObject):
             self._seen = None
 
     def look(self) -> None:
-        """See whether anything has changed, and read it if so."""
+        """Check whether anything has changed, and read the layer if so."""
         if not self._timer.isActive() or QtWidgets.QApplication.mouseButtons() != QtCore.Qt.MouseButton.NoButton:
             return
         document = krita.Krita.instance().activeDocument()
@@ -111,7 +111,7 @@ class LayerMonitor(QtCore.QObject):
 
 
 def find_target(document: Any) -> Target:
-    """The layer that the user works on. Raises LayerError, which says why there is none."""
+    """Return the layer that the user works on. Raises LayerError when there is none that can be painted."""
     if document is None:
         raise LayerError(_("Open a document first."))
     return Target.of(document, document.activeNode())

@@ -1,8 +1,8 @@
-"""Pixels of Krita's layers, there and back, without a step of fewer bits and without keeping Krita waiting.
+"""Reading and writing the pixels of Krita's layers, without losing bits and without blocking Krita.
 
 Everything that takes long is in steps, see cooperative.py. A layer is read from a duplicate, which shares its pixels
-until one of both changes: so it is read as it was, whatever the user paints meanwhile. What has no pixels of its own,
-groups and vector layers, and what has masks, is read as it is seen.
+until one of the two changes, so it is read as it was, whatever the user paints in that time. Layers without pixels of
+their own, which are groups and vector layers, and layers with masks are read as they are displayed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from adain_style.krita.qt import QtCore, QtGui, samples_of, scaled
 from adain_style.krita.spaces import SCREEN, Space, convert
 
 STEP_PIXELS = 1 << 19
-"""Read or written at a time: about a millisecond."""
+"""Pixels that are read or written at a time, which takes about a millisecond."""
 CONVERTED_PIXELS = 1 << 15
-"""Converted at a time: about 8 ms."""
+"""Pixels that are converted at a time, which takes about 8 ms."""
 MASK_TYPES = frozenset({"transparencymask", "filtermask", "transformmask", "selectionmask", "colorizemask"})
 
 ReadRows = Callable[[int, int], bytes]
-"""Called with the first row and how many; whole rows of a rectangle."""
+"""Called with the first row and the number of rows; returns whole rows of a rectangle."""
 
 
 class LayerError(ChoiceError):
@@ -34,7 +34,7 @@ class LayerError(ChoiceError):
 
 @dataclass(frozen=True)
 class Rectangle:
-    """Where pixels are in a document."""
+    """The position and size of pixels in a document."""
 
     left: int
     top: int
@@ -43,18 +43,18 @@ class Rectangle:
 
     @classmethod
     def of(cls, rectangle: QtCore.QRect) -> Rectangle:
-        """Of Qt's."""
+        """Convert Qt's rectangle."""
         return cls(rectangle.x(), rectangle.y(), rectangle.width(), rectangle.height())
 
     def shared(self, other: Rectangle) -> Rectangle | None:
-        """What lies in another one as well; None when nothing does."""
+        """The intersection with another rectangle; None when it is empty."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         right = min(self.left + self.width, other.left + other.width)
         bottom = min(self.top + self.height, other.top + other.height)
         return Rectangle(left, top, right - left, bottom - top) if left < right and top < bottom else None
 
     def reduced(self, side: int) -> tuple[int, int]:
-        """Its width and height when the longer one is at most that many pixels."""
+        """Width and height, with the longer side reduced to at most that many pixels."""
         scale = min(1.0, side / max(self.width, self.height))
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
@@ -64,10 +64,10 @@ class Target:
     """A layer that is to be painted, as it was when it was chosen.
 
     Attributes:
-        document: Krita's. node: The layer in it. number: The layer's unique name in all documents.
-        title: What the user calls it. rectangle: Where its pixels are. space: Of its pixels.
+        document: Krita's document. node: The layer in it. number: The layer's unique name in all documents.
+        title: The name that the user gave it. rectangle: The bounds of its pixels. space: Its colour space.
         canvas: The document's width, height and resolution, to see whether it was resized.
-        is_seen: It is read as it is seen, because it has no pixels of its own, or masks.
+        is_seen: Whether it is read as it is displayed, because it has no pixels of its own, or masks.
     """
 
     document: Any
@@ -81,7 +81,7 @@ class Target:
 
     @classmethod
     def of(cls, document: Any, node: Any) -> Target:
-        """A layer, or the layer of a mask. Raises LayerError when it cannot be painted."""
+        """Make the target of a layer, or of a mask's layer. Raises LayerError when it cannot be painted."""
         if node is None:
             raise LayerError(_("Choose a layer first."))
         node = layer_of(node)
@@ -103,7 +103,7 @@ class Target:
         return cls(document, node, number_of(node), title, rectangle, space, canvas_of(document), is_seen)
 
     def reader(self) -> ReadRows:
-        """Reads the layer as it is now; what it returns does not change when somebody paints, unless it is seen."""
+        """Return a reader of the layer as it is now; later painting does not change its rows, unless is_seen."""
         bounds = self.rectangle
         read = self.node.projectionPixelData if self.is_seen else self.node.duplicate().pixelData
         return lambda row, rows: bytes(read(bounds.left, bounds.top + row, bounds.width, rows))
@@ -127,7 +127,7 @@ def canvas_of(document: Any) -> tuple[int, int, int]:
 
 
 def all_nodes(document: Any) -> Iterator[Any]:
-    """Layers and masks of a document from the bottom, each before what is in it."""
+    """The layers and masks of a document from the bottom, each before its children."""
     pending = list(reversed(document.topLevelNodes()))
     while pending:
         node = pending.pop()
@@ -136,7 +136,7 @@ def all_nodes(document: Any) -> Iterator[Any]:
 
 
 def all_layers(document: Any) -> Iterator[Any]:
-    """Likewise, without masks."""
+    """The same without masks."""
     return (node for node in all_nodes(document) if node.type() not in MASK_TYPES)
 
 
@@ -146,16 +146,16 @@ def find_node(document: Any, number: str) -> Any:
 
 
 _results: dict[str, set[str]] = {}
-"""By a layer's unique name, those of the layers that were painted from it since Krita was started."""
+"""For a layer's unique name, the names of the layers that were painted from it since Krita was started."""
 
 
 def remember_result(source: Any, result: Any) -> None:
-    """A layer was painted from another one."""
+    """Remember that a layer was painted from another one."""
     _results.setdefault(number_of(source), set()).add(number_of(result))
 
 
 def topmost_result(source: Any) -> Any:
-    """The uppermost layer beside a layer that was painted from it; the layer itself when there is none."""
+    """The uppermost sibling of a layer that was painted from it; the layer itself when there is none."""
     results = _results.get(number_of(source), set())
     beside = source.parentNode().childNodes()
     return next((node for node in reversed(beside) if number_of(node) in results), source)
@@ -168,7 +168,7 @@ def strips(height: int, width: int, pixels: int) -> Iterator[tuple[int, int]]:
 
 
 def read_steps(target: Target) -> TaskSteps[bytearray]:
-    """A layer's pixels at full size, in its space's wired space."""
+    """Read a layer's pixels at full size, in its space's wired space."""
     data = bytearray()
     for part in _wired_parts(target):
         data += part
@@ -221,13 +221,13 @@ def _strips_of(target: Target) -> Iterator[tuple[int, int]]:
 
 
 def reduced_steps(target: Target, side: int) -> TaskSteps[Pixels]:
-    """A layer as it looks, RGBA u8, the longer side reduced to at most that many pixels."""
+    """Read a layer for the screen, RGBA u8, the longer side reduced to at most that many pixels."""
     bounds, space = target.rectangle, target.space
     width, height = bounds.reduced(side)
     read = target.reader()
     step = 1
     if not space.is_screen:
-        # Converting takes long, so that only every step-th pixel is.
+        # Converting takes long, so only every step-th pixel is converted.
         step = max(1, min(bounds.width // width, bounds.height // height))
     data = bytearray()
     for rows, top, lines in _reduced_strips(bounds, width, height):
@@ -242,7 +242,7 @@ def reduced_steps(target: Target, side: int) -> TaskSteps[Pixels]:
 
 
 def reduced_mask_steps(read: ReadRows, bounds: Rectangle, side: int) -> TaskSteps[Pixels]:
-    """A mask of one byte a pixel as layout Y, reduced as reduced_steps() does. read: Its rows."""
+    """Read a mask of one byte a pixel as layout Y, reduced as in reduced_steps(). read: Returns its rows."""
     width, height = bounds.reduced(side)
     data = bytearray()
     for rows, top, lines in _reduced_strips(bounds, width, height):
@@ -253,14 +253,14 @@ def reduced_mask_steps(read: ReadRows, bounds: Rectangle, side: int) -> TaskStep
 
 
 def _reduced_strips(bounds: Rectangle, width: int, height: int) -> Iterator[tuple[int, int, int]]:
-    """Strips of a rectangle reduced to a size: the rows of each, and which of the rectangle's: the first, how many."""
+    """Strips of a reduced rectangle: each strip's number of rows, and the first and number of the original rows."""
     for first, rows in strips(height, width, CONVERTED_PIXELS // 2):
         top, bottom = (round(row * bounds.height / height) for row in (first, first + rows))
         yield rows, top, bottom - top
 
 
 def _sampled(data: bytes, width: int, height: int, pixel_bytes: int, step: int) -> tuple[bytes, int, int]:
-    """Every step-th pixel of every step-th row; with the new width and height."""
+    """Every step-th pixel of every step-th row, with the new width and height."""
     if step == 1:
         return data, width, height
     columns, lines = -(-width // step), -(-height // step)

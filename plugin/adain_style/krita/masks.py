@@ -1,4 +1,4 @@
-"""What a document has to say where a region is: its selection, masks, and layers of a colour label."""
+"""The masks that a document offers for regions: its selection, its masks, and layers of a colour label."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from adain_style.krita.layers import (
 from adain_style.krita.spaces import SCREEN, Space, convert
 
 MASK, LABEL = "mask:", "label:"
-"""Before a mask's name, and a colour label's number."""
+"""The prefixes of a mask's name, and of a colour label's number."""
 WITH_SELECTION = ("transparencymask", "selectionmask")
 
 
 @dataclass(frozen=True)
 class MaskSource:
-    """Something in a document that can say where a region is. name: For presets. label: For people."""
+    """Something in a document that can be a region's mask. name: For presets. label: For people."""
 
     name: str
     label: str
 
 
 def mask_sources(document: Any) -> list[MaskSource]:
-    """Selection masks and transparency masks, then colour labels, of a document; of a name only the first."""
+    """A document's selection masks and transparency masks, then its colour labels; only the first of each name."""
     found: dict[str, MaskSource] = {}
     labels = set()
     for node in all_nodes(document):
@@ -67,13 +67,13 @@ def _colour(label: int) -> str:
 def mask_steps(
     document: Any, settings: StylizeSettings, bounds: Rectangle, *, preview: bool = False
 ) -> TaskSteps[tuple[Pixels | None, dict[str, Pixels]]]:
-    """The selection and the masks that the settings name, as masks for the wire.
+    """Read the selection and the masks that the settings name, as masks for the wire.
 
     Args:
-        document: Krita's.
-        settings: Their regions' masks count.
-        bounds: The layer's.
-        preview: Reduced, as previews are.
+        document: Krita's document.
+        settings: Only their regions' masks matter.
+        bounds: The layer's bounds.
+        preview: Whether to reduce the masks for a preview.
     Returns:
         The selection, None when there is none, and the masks by name, each within the selection.
     Raises:
@@ -93,7 +93,7 @@ def mask_steps(
 
 
 def selected_part(selection: Any, bounds: Rectangle) -> Rectangle:
-    """What the rectangle around a selection has of a layer's. Raises ChoiceError, when that is nothing."""
+    """The part of a layer's rectangle within the one around a selection. Raises ChoiceError when it is empty."""
     around = Rectangle(selection.x(), selection.y(), selection.width(), selection.height())
     shared = bounds.shared(around)
     if shared is None:
@@ -131,7 +131,7 @@ def _mask_rows(document: Any, name: str, bounds: Rectangle) -> ReadRows:
 def _node_rows(node: Any, bounds: Rectangle) -> ReadRows:
     def read(row: int, rows: int) -> bytes:
         data = bytes(node.pixelData(bounds.left, bounds.top + row, bounds.width, rows))
-        return data or bytes(bounds.width * rows)  # a mask that a script has made may have no pixels at all
+        return data or bytes(bounds.width * rows)  # a mask that a script created may have no pixels at all
 
     return read
 
@@ -162,7 +162,7 @@ def _alpha(document: Any, layer: Any, bounds: Rectangle, row: int, rows: int) ->
 
 
 def _both(mask: ReadRows, selection: ReadRows, width: int) -> ReadRows:
-    """What a selection leaves of a mask."""
+    """Intersect a mask with a selection."""
 
     def read(row: int, rows: int) -> bytes:
         one, other = krita.Selection(), krita.Selection()
@@ -175,7 +175,7 @@ def _both(mask: ReadRows, selection: ReadRows, width: int) -> ReadRows:
 
 
 def glance_at_masks(document: Any, settings: StylizeSettings) -> Iterator[object]:
-    """What tells one state of the selection and of the masks from another, cheaply."""
+    """Values that tell cheaply whether the selection, or the choice of masks, has changed."""
     selected = document.selection()
     if selected is not None:
         left, top, width, height = selected.x(), selected.y(), selected.width(), selected.height()

@@ -19,12 +19,12 @@ class Mix(QtWidgets.QWidget):
         weighed: Callable[[list[StyleChoice]], None],
         removed: Callable[[list[StyleChoice]], None],
     ) -> None:
-        """Make it empty.
+        """Make an empty mix.
 
         Args:
-            icon: Of the button that takes a style out.
-            weighed: Told the new mix when a slider was moved; the rows stay.
-            removed: Told the new mix when a style was taken out; wants it shown.
+            icon: The icon of the button that takes a style out.
+            weighed: Called with the new mix when a slider was moved; the rows stay.
+            removed: Called with the new mix when a style was taken out; it has to be shown again.
         """
         super().__init__()
         self._icon, self._weighed, self._removed = icon, weighed, removed
@@ -35,7 +35,7 @@ class Mix(QtWidgets.QWidget):
             self._grid.setColumnStretch(column, 1)
 
     def show_mix(self, styles: Sequence[StyleChoice], entries: Callable[[str], GalleryEntry | None]) -> None:
-        """Show a mix. entries: Where a style's title and thumbnail are found."""
+        """Show a mix. entries: Returns a style's entry, for its title and thumbnail."""
         self._styles = list(styles)
         while (item := self._grid.takeAt(0)) is not None:
             item.widget().hide()
@@ -49,7 +49,7 @@ class Mix(QtWidgets.QWidget):
         self._order()
 
     def _order(self) -> None:
-        """Tab goes through the rows where they are seen: new widgets are the window's last otherwise."""
+        """Put the rows into the Tab order where they are seen; otherwise new widgets come last in the window."""
         none = QtCore.Qt.FocusPolicy.NoFocus
         before = self.previousInFocusChain()
         while before.focusPolicy() == none and before is not self:

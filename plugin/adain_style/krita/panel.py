@@ -1,7 +1,7 @@
 """The panel AdaIN Style: gallery, mix, sliders, regions, presets, live preview, queue, and the server's state.
 
 The session talks to the server in its own thread; everything here runs in Qt's, the only one that may call Krita.
-What the panel does with what the user chooses is in adain_style.host.controller; whatever takes long is in steps, see
+The logic behind the user's choices is in adain_style.host.controller; whatever takes long is in steps, see
 cooperative.py.
 """
 
@@ -52,12 +52,12 @@ log = logging.getLogger(__name__)
 
 PANEL_ID = "adain_style_docker"
 CLOSE_S = 0.1
-"""How long Krita's end may wait for the session."""
+"""How long Krita's end may wait for the session, in seconds."""
 MESSAGE_MS = 4000
 
 
 class Panel(krita.DockWidget):
-    """The panel; see adain_style.host.controller.StylizeView for what the controller wants of it."""
+    """The panel; adain_style.host.controller.StylizeView is the part of it that the controller uses."""
 
     gallery: Gallery
     mix: Mix
@@ -76,7 +76,7 @@ class Panel(krita.DockWidget):
         self._retry: Callable[[], None] = self.start_server
         self._task: CooperativeTask[Any] | None = None
         self._is_closed = False
-        self._wants_server = False  # the user has asked for one, and it is not there yet
+        self._wants_server = False  # whether the user has asked for a server that is not there yet
         self._queue = Queue(self.controller.session, self._show_queue, self._done)
         self._monitor = LayerMonitor(lambda: self.controller.editor.settings, self._see)
         self._build()
@@ -86,11 +86,11 @@ class Panel(krita.DockWidget):
         QtWidgets.QApplication.instance().applicationStateChanged.connect(self._look_again)
 
     def canvasChanged(self, _canvas: Any) -> None:  # noqa: N802  # Krita's name
-        """The user went to another document."""
+        """Look at the layer when the user has changed to another document."""
         self._monitor.look()
 
     def close_session(self) -> None:
-        """Krita ends."""
+        """Save the choices and end the session when Krita ends."""
         self._is_closed = True
         self.controller.keep_choices()
         self._monitor.wake(False)
@@ -102,32 +102,32 @@ class Panel(krita.DockWidget):
 
     @property
     def pictures(self) -> int:
-        """See adain_style.host.controller.StylizeView for this and what follows."""
+        """The number of pictures; see adain_style.host.controller.StylizeView for this and the methods below."""
         return len(self._snapshot.frames) if self._paints_all_frames() else 1
 
     def layer_size(self) -> tuple[int, int]:
-        """Height and width."""
+        """The layer's height and width; 1, 1 when there is none."""
         target = self._snapshot.target
         return (1, 1) if target is None else (target.rectangle.height, target.rectangle.width)
 
     def content(self) -> Content | None:
-        """As it was last seen."""
+        """The layer as it was last read."""
         return self._snapshot.content
 
     def is_painting(self) -> bool:
-        """The preview shows the picture that forms by itself."""
+        """Return False: previews need not be held back, because a forming picture is shown in their place anyway."""
         return False
 
     def look_at_layer(self) -> None:
-        """Soon, and in steps."""
+        """Read the layer and its masks again, soon and in steps."""
         self._monitor.look()
 
     def image_of(self, pixels: Pixels) -> QtGui.QImage:
-        """Qt's picture."""
+        """Convert pixels to Qt's picture."""
         return image_of(pixels)
 
     def image_of_file(self, data: bytes) -> QtGui.QImage | None:
-        """Qt's picture."""
+        """Convert a picture's file to Qt's picture; None when it cannot be read."""
         image = QtGui.QImage.fromData(data)
         return None if image.isNull() else image
 
@@ -165,7 +165,7 @@ class Panel(krita.DockWidget):
         layout.addWidget(self._queue_view)
         layout.addLayout(self._build_server())
         self.setWidget(whole)
-        # Krita says that it closes when its windows are gone; nothing may be told to a panel by then.
+        # Krita reports that it closes after its windows are gone; by then a panel must not be called any more.
         whole.destroyed.connect(lambda _whole: self.close_session())
 
     def _build_settings(self) -> QtWidgets.QWidget:
@@ -234,12 +234,12 @@ class Panel(krita.DockWidget):
         self.setVisible(True)
         self.raise_()
         self._make_room()
-        self.activateWindow()  # a floating one does not hear the keyboard otherwise
+        self.activateWindow()  # otherwise a floating panel gets no keyboard input
         self.start_server()
         self.gallery.search.setFocus()
 
     def _make_room(self) -> None:
-        """Krita gives a new panel what its others leave."""
+        """Enlarge the panel, because Krita gives a new one only the room that the others leave."""
         wanted = self.sizeHint().height()
         if not self.isFloating() and self.height() < wanted and isinstance(self.parent(), QtWidgets.QMainWindow):
             self.parent().resizeDocks([self], [wanted], QtCore.Qt.Orientation.Vertical)
@@ -258,7 +258,7 @@ class Panel(krita.DockWidget):
         return bool(self._frames.isVisible() and self._frames.isChecked())
 
     def repeat(self) -> None:
-        """Paint the layer that the user works on as the last one."""
+        """Paint the layer that the user works on like the last one."""
         document = krita.Krita.instance().activeDocument()
         masks = [] if document is None else [source.name for source in mask_sources(document)]
         try:
@@ -300,7 +300,7 @@ class Panel(krita.DockWidget):
             return
         self.controller.remember(settings)
         self.controller.styles.forget()
-        # Of now: what the panel has seen may be older than the user's last key frame.
+        # Read again, because the snapshot may be older than the user's last key frame.
         frames = key_frames(target.document, target.node) if all_frames else ()
         self._queue.add(
             Job(target, settings, self.controller.styles.result_name(settings), self.controller.styles, frames)
@@ -375,29 +375,29 @@ class Panel(krita.DockWidget):
         self.controller.refresh()
 
     def show_forecast(self, sentence: str) -> None:
-        """Below the sliders."""
+        """Show the sentence below the sliders."""
         self.controls.show_forecast(sentence)
 
     def allow_painting(self, is_complete: bool) -> None:
-        """Stylize can be pressed, where there is a layer."""
+        """Make *Stylize* available, if there is a layer, or not."""
         self._stylize.setEnabled(is_complete and self._snapshot.target is not None)
 
     # What is shown of the server and of the picture
 
     def show_connecting(self, sentence: str) -> None:
-        """Below everything."""
+        """Show the sentence below everything else."""
         self._state.setText(sentence)
         self._start.hide()
 
     def show_connected(self, sentence: str) -> None:
-        """What was wrong is over."""
+        """Show that the server is ready, and hide the last error."""
         self._wants_server = False
         self._state.setText(sentence)
         self._start.hide()
         self._message.hide()
 
     def show_disconnected(self, error: AdainError) -> None:
-        """Who has not asked for a server is not told what to do."""
+        """Show that there is no server; explain what to do only if the user has asked for one."""
         self._state.setText(_("No server"))
         self._start.show()
         if self._wants_server:
@@ -408,18 +408,18 @@ class Panel(krita.DockWidget):
         self._queue.progressed(progress)
 
     def drafted(self, draft: Draft) -> None:
-        """Show the picture as it forms, as long as its layer is the one that is seen."""
+        """Show the picture as it forms, as long as its layer is the one in the preview."""
         job, seen = self._queue.painted_job, self._snapshot.target
         if job is not None and seen is not None and seen.number == job.target.number:
             log.debug("drafted %d/%d", draft.step, draft.steps)
             self.preview.show_forming(image_of(draft.pixels))
 
     def painted(self, result: StylizeResult) -> None:
-        """A picture has come."""
+        """Pass the picture to the queue."""
         self._queue.painted(result)
 
     def paint_failed(self, error: AdainError) -> None:
-        """There is no picture; nothing of the document has been touched."""
+        """Pass the failure to the queue; the document has not been changed."""
         self._queue.paint_failed(error)
         self.controller.refresh()
 
@@ -440,7 +440,7 @@ class Panel(krita.DockWidget):
         self.controller.refresh()
 
     def show_error(self, error: AdainError) -> None:
-        """Above the buttons; over the canvas where the panel is not seen."""
+        """Show an error above the buttons, and over the canvas when the panel is hidden."""
         self._show_error(error)
 
     def _show_error(self, error: AdainError, *, retry: Callable[[], None] | None = None) -> None:
@@ -464,7 +464,7 @@ class Panel(krita.DockWidget):
             self.controller.session()
 
     def _look_again(self, state: Any) -> None:
-        """The user was elsewhere, and may have added a style or a model."""
+        """Look again when the user comes back, maybe from adding a style or a model."""
         is_back = state == QtCore.Qt.ApplicationState.ApplicationActive
         if not self._is_closed and is_back and self.controller.has_session:
             self.controller.session().look_again()
@@ -474,13 +474,13 @@ class Panel(krita.DockWidget):
 
 
 def _icon(*names: str) -> QtGui.QIcon:
-    """The first of Krita's icons that there is; they are light in dark themes."""
+    """The first of these icons that Krita has; its icons are light in dark themes."""
     icons = (krita.Krita.instance().icon(name) for name in names)
     return next((icon for icon in icons if not icon.isNull()), QtGui.QIcon())
 
 
 def _tell(sentence: str) -> None:
-    """Say something over the canvas, for whoever does not look at the panel."""
+    """Show a message over the canvas, for users who do not look at the panel."""
     window = krita.Krita.instance().activeWindow()
     view = None if window is None else window.activeView()
     if view is not None and view.document() is not None:

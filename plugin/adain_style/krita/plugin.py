@@ -1,4 +1,4 @@
-"""The plug-in's entry in Krita: registers the menu and the panel; says in Krita what is missing when it cannot run."""
+"""The plug-in's entry point in Krita: registers menu and panel, or a message in Krita about a missing library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from adain_style.host.libraries import add_libraries
 
 add_libraries(plugin_folder())
 
-# What the panel does, with times, for whoever looks for a fault; other plug-ins share this Python.
+# A log of the panel's actions, with times, for debugging; only for this plug-in, as others share this Python.
 if log_file := os.environ.get("ADAIN_STYLE_LOG"):
     handler = logging.FileHandler(log_file)
     handler.setFormatter(logging.Formatter("%(relativeCreated)d %(message)s"))

@@ -13,7 +13,7 @@ from adain_style.krita.small_dialogs import ask_name
 
 
 class Presets(QtWidgets.QWidget):
-    """A list of names; choosing one uses it."""
+    """A list of presets' names; choosing one applies it."""
 
     def __init__(
         self,
@@ -26,11 +26,11 @@ class Presets(QtWidgets.QWidget):
         """Fill the list.
 
         Args:
-            icons: For saving and deleting.
-            store: Where the presets are.
-            current: What would be saved.
-            use: Told a preset that was chosen.
-            fail: Told what went wrong.
+            icons: The icons for saving and deleting.
+            store: The presets' files.
+            current: Returns the settings to save.
+            use: Called with a preset that was chosen.
+            fail: Called with an error.
         """
         super().__init__()
         self._store, self._current, self._use, self._fail = store, current, use, fail
@@ -48,7 +48,7 @@ class Presets(QtWidgets.QWidget):
         self._fill("")
 
     def forget(self) -> None:
-        """What is chosen now is no preset any more."""
+        """Choose no preset in the list."""
         self._list.setCurrentIndex(-1)
         self._delete_button.setEnabled(False)
 

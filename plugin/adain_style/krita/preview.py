@@ -1,4 +1,4 @@
-"""The preview: the newest painted picture, or the layer as it is while it is pressed."""
+"""The preview: the newest painted picture, or the unpainted layer while the preview is pressed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from adain_style.krita.qt import QtCore, QtGui, QtWidgets
 LINES = 7
 """The least height, in lines of text."""
 CHECK_SIDE = 8
-"""Of the squares that show through where the picture is transparent, in pixels."""
+"""The side of the squares that show through where the picture is transparent, in pixels."""
 
 
 class Preview(QtWidgets.QFrame):
@@ -29,28 +29,28 @@ class Preview(QtWidgets.QFrame):
         self.setAccessibleName(_("Preview"))
 
     def show_before(self, image: QtGui.QImage | None, hint: str = "") -> None:
-        """The layer as it is, whatever was painted of another one is gone; or a hint why there is none."""
+        """Show the unpainted layer, or a hint why there is none, and drop earlier painted pictures."""
         self._before, self._after, self._forming, self._hint = image, None, None, hint
         self.show_note("")
 
     def show_after(self, image: QtGui.QImage | None, note: str = "") -> None:
-        """What was painted, None for nothing; and what there is to say of it."""
+        """Show the painted picture, None for none, with a note."""
         self._after = image
         self.show_note(note)
 
     def show_note(self, note: str) -> None:
-        """Say something at the picture's foot; "" for nothing."""
+        """Show a note at the bottom of the picture; "" for none."""
         self._note = note
         self.setAccessibleDescription(note)
         self.update()
 
     def show_forming(self, image: QtGui.QImage | None) -> None:
-        """What is being painted, as far as it is; None for nothing: what was painted before is shown again."""
+        """Show the picture as it forms; None to show what was painted before again."""
         self._forming = image
         self.update()
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:  # noqa: N802  # Qt's name
-        """Draw it."""
+        """Draw the preview."""
         super().paintEvent(event)
         painter = QtGui.QPainter(self)
         room = self.contentsRect()
@@ -60,7 +60,7 @@ class Preview(QtWidgets.QFrame):
             painter.drawText(QtCore.QRectF(room), flags, self._hint)
             return
         shown = self._before if self._compares else self._forming or self._after or self._before
-        # Both fill the same rectangle, that of the layer: drafts are smaller.
+        # Both pictures fill the layer's rectangle, although drafts are smaller.
         size = self._before.size().scaled(room.size(), QtCore.Qt.AspectRatioMode.KeepAspectRatio)
         area = QtCore.QRect(QtCore.QPoint(0, 0), size)
         area.moveCenter(room.center())
@@ -76,7 +76,7 @@ class Preview(QtWidgets.QFrame):
             self.style().drawPrimitive(QtWidgets.QStyle.PrimitiveElement.PE_FrameFocusRect, option, painter, self)
 
     def _draw_note(self, painter: QtGui.QPainter, room: QtCore.QRect) -> None:
-        # Over the picture: a line of its own would move everything below whenever it comes and goes.
+        # Drawn over the picture: a line of its own would move everything below whenever it appears or disappears.
         flags = QtCore.Qt.AlignmentFlag.AlignCenter | QtCore.Qt.TextFlag.TextWordWrap
         foot = self.fontMetrics().boundingRect(room, flags, self._note)
         foot = QtCore.QRect(room.left(), room.bottom() + 1 - foot.height(), room.width(), foot.height())
@@ -85,22 +85,22 @@ class Preview(QtWidgets.QFrame):
         painter.drawText(QtCore.QRectF(foot), flags, self._note)
 
     def mousePressEvent(self, _event: QtGui.QMouseEvent) -> None:  # noqa: N802
-        """Compare."""
+        """Start comparing."""
         self._compare(True)
 
     def mouseReleaseEvent(self, _event: QtGui.QMouseEvent) -> None:  # noqa: N802
-        """Compare no more."""
+        """Stop comparing."""
         self._compare(False)
 
     def keyPressEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: N802
-        """The space bar compares as well."""
+        """Start comparing with the space bar as well."""
         if event.key() == QtCore.Qt.Key.Key_Space:
             self._compare(True)
         else:
             super().keyPressEvent(event)
 
     def keyReleaseEvent(self, event: QtGui.QKeyEvent) -> None:  # noqa: N802
-        """Compare no more."""
+        """Stop comparing."""
         if event.key() == QtCore.Qt.Key.Key_Space and not event.isAutoRepeat():
             self._compare(False)
         else:

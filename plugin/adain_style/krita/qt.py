@@ -1,6 +1,6 @@
-"""Qt, imported here and nowhere else, so that another PyQt is one change; and what its windows need everywhere.
+"""Qt, imported here and nowhere else, so that another PyQt is one change; and helpers for all its windows.
 
-Enumerations are always written in full, as PyQt6 wants them.
+Enumerations are always written in full, as PyQt6 requires.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FORMATS = {"RGBA": QtGui.QImage.Format.Format_RGBA8888, "RGB": QtGui.QImage.For
 
 
 class Post(QtCore.QObject):
-    """Has functions called in Qt's thread, from any other."""
+    """Schedules functions from any thread to be called in Qt's thread."""
 
     _posted = QtCore.pyqtSignal(object)
 
@@ -43,7 +43,7 @@ class Post(QtCore.QObject):
         self._posted.connect(self._call, QtCore.Qt.ConnectionType.QueuedConnection)
 
     def __call__(self, function: Callable[[], None]) -> None:
-        """Call it soon."""
+        """Have a function called soon."""
         self._posted.emit(function)
 
     def _call(self, function: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class Post(QtCore.QObject):
 
 
 class Column(QtWidgets.QScrollArea):
-    """Scrolls a widget up and down, and is never narrower than that."""
+    """Scrolls a widget vertically, and is never narrower than the widget."""
 
     def __init__(self, inside: QtWidgets.QWidget) -> None:
         super().__init__()
@@ -62,23 +62,23 @@ class Column(QtWidgets.QScrollArea):
         self.setWidget(inside)
 
     def minimumSizeHint(self) -> QtCore.QSize:  # noqa: N802  # Qt's name
-        """The widget's width, beside a scroll bar."""
+        """The widget's least width plus that of a scroll bar."""
         width = self.widget().minimumSizeHint().width() + self.verticalScrollBar().sizeHint().width()
         return QtCore.QSize(width, super().minimumSizeHint().height())
 
 
 def mnemonic(text: str) -> str:
-    """A label whose key follows an underscore, as catalogues have it, in Qt's way."""
+    """Convert a label whose access key follows an underscore, as in the catalogues, to Qt's form."""
     return text.replace("&", "&&").replace("_", "&", 1)
 
 
 def plain(text: str) -> str:
-    """Likewise without a key: in a panel that would be one of Krita's menus' as well, and Qt would choose neither."""
+    """Remove the access key: in a panel it would clash with one of Krita's menus, and Qt would activate neither."""
     return text.replace("&", "&&").replace("_", "", 1)
 
 
 def label(text: str, buddy: QtWidgets.QWidget) -> QtWidgets.QLabel:
-    """A widget's label. text: Of mnemonic() or plain()."""
+    """Make a widget's label. text: From mnemonic() or plain()."""
     made = QtWidgets.QLabel(text)
     made.setBuddy(buddy)
     return made
@@ -93,7 +93,7 @@ class _Elided(QtWidgets.QLabel):
 
 
 def elided(text: str) -> QtWidgets.QLabel:
-    """A line that gives way when there is no room for it; the whole text is its tooltip."""
+    """A line of text that is shortened when there is too little room; its tooltip has the whole text."""
     made = _Elided(text)
     made.setToolTip(text)
     made.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Preferred)
@@ -101,7 +101,7 @@ def elided(text: str) -> QtWidgets.QLabel:
 
 
 def button(icon: QtGui.QIcon, tooltip: str, clicked: Callable[[], None]) -> QtWidgets.QToolButton:
-    """A small button with an icon; the tooltip is what screen readers say, too."""
+    """A small button with an icon; screen readers read its tooltip, too."""
     made = QtWidgets.QToolButton()
     made.setIcon(icon)
     made.setAutoRaise(True)
@@ -113,7 +113,7 @@ def button(icon: QtGui.QIcon, tooltip: str, clicked: Callable[[], None]) -> QtWi
 
 
 def image_of(pixels: Pixels) -> QtGui.QImage:
-    """A picture of layout RGBA or RGB and depth u8, for the screen."""
+    """Convert a picture of layout RGBA or RGB and depth u8 for the screen."""
     assert pixels.layout in _FORMATS and pixels.depth == "u8"
     line_bytes = pixels.width * LAYOUTS[pixels.layout]
     image = QtGui.QImage(bytes(pixels.data), pixels.width, pixels.height, line_bytes, _FORMATS[pixels.layout])
@@ -128,7 +128,7 @@ def square(image: QtGui.QImage, side: int) -> QtGui.QImage:
 
 
 def scaled(image: QtGui.QImage, width: int, height: int) -> QtGui.QImage:
-    """A picture at another size, smoothly; its sides may change their ratio."""
+    """Scale a picture smoothly to another size, whose aspect ratio may differ."""
     if (image.width(), image.height()) == (width, height):
         return image
     return image.scaled(
@@ -140,7 +140,7 @@ def scaled(image: QtGui.QImage, width: int, height: int) -> QtGui.QImage:
 
 
 def fitted(image: QtGui.QImage, side: int) -> QtGui.QImage:
-    """A picture whose longer side has that many pixels."""
+    """Scale a picture so that its longer side has that many pixels."""
     return image.scaled(
         side, side, QtCore.Qt.AspectRatioMode.KeepAspectRatio, QtCore.Qt.TransformationMode.SmoothTransformation
     )
@@ -155,5 +155,5 @@ def samples_of(image: QtGui.QImage, image_format: QtGui.QImage.Format) -> bytes:
     data = bytes(bits)
     if line_bytes == row_bytes:
         return data
-    # Qt's rows begin at every fourth byte.
+    # Qt's rows begin at multiples of four bytes.
     return b"".join(data[row * line_bytes :][:row_bytes] for row in range(image.height()))

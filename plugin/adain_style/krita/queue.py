@@ -18,22 +18,21 @@ log = logging.getLogger(__name__)
 
 
 class Queue:
-    """Jobs in the order in which they were asked for.
+    """Jobs, in the order in which the user asked for them.
 
     Attributes:
-        jobs: All that somebody still wants to see: those that wait, the one that is worked on, and those that need the
-            user's decision.
+        jobs: All jobs that are shown: those that wait, the current one, and those that need the user's decision.
     """
 
     def __init__(
         self, session: Callable[[], Session], changed: Callable[[], None], done: Callable[[Job], None]
     ) -> None:
-        """Make it empty.
+        """Make an empty queue.
 
         Args:
-            session: Gives the connection to the server.
-            changed: Told when a job is in another state, or there is another list of them.
-            done: Told when a job's layer is in its document.
+            session: Returns the connection to the server.
+            changed: Called when a job's state or the list of jobs has changed.
+            done: Called when a job's layer is in its document.
         """
         self.jobs: list[Job] = []
         self._session, self._changed, self._done = session, changed, done
@@ -47,7 +46,7 @@ class Queue:
         return job if job is not None and job.stage is Stage.PAINTING else None
 
     def add(self, job: Job) -> None:
-        """Paint this after what is there."""
+        """Paint this job after those in the queue."""
         self.jobs.append(job)
         self._go_on()
 
@@ -66,14 +65,14 @@ class Queue:
             self._go_on()
 
     def accept(self, job: Job) -> None:
-        """End the finish of the picture that is painted; the picture as it is then is the result."""
+        """End the finish of the picture that is being painted; the picture as it is becomes the result."""
         if job.can_be_accepted:
             job.can_be_accepted, job.text = False, labels.KEEPING
             self._session().accept()
             self._changed()
 
     def again(self, job: Job) -> None:
-        """Try once more what has failed."""
+        """Try a failed job again."""
         job.again()
         self._go_on()
 
@@ -83,7 +82,7 @@ class Queue:
         self._go_on()
 
     def close(self) -> None:
-        """Nothing is painted any more."""
+        """Stop painting and drop all jobs."""
         self._stop_work()
         for job in self.jobs:
             job.release()
@@ -92,20 +91,20 @@ class Queue:
     # What the session tells
 
     def progressed(self, progress: Progress) -> None:
-        """How far the picture is."""
+        """Show the picture's progress."""
         job = self.painted_job
         if job is None:
             return
         log.debug("painting %s %d/%d", progress.stage, progress.step, progress.steps)
         is_finishing = progress.stage == "finish"
         if is_finishing and self._session().is_accepted:
-            return  # it ends after the step that it is in
+            return  # the finish ends after its current step
         job.show(progress)
         job.can_be_accepted = is_finishing
         self._changed()
 
     def painted(self, result: StylizeResult) -> None:
-        """The picture has come."""
+        """Write the picture into a layer."""
         job = self.painted_job
         if job is None:
             return
@@ -115,7 +114,7 @@ class Queue:
         self._do(job, job.write_steps(result.pixels), lambda _nothing: self._written(job))
 
     def paint_failed(self, error: AdainError) -> None:
-        """There is no picture; a job that has its picture already is not concerned."""
+        """Let the job that is being painted fail; a job that has its picture already is not affected."""
         job = self.painted_job
         if job is None:
             return
@@ -177,7 +176,7 @@ class Queue:
         self._go_on()
 
     def _do(self, job: Job, steps: TaskSteps[object], done: Callable[[object], None]) -> None:
-        self._stop_work()  # nobody else holds the task: Qt would drop it in the midst of its steps
+        self._stop_work()  # replacing the only reference to a running task would drop it in the middle of its steps
         self._task = CooperativeTask(steps, done, lambda error: self._fail(job, for_people(error)))
 
     def _stop_work(self) -> None:

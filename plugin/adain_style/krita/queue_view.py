@@ -1,4 +1,4 @@
-"""The list of pictures that are being painted: a bar each with Cancel, or what the user has to decide."""
+"""The list of pictures that are being painted: each with a bar and Cancel, or with the user's choices."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BAR_STEPS = 1000
 
 
 class QueueView(QtWidgets.QWidget):
-    """Rows for a queue's jobs; it takes no room while there are none."""
+    """Rows for a queue's jobs; takes no room while there are none."""
 
     def __init__(self, icon: QtGui.QIcon) -> None:
-        """icon: Of the button that cancels."""
+        """icon: The icon of the button that cancels."""
         super().__init__()
         self._icon = icon
         self._rows: dict[int, _Row] = {}
@@ -25,7 +25,7 @@ class QueueView(QtWidgets.QWidget):
         self._layout.setContentsMargins(0, 0, 0, 0)
 
     def show_queue(self, queue: Queue) -> None:
-        """Show it as it is now; rows stay where they are, so that nobody clicks beside a button."""
+        """Show the queue as it is now; rows stay in place, so that the user does not miss a button."""
         wanted = {id(job): job for job in queue.jobs}
         for number in self._rows.keys() - wanted.keys():
             row = self._rows.pop(number)
@@ -39,7 +39,7 @@ class QueueView(QtWidgets.QWidget):
 
 
 class _Row(QtWidgets.QFrame):
-    """One job."""
+    """The row of one job."""
 
     def __init__(self, icon: QtGui.QIcon, job: Job, queue: Queue) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Row(QtWidgets.QFrame):
         grid.setColumnStretch(0, 1)
 
     def refresh(self) -> None:
-        """Show how it is now."""
+        """Show the job's current state."""
         job = self._job
         changed, failed = job.stage is Stage.CHANGED, job.stage is Stage.FAILED
         for widget, shown in (

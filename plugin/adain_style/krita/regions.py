@@ -1,4 +1,4 @@
-"""The row of regions: which part of the layer the controls are about."""
+"""The row of regions, which chooses the part of the layer that the controls apply to."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Regions(QtWidgets.QWidget):
         sources: Callable[[], list[MaskSource]],
         changed: Callable[[list[str], int], None],
     ) -> None:
-        """Make it.
+        """Make a list with the whole selection or layer.
 
         Args:
-            icons: For adding and removing.
-            sources: What the document has to choose from, now.
-            changed: Told the regions' masks and which one is to be shown, after the user has changed either.
+            icons: The icons for adding and removing.
+            sources: Returns the document's current masks to choose from.
+            changed: Called with the regions' masks and the index to show, after the user has changed either.
         """
         super().__init__()
         self._sources, self._changed = sources, changed
@@ -51,7 +51,7 @@ class Regions(QtWidgets.QWidget):
         layout.addWidget(self._remove)
 
     def show_regions(self, masks: Sequence[str], index: int) -> None:
-        """Show these regions, by their masks; nothing is told."""
+        """Show these regions, by their masks, without reporting a change."""
         self._masks = list(masks)
         titles = {"": labels.WHOLE_REGION} | {source.name: source.label for source in self._sources()}
         self._list.clear()

@@ -42,18 +42,18 @@ class SmallDialog(QtWidgets.QDialog):
         layout.addLayout(self.form)
 
     def add(self, text: str, widget: QtWidgets.QWidget) -> None:
-        """A row with a label; text: with an underscore before the key."""
+        """Add a row with a label. text: The label, with an underscore before its access key."""
         self.form.addRow(label(mnemonic(text), widget), widget)
 
     def is_accepted(self) -> bool:
-        """Show it until it is answered."""
-        if self._buttons.parent() is None:  # after the form, so that Tab and the first focus go to that first
+        """Show the window until it is answered; return whether it was accepted."""
+        if self._buttons.parent() is None:  # added after the form, so that the first focus and Tab go to the form first
             self.layout().addWidget(self._buttons)
         return bool(self.exec() == QtWidgets.QDialog.DialogCode.Accepted)
 
 
 def ask_name(parent: QtWidgets.QWidget, title: str, text: str, name: str) -> str | None:
-    """A name that the user types; None when it is not wanted after all."""
+    """Ask for a name; None when the user cancels."""
     dialog = SmallDialog(parent, title, _("_Save"))
     entry = QtWidgets.QLineEdit(name)
     dialog.add(text, entry)
@@ -61,7 +61,7 @@ def ask_name(parent: QtWidgets.QWidget, title: str, text: str, name: str) -> str
 
 
 def choose_picture(parent: QtWidgets.QWidget, folder: str) -> Path | None:
-    """A picture's file; folder: where to begin, or ""."""
+    """Ask for a picture's file; None when the user cancels. folder: Shown first, unless ""."""
     endings = sorted({bytes(kind).decode("ascii") for kind in QtGui.QImageReader.supportedImageFormats()} | {"kra"})
     pictures = _("Pictures") + f" ({' '.join(f'*.{ending}' for ending in endings)})"
     name, _filter = QtWidgets.QFileDialog.getOpenFileName(
@@ -71,7 +71,7 @@ def choose_picture(parent: QtWidgets.QWidget, folder: str) -> Path | None:
 
 
 def choose_layer(parent: QtWidgets.QWidget) -> str | None:
-    """The unique name of a layer of any open document."""
+    """Ask for a layer of any open document; returns its unique name, or None when the user cancels."""
     dialog = SmallDialog(parent, _("Use a layer as a style"), _("_Use"))
     listed = QtWidgets.QListWidget()
     side = LIST_LINES * listed.fontMetrics().height()
@@ -91,13 +91,13 @@ def choose_layer(parent: QtWidgets.QWidget) -> str | None:
 
 
 def document_title(document: Any) -> str:
-    """What the user calls a document."""
+    """A document's title: its file's name, or the name that the user gave it."""
     name: str = document.fileName()
     return Path(name).name if name else str(document.name()) or _("Not saved yet")
 
 
 def run_save_style_dialog(parent: QtWidgets.QWidget, title: str, pixels: Pixels) -> bool:
-    """Ask what a style is called and save it; returns whether it was saved. title: A name to begin with."""
+    """Ask for a style's name and save it; returns whether it was saved. title: The suggested name."""
     dialog = SmallDialog(parent, _("Style from this layer"), _("_Save"))
     image = image_of(pixels)
     picture = QtWidgets.QLabel()
@@ -126,7 +126,7 @@ def _write_png(image: QtGui.QImage, path: Path) -> str:
 
 
 def run_server_dialog(parent: QtWidgets.QWidget | None, server: ServerSettings) -> ServerSettings | None:
-    """Show and change which server paints; returns the new choice, or None when nothing was changed."""
+    """Show and change the server that paints; returns the new choice, or None when nothing was changed."""
     dialog = ServerDialog(parent, server)
     accepted = dialog.is_accepted()
     dialog.leave()
@@ -135,7 +135,7 @@ def run_server_dialog(parent: QtWidgets.QWidget | None, server: ServerSettings) 
 
 
 class ServerDialog(SmallDialog):
-    """State, start and stop of this machine's server; address and key file of another one's."""
+    """State, start and stop of this machine's server; address and key file of a server on another machine."""
 
     def __init__(self, parent: QtWidgets.QWidget | None, server: ServerSettings) -> None:
         super().__init__(parent, _("AdaIN server"), _("_Use"))
@@ -191,7 +191,7 @@ class ServerDialog(SmallDialog):
         self.form.addRow(buttons)
 
     def choice(self) -> ServerSettings:
-        """What is chosen now."""
+        """The current choice."""
         return ServerSettings(
             remote=self._there.isChecked(),
             address=self._address.text().strip(),
@@ -200,7 +200,7 @@ class ServerDialog(SmallDialog):
         )
 
     def leave(self) -> None:
-        """Ask the server nothing more."""
+        """Stop asking for the server's state."""
         self._control.close()
         self._timer.stop()
 
@@ -221,7 +221,7 @@ class ServerDialog(SmallDialog):
         self._control.look(self.choice())
 
     def _change(self, work: Callable[[ServerSettings], None], state: str) -> None:
-        """Start or stop the server, and say so; meanwhile neither can be asked for."""
+        """Start or stop the server and show that; both buttons are disabled until it is done."""
         self._state.setText(state)
         self._start.setEnabled(False)
         self._stop.setEnabled(False)

@@ -1,7 +1,7 @@
-"""The colour spaces of Krita's layers, and the way from each of them to the wire and back.
+"""The colour spaces of Krita's layers, and converting each of them for the wire and back.
 
-What is sRGB or linear in Krita goes over the wire as it is. Everything else is converted by Krita, to linear floats:
-other primaries may lie outside of sRGB, where only floats reach.
+Pixels that are sRGB or linear in Krita go over the wire as they are. All others are converted by Krita to linear
+floats: colours of other primaries may lie outside of sRGB, where only floats reach.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SRGB_PROFILES = frozenset(
     }
 )
 LINEAR_PROFILES = frozenset({RGB_LINEAR, GRAY_LINEAR, "sRGB-elle-V4-g10.icc", "Gray-D50-elle-V4-g10.icc"})
-"""Of sRGB's primaries, or gray: what the wire calls srgb, and linear."""
+"""Profiles of sRGB's primaries, or of gray, for the wire's transfers srgb and linear."""
 _DEPTHS = {"U8": "u8", "U16": "u16", "F16": "f16", "F32": "f32"}
 _BYTES = {"U8": 1, "U16": 2, "F16": 2, "F32": 4}
 _CHANNELS = {"RGBA": 4, "GRAYA": 2, "CMYKA": 5, "LABA": 4, "XYZA": 4, "YCbCrA": 4}
@@ -46,22 +46,22 @@ class Space:
 
     @classmethod
     def of(cls, node: Any) -> Space:
-        """Of a node's pixels."""
+        """The colour space of a node's pixels."""
         return cls(node.colorModel(), node.colorDepth(), node.colorProfile())
 
     @property
     def is_known(self) -> bool:
-        """Its pixels can be read as colours."""
+        """Whether its pixels can be read as colours."""
         return self.model in _CHANNELS and self.depth in _BYTES
 
     @property
     def pixel_bytes(self) -> int:
-        """Of one pixel."""
+        """The bytes of one pixel."""
         return _CHANNELS[self.model] * _BYTES[self.depth]
 
     @property
     def wired(self) -> Space:
-        """The space whose pixels go over the wire for this one's: itself, when that is sRGB or linear."""
+        """The space in which this one's pixels go over the wire: itself, when it is sRGB or linear."""
         if self.model in ("RGBA", "GRAYA") and self.profile in SRGB_PROFILES | LINEAR_PROFILES:
             return self
         return Space("GRAYA", "F32", GRAY_LINEAR) if self.model == "GRAYA" else Space("RGBA", "F32", RGB_LINEAR)
@@ -80,7 +80,7 @@ class Space:
 
     @property
     def is_screen(self) -> bool:
-        """Its pixels are shown as they are, without being converted."""
+        """Whether its pixels can be displayed without being converted."""
         return (self.model, self.depth) == ("RGBA", "U8") and self.profile in SRGB_PROFILES
 
     @property
@@ -90,16 +90,16 @@ class Space:
 
 
 SCREEN = Space("RGBA", "U8", "sRGB-elle-V2-srgbtrc.icc")
-"""What previews and styles are made from: 8 bit, B, G, R, A."""
+"""The space that previews and styles are made from: 8 bits, B, G, R, A."""
 
 
 def convert(document: Any, data: bytes, width: int, height: int, source: Space, target: Space) -> bytes:
-    """Some pixels in another space, by Krita; about 0.25 microseconds a pixel.
+    """Have Krita convert pixels to another space; takes about 0.25 microseconds a pixel.
 
     Args:
-        document: Any that is open; nothing of it changes.
-        data: The pixels. width, height: Of them.
-        source: Their space. target: The one that is wanted.
+        document: Any open document; it is not changed.
+        data: The pixels. width, height: Their size.
+        source: Their space. target: The wanted space.
     Raises:
         ChoiceError: The document was closed.
     """

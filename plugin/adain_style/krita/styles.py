@@ -1,4 +1,4 @@
-"""How Krita reads what can be a style: picture files, and layers of open documents."""
+"""Reading styles in Krita: picture files, and layers of open documents."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from adain_style.krita.layers import reduced_steps
 from adain_style.krita.qt import QtCore, QtGui, fitted, samples_of
 
 MAX_PICTURE_SIDE = 30_000
-"""Of a file that is opened as a style, in pixels: a small file may hold any size."""
+"""The longest side of a picture that is opened as a style, in pixels: a small file may hold any size."""
 
 
 class KritaStyles:
     """See adain_style.host.styles.StyleReader. Pictures may be read in any thread, layers only in Qt's."""
 
     def read_picture(self, path: Path, crop: tuple[int, int, int, int] | None) -> Pixels:
-        """A picture's file, by Qt."""
+        """Read a picture's file with Qt."""
         reader = QtGui.QImageReader(str(path))
         reader.setAutoTransform(True)
         reader.setDecideFormatFromContent(True)
@@ -29,7 +29,7 @@ class KritaStyles:
         if max(size.width(), size.height()) > MAX_PICTURE_SIDE:
             raise ChoiceError(_("{path} is too large for a style; save it smaller.").format(path=path))
         if crop is None and size.isValid() and max(size.width(), size.height()) > MAX_STYLE_SIDE:
-            # Whoever decodes may leave out what is not needed.
+            # The decoder may skip what is not needed.
             bound = QtCore.QSize(2 * MAX_STYLE_SIDE, 2 * MAX_STYLE_SIDE)
             smaller = size.scaled(bound, QtCore.Qt.AspectRatioMode.KeepAspectRatio)
             if smaller.width() < size.width():
@@ -47,14 +47,14 @@ class KritaStyles:
         return _pixels(image)
 
     def read_layer(self, name: str) -> Pixels | None:
-        """A layer, by its unique name; None in any other thread than Qt's, where it has to be known already."""
+        """Read a layer, by its unique name; None in threads other than Qt's, where it has to be known already."""
         if QtCore.QThread.currentThread() != QtCore.QCoreApplication.instance().thread():
             return None
         target = find_layer(name)
         return None if target is None else run_now(reduced_steps(target, MAX_STYLE_SIDE))
 
     def layer_title(self, name: str) -> str | None:
-        """What the user calls it."""
+        """The name that the user gave the layer; None when it is gone or empty."""
         target = find_layer(name)
         return None if target is None else target.title
 
