@@ -1,4 +1,4 @@
-"""Zips of the plug-in: for Krita's own import, and to be unpacked into GIMP's folder of plug-ins."""
+"""Zips of the plug-in, for Krita's own import and for unpacking into GIMP's plug-in folder."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from adain_plugin.vendor import PLATFORMS, PYTHONS, download_all
 from adain_style.client.version import VERSION
 
 TIME = datetime.datetime(1980, 1, 1)
-"""The first that a zip can hold: the same files give the same bytes."""
+"""The earliest time that a zip can hold, used throughout so that the same files give the same bytes."""
 WHEEL_NAMES = f"adain_style-{VERSION}-*.whl"
 
 
 @dataclass(frozen=True)
 class Archive:
-    """What one host wants.
+    """The zip for one host.
 
     Attributes:
-        name: Of the zip's file.
+        name: The zip's file name.
         beside: Names of files that belong beside the plug-in's folder.
-        remedy: What its user does with it.
+        remedy: Instructions for its user.
     """
 
     name: str
@@ -58,23 +58,23 @@ ARCHIVES = {
 def write_archives(
     machine: Machine, outputs: Mapping[str, Path], say: Callable[[str], None], *, wheel: Path | None = None
 ) -> None:
-    """Write zips whole: the plug-in, and libraries for every system and Python that a host may come with.
+    """Write complete zips: the plug-in, and libraries for every system and Python that a host may come with.
 
-    They do not say where the server is; the plug-in then looks for adain-server in PATH.
+    They do not name the server's program; the plug-in then looks for adain-server in PATH.
 
     Args:
-        machine: Where pip runs.
-        outputs: The file for each host of ARCHIVES that gets one.
-        say: Takes a line.
-        wheel: For a release: this project's wheel, which is put in; libraries must then be there for every system.
+        machine: The machine that pip runs on.
+        outputs: The zip's file for each of the wanted hosts of ARCHIVES.
+        say: Called with each line of output.
+        wheel: For a release, this project's wheel, which is included; libraries are then required for every system.
     Raises:
-        FilesError: A file cannot be written, or the wheel is another one. LibrariesError: There are no libraries at
-            all, or some are missing in a release.
+        FilesError: A file cannot be written, or the wheel is of another version. LibrariesError: There are no
+            libraries at all, or some are missing in a release.
     """
     if wheel and not (wheel.match(WHEEL_NAMES) and wheel.is_file()):
         raise FilesError(f"{wheel} is not a wheel of this version, {WHEEL_NAMES}; build it with 'make release'.")
     for output in outputs.values():
-        with _new(output):  # whether it can be written is known before anything is downloaded
+        with _new(output):  # finds out whether it can be written before anything is downloaded
             pass
     with _temporary() as folder:
         copy_plugin(folder / PLUGIN)
@@ -93,7 +93,7 @@ def write_archives(
 
 @contextmanager
 def _new(output: Path) -> Iterator[Path]:
-    """A new file beside the one that it will replace; one that is still there in the end is removed."""
+    """Make a new file beside the one that it will replace; it is removed if it is still there at the end."""
     new = output.with_name(f".{output.name}.new")
     try:
         new.touch()
@@ -138,14 +138,14 @@ def _write(folder: Path, beside: tuple[str, ...], output: Path) -> None:
         _add(archive, f"{PLUGIN}/", b"", 0o40755)  # Krita looks for the folder's own entry
         for name, data in files.items():
             if name == f"{PLUGIN}/{ENTRY}":
-                # Without the run bit GIMP passes over its entry and says nothing.
+                # Without the executable bit GIMP silently ignores the plug-in's entry.
                 _add(archive, name, data, 0o100755, _time_of(files))
             else:
                 _add(archive, name, data, 0o100644)
 
 
 def _time_of(files: Mapping[str, bytes]) -> datetime.datetime:
-    """A time that other files do not have: GIMP looks again only at a plug-in whose entry's time has changed."""
+    """A time that depends on the files: GIMP looks again only at a plug-in whose entry's time has changed."""
     checksum = 0
     for name, data in files.items():
         checksum = zlib.crc32(data, zlib.crc32(name.encode(), checksum))

@@ -18,7 +18,7 @@ from adain_style.client.version import VERSION
 from adain_weights.console import run_command
 
 Finder = Callable[..., Sequence[Host]]
-"""Called with the machine, and folder= and program= as the user named them; finds a host's user folders."""
+"""Finds a host's user folders; called with the machine, and with folder= and program= as the user named them."""
 HOSTS: dict[str, Finder] = {"gimp": find_gimps, "krita": find_kritas}
 
 
@@ -92,7 +92,7 @@ def _status(options: argparse.Namespace) -> None:
         try:
             hosts = _find(find, options)
         except PluginError as error:
-            _say(str(error))  # nobody has all the hosts
+            _say(str(error))  # few users have all the hosts
             continue
         for host in hosts:
             install.status(host, _say)

@@ -1,7 +1,7 @@
-"""What support needs to know of a machine, as text for a report, without its user's name and without keys.
+"""A report of everything about a machine that support needs to know, without its user's name and without keys.
 
-It is there for machines on which something is broken, so each part stands for itself: one that fails says so in its
-line, and the others go on. For the same reason the packages that it asks are imported where they are asked.
+It is meant for machines on which something is broken, so its parts are independent: one that fails reports that in a
+line, and the others go on. For the same reason, packages are imported where they are used.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from adain_plugin.privacy import Privacy
 from adain_style.client.version import VERSION
 
 PACKAGES = ("adain-style", "torch", "ncnn", "pyzmq", "msgpack", "Pillow", "numpy", "safetensors", "huggingface_hub")
-"""As they are installed beside this program, which are those of the server that it starts."""
+"""Packages whose installed versions are reported; they are also those of the server that this program starts."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # only looked at
 LOG_NAMES = ("server.log", "server-output.txt")
-"""Beside the connection file: what the server wrote down, and what one printed that a client started."""
+"""Files beside the connection file: the server's log, and the output of a server that a client started."""
 LAST_LINES = 40
 
 Say = Callable[[str], None]
 
 
 def examine(finders: Iterable[Callable[..., Sequence[Host]]], say: Say) -> None:
-    """Say everything.
+    """Write the whole report.
 
     Args:
-        finders: Called with a machine, each finds the folders of one host.
-        say: Takes a line.
+        finders: Each finds the folders of one host when called with a machine.
+        say: Called with each line.
     """
     machine = _machine()
     privacy = Privacy(machine, _keys())
@@ -53,7 +53,7 @@ def examine(finders: Iterable[Callable[..., Sequence[Host]]], say: Say) -> None:
         "Server": _server,
         "Folders": _folders,
         **{f"Last lines of {name}": partial(_last_lines, name) for name in LOG_NAMES},
-        # The last, because a host that is asked may take minutes.
+        # This part is the last, because asking a host may take minutes.
         "Paint programs": partial(_hosts, machine, finders),
     }
     for title, part in parts.items():
@@ -62,7 +62,7 @@ def examine(finders: Iterable[Callable[..., Sequence[Host]]], say: Say) -> None:
 
 
 def _try(part: Callable[[Say], None], tell: Say, beginning: str = "") -> None:
-    """Run a part, whatever is broken in it; the beginning is that of the line which says so."""
+    """Run a part, whatever is broken in it. beginning: The beginning of the line that reports a failure."""
     try:
         part(tell)
     except Exception as error:
@@ -72,12 +72,12 @@ def _try(part: Callable[[Say], None], tell: Say, beginning: str = "") -> None:
 def _machine() -> Machine:
     try:
         return Machine.here()
-    except PluginError:  # nobody says where the home folder is
+    except PluginError:  # the home folder is not known
         return Machine(sys.platform, dict(os.environ), Path("/nonexistent"))
 
 
 def _keys() -> list[str]:
-    """The keys in the connection file, which no line may show, whoever wrote it."""
+    """The keys in the connection file, which must not appear in any line of the report."""
     try:
         from adain_style.client.connection import default_connection_file
 
@@ -136,7 +136,7 @@ def _hosts(machine: Machine, finders: Iterable[Callable[..., Sequence[Host]]], t
 def _hosts_of(machine: Machine, find: Callable[..., Sequence[Host]], tell: Say) -> None:
     try:
         hosts = find(machine, folder=None, program=None)
-    except PluginError as error:  # nobody has all the hosts
+    except PluginError as error:  # few users have all the hosts
         tell(str(error))
         return
     for host in hosts:
@@ -164,19 +164,19 @@ def _places() -> Mapping[str, Callable[[], Path]]:
 
 
 def _models_folder() -> Path:
-    from adain_weights.catalog import user_models_folder  # which needs packages of the server
+    from adain_weights.catalog import user_models_folder  # needs packages of the server
 
     return user_models_folder()
 
 
 def _cache_folder() -> Path:
-    from adain_weights.hub_client import cache_folder  # which loads the Hub's client
+    from adain_weights.hub_client import cache_folder  # loads the Hub's client
 
     return cache_folder()
 
 
 def _folder(name: str, place: Callable[[], Path], tell: Say) -> None:
-    """Whether it is there and can be written, and what room there is."""
+    """Report whether a folder can be written or made, and how much space is free."""
     folder = place()
     there = next(place for place in (folder, *folder.parents) if place.exists())
     verb = "written" if there == folder else "made"

@@ -2,15 +2,15 @@
 
 
 class PluginError(Exception):
-    """The plug-in cannot be put in, taken out or looked at."""
+    """The plug-in cannot be installed, removed or checked."""
 
 
 class HostNotFoundError(PluginError):
-    """The host is not on this machine, or only a version that is too old."""
+    """The host is not on this machine, or only in a version that is too old."""
 
 
 class ProgramError(PluginError):
-    """A program cannot be started, takes too long, or does not say what it was asked."""
+    """A program cannot be started, takes too long, or does not give the answer."""
 
 
 class FilesError(PluginError):
@@ -18,12 +18,12 @@ class FilesError(PluginError):
 
 
 class ForeignFolderError(PluginError):
-    """What is in the plug-in's place is somebody else's, so it is left alone."""
+    """Something else is in the plug-in's place, and is left alone."""
 
 
 class NotListedError(PluginError):
-    """The host was asked and does not know the plug-in that was put in."""
+    """The host was asked and does not know the plug-in that was installed."""
 
 
 class LibrariesError(PluginError):
-    """The host's Python lacks zmq or msgpack, and it could not be helped."""
+    """The host's Python lacks zmq or msgpack, and they could not be installed."""

@@ -1,7 +1,7 @@
-"""GIMP 3: where its user folders and programs are, and how it is asked.
+"""GIMP 3: finding its user folders and programs, and asking it about the plug-in.
 
-The user folders are those of gimp_directory() in GIMP's libgimpbase/gimpenv.c. Only Debian's GIMP 3.0.4 was tried; the
-places for Flatpak, Windows and macOS come from public sources and are unchecked.
+The user folders are those of gimp_directory() in GIMP's libgimpbase/gimpenv.c. Only Debian's GIMP 3.0.4 was tested;
+the places for Flatpak, Windows and macOS come from public sources and are untested.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ CONSOLE_NAME = re.compile(r"gimp-console(-\d+(\.\d+)?)?(\.exe)?")
 PROGRAM_NAME = re.compile(r"gimp(-\d+(\.\d+)?)?(\.exe)?")
 FLATPAK = "org.gimp.GIMP"
 BATCH = ("-i", "-d", "-f", "--quit", "--batch-interpreter=python-fu-eval", "-b", "-")
-"""No window, no brushes, no fonts; run what comes in as Python, and end."""
+"""Options for no window, no brushes and no fonts, to run standard input as Python and then quit."""
 VERSION_TIMEOUT_S = 60.0
 ANSWER_TIMEOUT_S = 300.0
-"""GIMP's first start looks at every plug-in that it has."""
+"""Long, because GIMP queries all its plug-ins on its first start."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Gimp(Host):
 
     Attributes:
         folder: The user folder, which holds plug-ins.
-        version: Of the program, or what the folder's name says.
-        command: Starts the program; empty when none was found for this folder.
-        is_named: The folder was chosen by the user, so the program has to be told.
+        version: The program's version, or the one in the folder's name.
+        command: The command that starts the program; empty when none was found for this folder.
+        is_named: Whether the user chose the folder, so that it has to be passed to the program.
     """
 
     machine: Machine
@@ -61,7 +61,7 @@ class Gimp(Host):
 
     @property
     def program(self) -> str:
-        """What starts GIMP."""
+        """The command that starts GIMP."""
         return " ".join(self.command)
 
     @property
@@ -86,14 +86,14 @@ class Gimp(Host):
 
 
 def find_gimps(machine: Machine, *, folder: Path | None = None, program: str | None = None) -> list[Gimp]:
-    """Every user folder of GIMP 3, with its program where that was found.
+    """Find every user folder of GIMP 3, with its program if there is one.
 
     Args:
-        machine: Where to look.
-        folder: Only this user folder; it may be one that GIMP has not made yet.
-        program: Only this program.
+        machine: The machine to search.
+        folder: Use only this user folder; it may be one that GIMP has not created yet.
+        program: Use only this program.
     Raises:
-        HostNotFoundError: There is no GIMP 3. ProgramError: The program does not say a version.
+        HostNotFoundError: There is no GIMP 3. ProgramError: The program does not report a version.
     """
     programs = [_ask_version(machine, (program,))] if program else list(_programs(machine))
     threes = [found for found in programs if found.version.startswith("3.")]
@@ -116,7 +116,7 @@ class _Program:
 
     @property
     def series(self) -> str:
-        """What GIMP calls its user folder, like "3.0"."""
+        """The name that GIMP gives its user folder, like "3.0"."""
         return ".".join(self.version.split(".")[:2])
 
 
@@ -134,17 +134,17 @@ def _gimps_of_programs(machine: Machine, programs: list[_Program]) -> list[Gimp]
     gimps: dict[Path, Gimp] = {}
     for program in programs:
         is_flatpak = program.command == _flatpak_command()
-        # Flathub's GIMP is given the folder of a GIMP without Flatpak, unless the user took that permission away.
+        # Flathub's GIMP may use the folder of a GIMP without Flatpak, unless the user revoked that permission.
         private = _flatpak_settings(machine) / program.series
         folder = private if is_flatpak and private.is_dir() else _settings(machine) / program.series
-        # Two programs that share a folder get one installation; the first in PATH is the one that is used.
+        # Two programs that share a folder get one installation; the first in PATH is used.
         gimps.setdefault(folder, Gimp(machine, folder, program.version, program.command))
     return list(gimps.values())
 
 
 def _folder_of_variable(machine: Machine) -> Path | None:
     named = machine.environment.get(FOLDER_VARIABLE)
-    return machine.home / named if named else None  # GIMP, too, takes a relative one from the home folder
+    return machine.home / named if named else None  # GIMP also resolves a relative path from the home folder
 
 
 def _user_folders(machine: Machine) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What all hosts have in common: a folder for plug-ins, and an answer to what is in it."""
+"""The common interface of all hosts: a folder for plug-ins, and an answer about the plug-in in it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from adain_plugin.question import ANSWER, PLUGIN
 
 @dataclass(frozen=True)
 class Answer:
-    """What question.py prints inside a host.
+    """The answer that question.py prints inside a host.
 
     Attributes:
-        version: The host's, like "3.0.4"; empty when it is not known.
-        is_listed: The host knows the plug-in, so the menu entry is there.
-        python: The version of the host's Python, like "3.13"; empty when it is not known, and so are the others then.
-        platform: As sysconfig.get_platform() says it there.
+        version: The host's version, like "3.0.4"; empty when it is not known.
+        is_listed: Whether the host knows the plug-in, so that the menu entry is there.
+        python: The version of the host's Python, like "3.13"; empty when unknown, then like platform, glibc, modules.
+        platform: The result of sysconfig.get_platform() there.
         glibc: The version of glibc, like "2.41"; empty where there is none.
-        is_flatpak: The host runs inside a Flatpak.
-        modules: Where each library comes from: "own", "vendor" or "missing".
+        is_flatpak: Whether the host runs inside a Flatpak.
+        modules: The origin of each library: "own", "vendor" or "missing".
     """
 
     version: str
@@ -42,7 +42,7 @@ class Answer:
 
 
 def read_answer(output: str) -> Answer | None:
-    """The answer in what a host printed; None when there is none, or when it broke off or was written into."""
+    """Find the answer in a host's output; None when there is none, or when it is cut off or garbled."""
     for line in output.splitlines():
         if line.startswith(ANSWER):
             with suppress(ValueError, TypeError):
@@ -51,12 +51,12 @@ def read_answer(output: str) -> Answer | None:
 
 
 class Host(ABC):
-    """A host's user folder, with the program that reads it when that was found.
+    """A host's user folder, with the program that uses it if one was found.
 
     Attributes:
-        machine: Where it is.
-        name: What users call it.
-        menu: Where the plug-in is found in it.
+        machine: The machine that it is on.
+        name: The host's name for users.
+        menu: The plug-in's place in its menus.
         beside: Names of files that belong beside the plug-in's folder.
     """
 
@@ -78,21 +78,21 @@ class Host(ABC):
     @property
     @abstractmethod
     def program(self) -> str:
-        """What starts the host; empty when that was not found."""
+        """The command that starts the host; empty when it was not found."""
 
     @property
     def can_be_asked(self) -> bool:
-        """Whether ask() is of use."""
+        """Whether ask() can be called."""
         return bool(self.program)
 
     @property
     @abstractmethod
     def starts(self) -> str:
-        """What ask() starts, for the user; empty when that is nothing."""
+        """The program that ask() starts, in words for the user; empty when it starts none."""
 
     @abstractmethod
     def ask(self) -> Answer:
-        """Ask the host what it has; one that has to be started for it makes its folders on its first start.
+        """Ask the host about itself and the plug-in; starting it for this creates its folders on a first start.
 
         Raises:
             ProgramError: It cannot be started, takes too long, or does not answer.
@@ -105,13 +105,13 @@ class Host(ABC):
 
     @contextmanager
     def enabled(self) -> Iterator[None]:
-        """Let the host load the plug-in; whatever fails inside takes that back. Raises FilesError."""
+        """Let the host load the plug-in; this is undone when the body raises. Raises FilesError."""
         yield
 
-    def disable(self) -> None:  # noqa: B027  # GIMP loads whatever is there
+    def disable(self) -> None:  # noqa: B027  # GIMP loads every plug-in that is there
         """Let the host no longer load the plug-in. Raises FilesError."""
 
     @property
     def obstacle(self) -> str:
-        """What keeps a change from lasting, as a sentence that says what to do; mostly empty."""
+        """A sentence about what keeps a change from lasting and what to do about it; empty for nothing."""
         return ""

@@ -1,4 +1,4 @@
-"""Putting the one folder into a host, taking it out, and looking at what is there."""
+"""Installing the plug-in's folder in a host, removing it, and reporting its state."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from adain_plugin.vendor import PLATFORMS, PYTHONS, download, download_all, tags
 
 ENTRY = f"{PLUGIN}.py"
 CLIENTS = ("client", "adain_client")
-"""The folder of its client, now and up to version 0.1."""
+"""The name of the client's folder, now and up to version 0.1."""
 SERVER_FILE = "server.json"
 WHEEL = "wheel"
-"""The folder with the project's own wheel, in a release: from it the server can be installed."""
+"""The folder with the project's own wheel in a release; the server can be installed from it."""
 ADDED = {"__pycache__", VENDOR, SERVER_FILE, WHEEL}
-"""What an installed plug-in has and its source has not."""
+"""Names that only an installed plug-in has, not its source."""
 
 ORIGINS = {"own": "found", "vendor": "found beside the plug-in", "missing": "missing"}
 
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 def plugin_source() -> Path:
-    """The plug-in's folder in this installation: the package beside this one.
+    """Return the plug-in's folder in this installation: the package beside this one.
 
     Raises:
         FilesError: It is not there.
@@ -41,7 +41,7 @@ def plugin_source() -> Path:
 
 
 def source_beside(name: str) -> Path:
-    """The original of a file that a host wants beside the plug-in's folder."""
+    """The source of a file that a host needs beside the plug-in's folder."""
     return Path(__file__).with_name(name)
 
 
@@ -51,23 +51,23 @@ def is_plugin(folder: Path) -> bool:
 
 
 def copy_plugin(new: Path) -> None:
-    """Copy the plug-in's folder, without what installing adds to it. Raises OSError, FilesError."""
+    """Copy the plug-in's folder, without the files that installing adds. Raises OSError, FilesError."""
     # copyfile gives each file a new time: GIMP looks again only at plug-ins whose time has changed.
     shutil.copytree(plugin_source(), new, ignore=shutil.ignore_patterns(*ADDED), copy_function=shutil.copyfile)
 
 
 def server_command(answer: Answer | None) -> list[str]:
-    """How the plug-in starts the server of this installation."""
+    """Return the command with which the plug-in starts the server of this installation."""
     command = [sys.executable, "-m", "adain_server"]
-    # Unchecked: whether GIMP's Flatpak is allowed to start programs outside.
+    # Untested: whether GIMP's Flatpak is allowed to start programs outside.
     return ["flatpak-spawn", "--host", *command] if answer and answer.is_flatpak else command
 
 
 def install(host: Host, say: Say) -> None:
-    """Put the plug-in into a host, or replace the one that is there; if that fails, everything is as before.
+    """Install the plug-in in a host, or replace the one that is there; after a failure everything is as before.
 
     Raises:
-        PluginError: It failed. LibrariesError: It is in its place, but not usable yet; the message says what to do.
+        PluginError: It failed. LibrariesError: It is installed but not usable yet; the message says what to do.
     """
     _refuse_foreign(host.target)
     answer = _ask(host, say, "to look at its Python")
@@ -95,7 +95,7 @@ def install(host: Host, say: Say) -> None:
 
 
 def uninstall(host: Host, say: Say) -> None:
-    """Take the plug-in out of a host. Raises PluginError."""
+    """Remove the plug-in from a host. Raises PluginError."""
     _refuse_foreign(host.target)
     present = [path for path in _places(host) if _exists(path)]
     with _writing(host.target):
@@ -109,13 +109,13 @@ def uninstall(host: Host, say: Say) -> None:
 
 
 def status(host: Host, say: Say) -> None:
-    """Say what there is of the plug-in in a host. Raises FilesError."""
+    """Report the state of the plug-in in a host. Raises FilesError."""
     say(host.title)
     say(f"  program: {host.program or 'not found'}")
     say(f"  plug-in: {_state(host)}")
     if is_plugin(host.target):
         say(f"  server program: {_server_state(host.target)}")
-    if host.can_be_asked and host.plugins.is_dir():  # on its first start GIMP would make its folders
+    if host.can_be_asked and host.plugins.is_dir():  # otherwise GIMP would create its folders on a first start
         try:
             answer = host.ask()
         except ProgramError as error:
@@ -144,12 +144,12 @@ def _check_listed(host: Host, answer: Answer | None) -> None:
 def _copy(new: Path, answer: Answer | None) -> None:
     copy_plugin(new)
     entry = new / ENTRY
-    entry.chmod(entry.stat().st_mode | 0o111)  # without the run bit GIMP passes over it and says nothing
+    entry.chmod(entry.stat().st_mode | 0o111)  # without the executable bit GIMP silently ignores it
     (new / SERVER_FILE).write_text(json.dumps({"command": server_command(answer)}), encoding="utf-8")
 
 
 def _add_libraries(new: Path, host: Host, answer: Answer | None, say: Say) -> str:
-    """Fill the vendor folder if the host's Python needs it; returns why that failed, or nothing."""
+    """Fill the vendor folder if the host's Python needs it; returns why that failed, or ""."""
     if answer and not answer.python:
         return _add_all_libraries(new, host, say)
     lacking = [name for name, origin in answer.modules.items() if origin != "own"] if answer else []
@@ -158,14 +158,14 @@ def _add_libraries(new: Path, host: Host, answer: Answer | None, say: Say) -> st
         try:
             download(host.machine, answer, lacking, new / VENDOR)
         except LibrariesError as error:
-            return str(error)  # the plug-in is of use all the same: in the host it says what to do
+            return str(error)  # the plug-in is still useful: in the host it explains what to do
     elif (lacking or answer is None) and (host.target / VENDOR).is_dir():
-        shutil.copytree(host.target / VENDOR, new / VENDOR)  # what works is kept, so that no network is needed
+        shutil.copytree(host.target / VENDOR, new / VENDOR)  # libraries that work are kept, so no network is needed
     return ""
 
 
 def _add_all_libraries(new: Path, host: Host, say: Say) -> str:
-    """Fill the vendor folder for every Python that the host may have; returns why that failed, or nothing."""
+    """Fill the vendor folder for every Python that the host may have; returns why that failed, or ""."""
     if (host.target / VENDOR).is_dir():
         shutil.copytree(host.target / VENDOR, new / VENDOR)
     systems = [system for system in PLATFORMS if system.startswith(host.machine.platform)]
@@ -202,7 +202,7 @@ def _instruction(host: Host, answer: Answer | None, problem: str) -> str:
 
 @contextmanager
 def _new(target: Path) -> Iterator[Path]:
-    """The place for something new beside its target; what is still there in the end is removed."""
+    """Give a path beside the target for something new; what is still there at the end is removed."""
     new = target.with_name(f".{target.name}.new")  # while it has this name, no host finds a plug-in in it
     new.parent.mkdir(parents=True, exist_ok=True)
     _remove(new)
@@ -214,7 +214,7 @@ def _new(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _in_place(new: Path, target: Path) -> Iterator[None]:
-    """Put something new into its place; whatever fails inside brings back the old one."""
+    """Move something new into its place; the old one is restored when the body raises."""
     old = target.with_name(f".{target.name}.old")
     _remove(old)
     was_there = _exists(target)
@@ -250,7 +250,7 @@ def _exists(path: Path) -> bool:
 
 def _remove(path: Path) -> None:
     if path.is_symlink() or path.is_file():
-        path.unlink()  # of a link only itself, never what it names
+        path.unlink()  # removes only a link itself, never its target
     elif path.exists():
         shutil.rmtree(path)
 

@@ -1,8 +1,9 @@
-"""Krita 5: where its folders, its settings and its Python are.
+"""Krita 5: finding its folders, its settings and its Python.
 
-Only Debian's Krita 5.1.5 was tried; the places for Flatpak, Windows and macOS come from public sources, unchecked.
-Krita cannot be asked without a window, so its Python is, where that is the system's: a Krita beside it that was built
-with it. A Krita that brings its own Python (AppImage, Flatpak, Windows, macOS) gets libraries for several versions.
+Only Debian's Krita 5.1.5 was tested; the places for Flatpak, Windows and macOS come from public sources and are
+untested. Krita cannot be asked without a window, so its Python is asked instead if that is the system's: the one beside
+Krita that Krita was built with. A Krita that brings its own Python (AppImage, Flatpak, Windows, macOS) gets libraries
+for several versions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from adain_plugin.machine import Machine, run
 
 FLATPAK = "org.kde.krita"
 VERSION_PROGRAM = "krita_version"
-"""Comes with Krita and prints its version; krita --version needs a screen."""
+"""A program that comes with Krita and prints its version; krita --version needs a display."""
 INITIAL = "__init__.py"
 TIMEOUT_S = 60.0
 
@@ -35,10 +36,10 @@ class Krita(Host):
     Attributes:
         folder: The data folder, which holds pykrita.
         settings: The file kritarc.
-        version: Of the program; empty when it is not known.
-        command: Starts the program; empty when none was found for this folder.
+        version: The program's version; empty when it is not known.
+        command: The command that starts the program; empty when none was found for this folder.
         python: The Python that the program embeds, as a program; None when it is not known.
-        is_flatpak: The program runs inside a Flatpak.
+        is_flatpak: Whether the program runs inside a Flatpak.
     """
 
     machine: Machine
@@ -65,27 +66,27 @@ class Krita(Host):
 
     @property
     def program(self) -> str:
-        """What starts Krita."""
+        """The command that starts Krita."""
         return " ".join(self.command)
 
     @property
     def can_be_asked(self) -> bool:
-        """Its files can be looked at without it."""
+        """Always: Krita's files can be examined without its program."""
         return True
 
     @property
     def starts(self) -> str:
-        """Its Python, if that is known."""
+        """Krita's Python, if that is known."""
         return f"{self.python}, which {self.title} embeds," if self.python else ""
 
     def ask(self) -> Answer:
-        """Ask its Python, if that is known, and look whether it loads the plug-in. Raises ProgramError, FilesError."""
+        """Ask its Python, if known, and check whether Krita loads the plug-in. Raises ProgramError, FilesError."""
         answer = self._ask_python() if self.python else Answer("", False, "", "", "", self.is_flatpak, {})
         return replace(answer, version=self.version, is_listed=self._is_listed())
 
     @contextmanager
     def enabled(self) -> Iterator[None]:
-        """Set the line in kritarc; whatever fails inside brings back the old file. Raises FilesError."""
+        """Set the line in kritarc; the old file is restored when the body raises. Raises FilesError."""
         before = self._read_settings()
         after = kritarc.enable(before or b"")
         if after == before:
@@ -99,20 +100,20 @@ class Krita(Host):
             raise
 
     def disable(self) -> None:
-        """Take the line out of kritarc. Raises FilesError."""
+        """Remove the line from kritarc. Raises FilesError."""
         before = self._read_settings()
         if before is not None and (after := kritarc.disable(before)) != before:
             self._write_settings(after)
 
     @property
     def obstacle(self) -> str:
-        """Krita writes its settings when it ends, as they were when it started."""
+        """A running Krita is one: when it ends, it writes its settings as they were when it started."""
         if not self.machine.is_running("krita"):
             return ""
         return "Krita is running and writes its settings when it ends; close it, then run this command again"
 
     def _ask_python(self) -> Answer:
-        # -B: nothing is written into the plug-in's folder, which may be another user's.
+        # -B: write nothing into the plug-in's folder, which may be another user's.
         command = (str(self.python), "-B", question.__file__, question.WITHOUT_HOST, str(self.target))
         result = run(command, environment=self.machine.host_environment(), timeout_s=TIMEOUT_S)
         answer = read_answer(result.stdout)
@@ -134,8 +135,8 @@ class Krita(Host):
             raise FilesError(f"{self.settings} cannot be read: {error.strerror or error}.") from None
 
     def _write_settings(self, text: bytes | None) -> None:
-        """Write the file whole, or remove it. Krita makes it readable for its user only."""
-        path = self.settings.resolve()  # a link stays one
+        """Write the file atomically, or remove it for None. Krita makes it readable only for its user."""
+        path = self.settings.resolve()  # a link stays a link
         try:
             if text is None:
                 path.unlink(missing_ok=True)
@@ -155,18 +156,18 @@ class Krita(Host):
 
 
 def find_kritas(machine: Machine, *, folder: Path | None = None, program: str | None = None) -> list[Krita]:
-    """Every data folder of Krita, with its program where that was found.
+    """Find every data folder of Krita, with its program if there is one.
 
     Args:
-        machine: Where to look.
-        folder: Only this data folder; it may be one that Krita has not made yet. kritarc is where it always is.
-        program: Only this program, which may be an AppImage.
+        machine: The machine to search.
+        folder: Use only this data folder; it may be one that Krita has not created yet. kritarc is in its usual place.
+        program: Use only this program, which may be an AppImage.
     Raises:
         HostNotFoundError: There is no Krita.
     """
     kritas: dict[Path, Krita] = {}
     for path in [_named(machine, program)] if program else _executables(machine):
-        # Two programs that share a folder get one installation; the first in PATH is the one that is used.
+        # Two programs that share a folder get one installation; the first in PATH is used.
         kritas.setdefault(_native(machine).folder, _with_program(machine, path))
     flatpak = _flatpak(machine)
     if not program and machine.has_flatpak(FLATPAK):
@@ -214,7 +215,7 @@ def _flatpak_command(program: str) -> tuple[str, ...]:
 
 def _with_program(machine: Machine, path: Path) -> Krita:
     beside = path.resolve().with_name(VERSION_PROGRAM + path.suffix * (path.suffix == ".exe"))
-    # An AppImage is a single file; its name says the version.
+    # An AppImage is a single file, whose name has the version.
     named = re.search(r"\d+\.\d+(\.\d+)*", path.name)
     version = _ask_version(machine, (str(beside),)) if beside.is_file() else named[0] if named else ""
     python = _embedded_python(path.resolve()) if machine.platform == "linux" else None
@@ -230,9 +231,9 @@ def _ask_version(machine: Machine, command: tuple[str, ...]) -> str:
 
 
 def _embedded_python(program: Path) -> Path | None:
-    """The system's Python that a Krita embeds: the one beside it, of the version that Krita's own plug-in is linked to.
+    """The system's Python that a Krita embeds: the one beside it of the version that Krita's own plug-in is linked to.
 
-    A Python elsewhere may be of that version, too, and yet not have what Krita's has.
+    A Python elsewhere may be of the same version and yet lack libraries that Krita's has.
     """
     prefix = program.parent.parent
     for pattern in ("lib*/kritaplugins/kritapykrita.so", "lib/*/kritaplugins/kritapykrita.so"):
@@ -257,7 +258,7 @@ def _named(machine: Machine, program: str) -> Path:
 def _executables(machine: Machine) -> Iterator[Path]:
     for folder in _program_folders(machine):
         path = folder / ("krita.exe" if machine.platform == "win32" else "krita")
-        # Snap's is a link to snap itself; it has folders of its own.
+        # Snap's krita is a link to snap itself, and uses other folders.
         if os.access(path, os.X_OK) and path.is_file() and path.resolve().name.startswith("krita"):
             yield path
 

@@ -1,7 +1,7 @@
 """The one line in Krita's settings that lets it load the plug-in.
 
-The file is KDE's KConfig format: groups in brackets, lines of key=value; of several lines with one key the last counts.
-Every other byte stays, because Krita keeps all its settings in this file.
+The file has KDE's KConfig format: groups in brackets, lines of key=value; the last line with a key counts.
+Every other byte is kept, because Krita has all its settings in this file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def is_enabled(text: bytes) -> bool:
 
 
 def enable(text: bytes) -> bytes:
-    """The file with the line."""
+    """Return the file's text with the line."""
     if is_enabled(text):
         return text
     lines = text.splitlines(keepends=True)
@@ -42,7 +42,7 @@ def enable(text: bytes) -> bytes:
 
 
 def disable(text: bytes) -> bytes:
-    """The file without the line."""
+    """Return the file's text without the line."""
     lines = text.splitlines(keepends=True)
     ours = set(_ours(lines))
     return b"".join(line for number, line in enumerate(lines) if number not in ours)

@@ -1,4 +1,4 @@
-"""The machine on which hosts are looked for, as a value, so that a test can make up any other."""
+"""The machine on which hosts are looked for, as a value, so that tests can construct any other."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FOREIGN_VARIABLES = (*PYTHON_ROOTS, "PYTHONHOME", "PYTHONPATH")
 
 @dataclass(frozen=True)
 class Machine:
-    """What finding a host depends on.
+    """The properties of a machine that finding a host depends on.
 
     Attributes:
-        platform: Like sys.platform: "linux", "win32", "darwin".
-        environment: The variables.
+        platform: As in sys.platform: "linux", "win32", "darwin".
+        environment: The environment variables.
         home: The user's home folder.
-        processes: Where Linux shows what is running.
+        processes: The folder in which Linux lists the running processes.
     """
 
     platform: str
@@ -34,17 +34,17 @@ class Machine:
 
     @classmethod
     def here(cls) -> Machine:
-        """The machine that this runs on. Raises ProgramError: nobody says where this user's home folder is."""
+        """The machine that this runs on. Raises ProgramError when this user's home folder is not known."""
         environment = dict(os.environ)
         if sys.prefix != sys.base_prefix:
-            environment["VIRTUAL_ENV"] = sys.prefix  # it counts whether it was activated or not
+            environment["VIRTUAL_ENV"] = sys.prefix  # even if it was not activated
         try:
             return cls(sys.platform, environment, Path.home())
         except RuntimeError:
             raise ProgramError("Your user has no home folder on this machine; set HOME to one.") from None
 
     def folder(self, variable: str, default: Path) -> Path:
-        """The folder that a variable names, or the default; a relative one does not count."""
+        """The folder that a variable names, or the default; a relative path is ignored."""
         named = Path(self.environment.get(variable, ""))
         return named if named.is_absolute() else default
 
@@ -53,23 +53,23 @@ class Machine:
         return [Path(folder) for folder in self.environment.get("PATH", "").split(self._separator) if folder]
 
     def has_flatpak(self, application: str) -> bool:
-        """Whether a Flatpak is installed, for this user or for all."""
+        """Whether a Flatpak is installed, for this user or for all users."""
         bases = (self.folder("XDG_DATA_HOME", self.home / ".local" / "share"), Path("/var/lib"))
         return self.platform == "linux" and any((base / "flatpak" / "app" / application).is_dir() for base in bases)
 
     def is_running(self, name: str) -> bool:
-        """Whether a process of this user has that name. Only Linux is looked at; elsewhere the answer is no."""
+        """Whether a process of this user has that name. Always False on systems other than Linux."""
         if self.platform != "linux":
             return False
         for file in self.processes.glob("[0-9]*/comm"):
-            with suppress(OSError):  # it has just ended
-                # A long name is cut after 15 bytes, which need not be the end of a letter.
+            with suppress(OSError):  # the process has just ended
+                # A long name is cut after 15 bytes, maybe within a character.
                 if file.stat().st_uid == os.getuid() and file.read_bytes().strip() == name.encode():
                     return True
         return False
 
     def host_environment(self) -> dict[str, str]:
-        """The variables for a host, as if it were started from the desktop and not from a terminal with its own Python.
+        """The variables for a host, as if started from the desktop and not from a terminal with a Python of its own.
 
         The first python3 in PATH runs GIMP's Python plug-ins, and only the system's has GIMP's libraries.
         """
@@ -93,7 +93,7 @@ def run(
         command: The program and its arguments.
         environment: All its variables.
         timeout_s: How long it may take.
-        text: What it reads.
+        text: Its standard input.
     Raises:
         ProgramError: It cannot be started, or takes longer.
     """

@@ -1,6 +1,6 @@
-"""What the host's own Python is asked. The whole file is given to the host, so it imports nothing of ours.
+"""The question to the host's own Python. The host gets this whole file, so it imports none of our packages.
 
-GIMP runs it inside; for Krita its Python is started with it, without Krita.
+GIMP runs it as a batch script; for Krita, its Python is started with it, without Krita.
 """
 
 import importlib
@@ -11,20 +11,20 @@ import sysconfig
 from pathlib import Path
 
 ANSWER = "ADAIN-STYLE-ANSWER "
-"""Begins the line of the answer; hosts print much else."""
+"""The beginning of the answer's line; hosts print other lines as well."""
 PLUGIN = "adain_style"
 """The plug-in's folder."""
 VENDOR = "vendor"
-"""The folder in it with libraries that the host's Python lacks; the plug-in looks there last."""
+"""The folder in it for libraries that the host's Python lacks; the plug-in searches it last."""
 MODULES = ("zmq", "msgpack")
 PROCEDURE = "plug-in-adain-style"
 WITHOUT_HOST = "--without-host"
-"""The argument before the plug-in's folder that starts the second way in; GIMP has arguments of its own."""
+"""The argument that selects ask_python(), followed by the plug-in's folder; GIMP passes arguments of its own."""
 
 
 def ask_gimp() -> None:
     """Print the answer, from inside GIMP."""
-    # Not 'from gi.repository import Gimp': it exists in GIMP only, and not for the type checker.
+    # Not 'from gi.repository import Gimp': the module exists only in GIMP, not for the type checker.
     gimp = importlib.import_module("gi.repository.Gimp")
     answer = {
         "version": gimp.version(),
@@ -35,8 +35,8 @@ def ask_gimp() -> None:
 
 
 def ask_python(plugin: Path) -> None:
-    """Print the answer, from a Python that is the host's without the host, which therefore has no version."""
-    # The plug-in that is there knows where it looks for libraries; where there is none, there are none, either.
+    """Print the answer from the host's Python, run without the host, whose version therefore stays empty."""
+    # An installed plug-in knows where it looks for libraries; without a plug-in there are no libraries, either.
     if (plugin / "host" / "libraries.py").is_file():
         sys.path.insert(0, str(plugin.parent))
         importlib.import_module("adain_style.host.libraries").add_libraries(plugin)
@@ -45,7 +45,7 @@ def ask_python(plugin: Path) -> None:
 
 
 def about_python(vendor: Path) -> dict[str, object]:
-    """Which Python this is, and where it finds the libraries."""
+    """Describe this Python, and where it finds the libraries."""
     sys.path.append(str(vendor))
     libc, libc_version = platform.libc_ver()
     return {
@@ -67,7 +67,7 @@ def _origin(name: str, vendor: Path) -> str:
     return "vendor" if vendor in Path(module.__file__).parents else "own"
 
 
-if __name__ == "__main__":  # so GIMP runs it, too
+if __name__ == "__main__":  # GIMP runs this file like this, too
     if sys.argv[1:2] == [WITHOUT_HOST]:
         ask_python(Path(sys.argv[2]))
     else:

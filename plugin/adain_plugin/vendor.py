@@ -13,45 +13,45 @@ from adain_plugin.machine import Machine, run
 from adain_plugin.question import MODULES
 
 REQUIREMENTS = {"zmq": "pyzmq>=25", "msgpack": "msgpack>=1.0.3"}
-"""What a module is called on PyPI, from the version on that Debian has."""
+"""Each module's requirement on PyPI; the least version is Debian's."""
 DOWNLOAD_TIMEOUT_S = 300.0
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-"""Where the host's Python is not known, there are libraries for each of these; the plug-in runs in no older one."""
+"""The Pythons to download libraries for when the host's is not known; the plug-in does not run in older ones."""
 PLATFORMS = {
     "win32-amd64": ("win_amd64",),
     "linux-x86_64": (*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 16, -1)), "manylinux2014_x86_64"),
     "darwin-x86_64": ("macosx_10_15_x86_64",),
     "darwin-arm64": ("macosx_11_0_arm64",),
 }
-"""As sys.platform and platform.machine() say it, and as wheels name it."""
+"""Systems, named by sys.platform and platform.machine(), and their names in wheels."""
 
 UNUSED_FOLDERS = {"tests", "include", "cffi"}
 UNUSED_FILES = {".h", ".pxd", ".pxi", ".pyi", ".pyx", ".c"}
 LIST_OF_FILES = "RECORD"
-"""It would no longer be true."""
+"""The wheel's list of its files; it is removed, because it would no longer be correct."""
 
 
 def download(machine: Machine, answer: Answer, modules: Sequence[str], vendor: Path) -> None:
     """Put wheels for the host's Python into a folder.
 
     Raises:
-        LibrariesError: pip cannot; the message is pip's reason only.
+        LibrariesError: pip failed; the message is only pip's reason.
     """
     _download(machine, answer.python, wheel_platforms(answer), modules, vendor)
 
 
 def download_all(machine: Machine, systems: Sequence[str], vendor: Path) -> dict[str, str]:
-    """Put wheels for several Pythons into folders with tags; what is there already stays.
+    """Put wheels for several Pythons into folders named by tags; existing folders stay.
 
     Args:
-        machine: Where pip runs.
+        machine: The machine that pip runs on.
         systems: Names in PLATFORMS.
-        vendor: The folder of the folders.
+        vendor: The folder for these folders.
     Returns:
-        Why there are none, for each tag that has none.
+        The reason for each tag without libraries.
     Raises:
-        LibrariesError: There are none at all; the message is pip's reason only.
+        LibrariesError: There are none at all; the message is only pip's reason.
     """
     failures: dict[str, str] = {}
     for system in systems:
@@ -70,7 +70,7 @@ def download_all(machine: Machine, systems: Sequence[str], vendor: Path) -> dict
 
 
 def tags(vendor: Path) -> list[str]:
-    """What there are libraries for in a vendor folder, where they are for several Pythons."""
+    """The tags of a vendor folder with libraries for several Pythons."""
     return sorted(path.name for path in vendor.glob("*-*-3*") if path.is_dir())
 
 
@@ -83,7 +83,7 @@ def wheel_platforms(answer: Answer) -> list[str]:
     if system == "linux":
         return [f"musllinux_1_2_{processor}"]
     if system.startswith("mingw"):
-        # GIMP for Windows has MSYS2's Python. Whether it loads these wheels is unchecked; it is asked afterwards.
+        # GIMP for Windows has MSYS2's Python. Whether it loads these wheels is untested; it is asked afterwards.
         return ["win_arm64" if "aarch64" in answer.platform else "win_amd64"]
     return [answer.platform.replace("-", "_").replace(".", "_")]
 
@@ -105,7 +105,7 @@ def _download(machine: Machine, python: str, platforms: Sequence[str], modules: 
 
 
 def _trim(folder: Path) -> None:
-    """Remove what is not needed at run time. Licences stay."""
+    """Remove files that are not needed at run time. Licences stay."""
     for path in sorted(folder.rglob("*")):
         if path.is_dir() and path.name in UNUSED_FOLDERS:
             shutil.rmtree(path)
