@@ -1,4 +1,4 @@
-"""adain-stylize: the client without a window, for files, folders and frames of a film."""
+"""adain-stylize: the command-line client, for files, folders and frames of a film."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ from adain_weights.samples import Samples
 from adain_weights.styles import read_style
 
 OF_ONE_PICTURE = {"TOO_LARGE", "OUT_OF_MEMORY"}
-"""The server's refusals that say nothing about the next picture."""
+"""Codes of refusals that concern only one picture, so that the next one may succeed."""
 
 
 @dataclass(frozen=True)
 class LoadedRegion:
-    """A region with its files opened; the mask takes each content's size."""
+    """A region with its files read; the mask is resized to each content."""
 
     styles: list[tuple[StyleSource, float]]
     alpha: float
@@ -61,7 +61,7 @@ class LoadedRegion:
     mask: Samples | None
 
     def fitted_to(self, size: tuple[int, int]) -> Region:
-        """For a content of this width and height."""
+        """Return the region for a content of this width and height."""
         mask = None if self.mask is None else mask_pixels(self.mask, size)
         return Region(self.styles, alpha=self.alpha, mask=mask, preserve_color=self.preserve_color)
 
@@ -204,7 +204,7 @@ def _list_models(options: argparse.Namespace) -> int:
 
 
 def _print_names(listed: Mapping[str, Iterable[str]], *, own: str = "") -> int:
-    """A line for each name, with what is known of it; returns 0 failures."""
+    """Print a line for each name, with its description; returns 0 failures."""
     width = max(map(len, listed), default=0)
     for name, words in listed.items():
         mark = " (the server's own)" if name == own else ""
@@ -213,7 +213,7 @@ def _print_names(listed: Mapping[str, Iterable[str]], *, own: str = "") -> int:
 
 
 def _save_style(options: argparse.Namespace) -> int:
-    """Save a style picture with its statistics; computed in this process, so no server is needed."""
+    """Save a style picture with its statistics, which are computed in this process, without a server."""
     if len(options.style) != 1 or options.region or options.content:
         raise UsageError("--save-style takes exactly one --style, a picture, and no content.")
     text = parse_style(options.style[0]).source
@@ -241,13 +241,13 @@ def _save_style(options: argparse.Namespace) -> int:
 
 
 def _printable(name: str) -> str:
-    """A file's name for people: what is no letter in the system's encoding is replaced."""
+    """A file's name for people, with unprintable characters replaced."""
     return "".join(sign if sign.isprintable() else "?" for sign in name)
 
 
 def _stylize_all(options: argparse.Namespace) -> int:
-    """Do every picture; returns how many could not be read or written."""
-    # Everything that can be wrong with the request is found before a server is started.
+    """Paint every picture; returns how many could not be read, painted or written."""
+    # All errors in the request are found before a server is started.
     if not options.content or options.output is None:
         raise UsageError("A picture to paint, and -o with the result's place, are needed.")
     settings = Settings(
@@ -292,8 +292,8 @@ def _paint_all(
     *,
     already_done: int,
 ) -> int:
-    """Paint contents into their targets; returns how many could not be read or written."""
-    # A single one is read before a server is started for it; of many, each when its turn comes.
+    """Paint contents into their targets; returns how many could not be read, painted or written."""
+    # A single content is read before a server is started for it; several are read one after the other.
     alone = [_read_checked(*pair, all_frames=options.frames) for pair in waiting] if len(waiting) == 1 else []
     failures = 0
     with _connect(options) as client, _Bar(len(waiting) + already_done, already_done, quiet=options.quiet) as bar:
@@ -302,9 +302,9 @@ def _paint_all(
             try:
                 content = alone.pop() if alone else _read_checked(path, target, all_frames=options.frames)
                 stylizer.stylize(content, target)
-            except NoRoomError:  # the next one would be painted for nothing
+            except NoRoomError:  # the next one would be painted in vain
                 raise
-            # One bad file among many does not cost the others.
+            # One bad file does not stop the others.
             except PictureError as error:
                 _say(str(error))
                 failures += 1
@@ -317,7 +317,7 @@ def _paint_all(
 
 
 def _read_checked(path: Path, target: Path, *, all_frames: bool) -> Content:
-    """A content that its target can hold; says what is lost. Raises PictureError."""
+    """Read a content that its target can hold, and report what is lost. Raises PictureError."""
     content = read_content(path)
     for sentence in (*content.notes, *check_target(content, target, all_frames=all_frames)):
         _say(sentence)
@@ -329,14 +329,14 @@ def _say(sentence: str) -> None:
 
 
 def _files_of(choices: Iterable[RegionChoice]) -> list[Path]:
-    """The files that regions are read from; names of styles are none."""
+    """The files that regions are read from, as paths; a style's name gives a path without a file."""
     styles = [picture_and_crop(style.source)[0] for choice in choices for style in choice.styles]
     return [*styles, *(Path(choice.mask) for choice in choices if choice.mask)]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for the whole picture, as StylizeRequest has it."""
+    """The settings of a whole picture, as in StylizeRequest."""
 
     stroke_size: float
     detail: float
@@ -347,7 +347,7 @@ class Settings:
 
 
 class _Stylizer:
-    """Paints one picture after the other."""
+    """Paints pictures one after the other."""
 
     def __init__(
         self, client: Client, regions: list[LoadedRegion], settings: Settings, bar: _Bar, *, all_frames: bool
@@ -357,7 +357,7 @@ class _Stylizer:
         self._forecast = Forecast(client, settings.stroke_size, bar.say)
 
     def stylize(self, content: Content, target: Path) -> None:
-        """Paint a file into another one. Raises PictureError and AdainError."""
+        """Paint a content and write the result. Raises PictureError and AdainError."""
         profile = content.profile if holds_profile(content, target) else None
         settings = self._settings_of_frames(content)
         painted, durations = [], []
@@ -369,13 +369,13 @@ class _Stylizer:
         self._bar.finished(str(target))
 
     def _settings_of_frames(self, content: Content) -> Settings:
-        """Each animation is a film of its own."""
+        """Return the settings for a content's frames: each animation is a film of its own."""
         if not (self._all_frames and content.frames > 1 and self._settings.sequence):
             return self._settings
         return replace(self._settings, sequence=os.urandom(16))
 
     def _paint_frame(self, frame: Frame, settings: Settings, name: str) -> Samples:
-        """The result, in sRGB."""
+        """Paint a frame; returns the result in sRGB."""
         height, width, _ = frame.srgb.shape
         if settings.quality == "best":
             self._forecast.announce(height, width)
@@ -398,11 +398,11 @@ class _Stylizer:
 
 
 def _unfinished(pairs: list[tuple[Path, Path]], *, keep_last: bool) -> list[tuple[Path, Path]]:
-    """The pictures whose result is missing.
+    """Return the pictures whose result is missing.
 
     Args:
-        pairs: Contents and their results' places, in order.
-        keep_last: Do the last finished one again: a film's next frame needs its statistics.
+        pairs: Contents and their targets, in order.
+        keep_last: Whether to paint the last finished one again, because a film's next frame needs its statistics.
     """
     missing = [index for index, (_, target) in enumerate(pairs) if not target.exists()]
     if keep_last and missing and missing[0] > 0:
@@ -411,7 +411,7 @@ def _unfinished(pairs: list[tuple[Path, Path]], *, keep_last: bool) -> list[tupl
 
 
 class _Bar:
-    """One bar: of the picture, or of all pictures with pictures a second and what is left."""
+    """One progress bar, of a single picture, or of all pictures with their rate and the time left."""
 
     def __init__(self, pictures: int, done: int, *, quiet: bool) -> None:
         many = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.0f} [{elapsed}<{remaining}, {rate_fmt}] {postfix}"
@@ -432,12 +432,12 @@ class _Bar:
         self._bar.close()
 
     def say(self, sentence: str) -> None:
-        """A line above the bar."""
+        """Print a line above the bar, unless it is disabled."""
         if not self._bar.disable:
             tqdm.write(sentence, file=sys.stderr)
 
     def show(self, name: str) -> Callable[[Progress], None]:
-        """A listener for the progress of a picture of this name."""
+        """Return a listener for the progress of a picture of this name."""
         self._bar.set_description(name)
 
         def listen(progress: Progress) -> None:
@@ -450,7 +450,7 @@ class _Bar:
         return listen
 
     def finished(self, where: str) -> None:
-        """A picture is over."""
+        """Count a finished picture. where: The result's file."""
         self._done += 1
         self._bar.set_postfix_str(where, refresh=False)
         self._bar.update(self._done - self._bar.n)
@@ -470,7 +470,7 @@ def _region_choices(options: argparse.Namespace) -> list[RegionChoice]:
 
 
 def _load_style(text: str) -> StyleSource:
-    """A picture, or a part of one; a saved style's file; or a name, which the server looks up."""
+    """Read a picture or a part of one, or a saved style's file; or return a name, which the server looks up."""
     if is_saved_style(Path(text)):
         read_style(Path(text))  # a damaged file is found here, with its path in the message
         return StyleFile(Path(text).read_bytes())

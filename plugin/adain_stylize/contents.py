@@ -1,4 +1,4 @@
-"""The pictures that are painted: what the server gets of them, and what their results need again."""
+"""The pictures to paint: their samples for the server, and the properties that their results get again."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Frame:
     """One picture of a file.
 
     Attributes:
-        own: Its samples in the file's own colours, upright.
-        srgb: The same in sRGB, which the server gets.
-        duration_ms: How long an animation shows it; 0 where it is not said.
+        own: Its samples in the file's own colours, turned upright.
+        srgb: The same in sRGB, for the server.
+        duration_ms: How long an animation shows it; 0 if the file does not say.
     """
 
     own: Samples
@@ -35,11 +35,11 @@ class Frame:
     duration_ms: float
 
     def in_own_colours(self, painted: Samples, profile: ColourProfile | None) -> Samples:
-        """A result in the colours of this frame's file; what was not painted is what it was, bit for bit.
+        """Convert a result to the colours of this frame's file; unpainted pixels stay the same, bit for bit.
 
         Args:
-            painted: Like srgb.
-            profile: The file's; None to leave the result in sRGB.
+            painted: The result, of the same form as srgb.
+            profile: The file's profile; None to leave the result in sRGB.
         """
         if profile is None or profile.is_srgb:
             return painted
@@ -54,12 +54,12 @@ class Content:
     """A file to be painted.
 
     Attributes:
-        path: It.
-        frames: How many pictures it has.
-        first: The first one.
-        profile: Which its result gets, too; None for sRGB.
-        kept: What stands beside the pixels.
-        notes: What its user has to know, in sentences.
+        path: The file's path.
+        frames: The number of its frames.
+        first: The first frame.
+        profile: The colour profile, which the result gets, too; None for sRGB.
+        kept: The metadata.
+        notes: Sentences that its user has to know.
     """
 
     path: Path
@@ -81,7 +81,7 @@ class Content:
 
 
 def read_content(path: Path) -> Content:
-    """Read a file's first frame and what stands beside it. Raises PictureError."""
+    """Read a file's first frame and its metadata. Raises PictureError."""
     with opened(path) as file:
         frames = getattr(file, "n_frames", 1) if file.format in ANIMATED else 1
         profile, is_bad = own_profile(file)
@@ -104,7 +104,7 @@ def read_content(path: Path) -> Content:
 
 
 def _frame(path: Path, file: ImageFile.ImageFile, profile: ColourProfile | None, *, is_only: bool) -> Frame:
-    """The file's present frame; the first one is not loaded yet."""
+    """Read the file's current frame; the first one is not loaded yet."""
     own = deep_samples(path, file) if is_only else None
     if own is None:
         own = own_samples(file, profile)
@@ -114,9 +114,9 @@ def _frame(path: Path, file: ImageFile.ImageFile, profile: ColourProfile | None,
 
 
 def mask_samples(path: Path) -> Samples:
-    """A mask, (height, width, 1) uint8: its luminance in sRGB times its alpha.
+    """Read a mask, (height, width, 1) uint8: its luminance in sRGB times its alpha.
 
-    Where that is 0 everywhere although its alpha says where, as of a black shape on nothing, its alpha alone.
+    If that is 0 everywhere in a picture that is not opaque, as in one of a black shape, the mask is its alpha.
 
     Raises:
         PictureError: It cannot be read.

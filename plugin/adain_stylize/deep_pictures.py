@@ -1,7 +1,7 @@
-"""RGB of 16 bit in PNG and TIFF, which Pillow has no mode for.
+"""16-bit RGB in PNG and TIFF, for which Pillow has no mode.
 
-Reading: Pillow's decoders unpack either byte of a sample, as they are told; both together are the samples. Writing: a
-PNG and a TIFF that Pillow has written get other samples, so that what stands beside the pixels is written in one place.
+Reading: Pillow's decoders can unpack either byte of each sample; two passes give the whole samples. Writing: the
+samples are replaced in a PNG or TIFF that Pillow has written, so that metadata is written in one place.
 
 Source: PNG (third edition), 9 (filters), 11.2.2 (IHDR); TIFF 6.0, section 2 (entries of a directory), section 18
 (ExtraSamples).
@@ -24,10 +24,10 @@ from adain_weights.picture_files import opened, orientation_of
 from adain_weights.samples import Samples, upright, with_transparent_colour
 
 RAW_MODES = {"RGB;16", "RGBA;16", "RGBX;16", "RGBa;16", "LA;16"}
-"""Pillow's names for samples of 16 bit, without the letter for the order of their bytes."""
+"""Pillow's raw modes of 16-bit samples, without the letter for their byte order."""
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOUR_TYPES = {2: 4, 3: 2, 4: 6}
-"""By the number of channels."""
+"""PNG's colour type for each number of channels."""
 UP = 2
 """PNG's filter: the difference to the row above."""
 BITS_PER_SAMPLE, IMAGE_WIDTH, PHOTOMETRIC = 258, 256, 262
@@ -37,17 +37,17 @@ SHORT = 3
 
 
 def bits_are_lost(file: ImageFile.ImageFile) -> bool:
-    """Whether Pillow makes 8 bits of a sample's 16 in this file's present frame."""
+    """Whether Pillow reduces the 16-bit samples of this file's current frame to 8 bits."""
     bits = getattr(file, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
     return any(";16" in _raw_mode(tile) for tile in file.tile) or (len(bits) > 1 and max(bits) > 8)
 
 
 def deep_samples(path: Path, file: ImageFile.ImageFile) -> Samples | None:
-    """The only frame's samples, uint16, (height, width, 2 to 4), turned upright; None where they have another form.
+    """Read the only frame's samples, uint16, (height, width, 2 to 4), turned upright; None if they have another form.
 
     Args:
         path: The file.
-        file: The same, opened and not loaded.
+        file: The same file, opened but not loaded.
     Raises:
         PictureError: It is damaged.
     """
@@ -56,7 +56,7 @@ def deep_samples(path: Path, file: ImageFile.ImageFile) -> Samples | None:
     if raw_mode[:-1] not in RAW_MODES:
         return None
     if raw_mode.startswith("LA"):
-        # Two samples of 16 bit are as large as four of 8.
+        # Two 16-bit samples are as large as four 8-bit ones.
         first, second = np.split(_bytes(path, "RGBA").reshape(file.height, file.width, 2, 2), 2, axis=3)
         samples = _joined(first[..., 0], second[..., 0], raw_mode)
     else:
@@ -79,7 +79,7 @@ def _arguments(arguments: Any, raw_mode: str) -> Any:
 
 
 def _bytes(path: Path, raw_mode: str) -> Samples:
-    """What Pillow makes of the file when its bytes are unpacked so."""
+    """Load the file with Pillow, its bytes unpacked with this raw mode."""
     with opened(path) as file:
         file.tile = [tile._replace(args=_arguments(tile.args, raw_mode)) for tile in file.tile]
         file.load()
@@ -87,21 +87,21 @@ def _bytes(path: Path, raw_mode: str) -> Samples:
 
 
 def _joined(first: Samples, second: Samples, raw_mode: str) -> Samples:
-    """Samples of their bytes as they lie in the file; N is the machine's own order, which libtiff gives."""
+    """Join samples from their first and second bytes in the file; N is the machine's own order, as from libtiff."""
     is_big = raw_mode.endswith("B") or (raw_mode.endswith("N") and sys.byteorder == "big")
     high, low = (first, second) if is_big else (second, first)
     return high.astype(np.uint16) << 8 | low
 
 
 def _unassociated(samples: Samples) -> Samples:
-    """Colours that were multiplied by alpha, divided by it."""
+    """Divide colours that were multiplied by alpha by it."""
     alpha = samples[:, :, 3:].astype(np.float64)
     colours = samples[:, :, :3] * (65535 / np.maximum(alpha, 1))
     return np.concatenate([np.rint(colours.clip(0, 65535)).astype(np.uint16), samples[:, :, 3:]], axis=2)
 
 
 def save_deep_png(path: Path, samples: Samples, options: dict[str, Any]) -> None:
-    """Write 2 to 4 channels of 16 bit; options as Pillow takes them. Raises OSError."""
+    """Write 2 to 4 channels of 16 bits; options as for Pillow's save(). Raises OSError."""
     model = BytesIO()
     Image.new("RGB", (1, 1)).save(model, "PNG", **options)
     height, width, channels = samples.shape
@@ -132,9 +132,9 @@ def _filtered(samples: Samples) -> bytes:
 
 
 def save_deep_tiff(path: Path, samples: Samples, options: dict[str, Any]) -> None:
-    """Write RGB or RGBA of 16 bit, uncompressed; options as Pillow takes them. Raises OSError."""
+    """Write 16-bit RGB or RGBA, uncompressed; options as for Pillow's save(). Raises OSError."""
     height, width, channels = samples.shape
-    # The samples of a row are those of a gray picture as many times as wide.
+    # Written as a gray picture that is wider by the number of channels: its rows have the same samples.
     gray = Image.fromarray(np.ascontiguousarray(samples).reshape(height, width * channels))
     tags = options.setdefault("tiffinfo", Image.Exif())
     tags[SAMPLES_PER_PIXEL] = channels

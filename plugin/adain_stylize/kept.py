@@ -1,7 +1,7 @@
-"""What stands beside the pixels of a picture and is kept in the result: resolution, EXIF, XMP, texts and comments.
+"""The metadata of a picture that is kept in the result: resolution, EXIF, XMP, texts and comments.
 
-Left out on purpose: the orientation, because the result is upright; the thumbnail and sizes in EXIF, which are the old
-picture's; the camera maker's notes, which break when they are moved.
+Left out on purpose: the orientation, because the result is upright; the thumbnail and the sizes in EXIF, because they
+are the old picture's; the camera maker's notes, because they break when they are moved.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 
 Kind = TypeVar("Kind")
 LARGEST_IN_JPEG = 65000
-"""Bytes of EXIF or XMP that fit into a JPEG's segment."""
+"""The most bytes of EXIF or XMP that fit into a JPEG's segment."""
 DESCRIPTION = 270
 XMP_IN_TIFF = 700
 RESOLUTION = {282, 283, 296}
@@ -36,7 +36,7 @@ KEPT_TAGS = RESOLUTION | {
     33432,
     *range(40091, 40096),
 }
-"""Of EXIF's first directory; in a TIFF the others are about its own pixels."""
+"""Tags of EXIF's first directory that are kept; in a TIFF, the others describe its own pixels."""
 OLD_SIZES = {0xA002, 0xA003}
 XMP_KEYWORD = "XML:com.adobe.xmp"
 _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:=["']|>\s*))[1-8]""")
@@ -45,15 +45,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Kept:
-    """It.
+    """A picture's kept metadata.
 
     Attributes:
-        dpi: Across and down; None where it is not known.
+        dpi: The horizontal and vertical resolution; None if it is not known.
         exif, xmp: Whole blocks; b"" for none.
-        comment: "" for none.
-        texts: A PNG's others, by keyword.
-        loop: How often an animation is repeated, 0 = for ever; None where it is not said.
-        damaged: What could not be read, for people.
+        comment: The comment; "" for none.
+        texts: A PNG's other texts, by keyword.
+        loop: How often an animation is repeated, 0 = for ever; None if the file does not say.
+        damaged: The names of parts that could not be read, for people.
     """
 
     dpi: tuple[float, float] | None = None
@@ -66,13 +66,13 @@ class Kept:
 
 
 def read_kept(file: ImageFile.ImageFile) -> Kept:
-    """What a file says of itself; file is loaded, for a PNG may say it after the pixels."""
+    """Read a file's metadata. file: Already loaded, because a PNG may have metadata after the pixels."""
     damaged: list[str] = []
 
     def guarded(name: str, read: Callable[[ImageFile.ImageFile], Kind], otherwise: Kind) -> Kind:
         try:
             return read(file)
-        except Exception:  # damaged blocks raise anything
+        except Exception:  # damaged blocks raise all kinds of errors
             _log.debug("%s is damaged", name, exc_info=True)
             damaged.append(name)
             return otherwise
@@ -126,10 +126,10 @@ def _comment(file: ImageFile.ImageFile) -> str:
 
 
 def save_options(kept: Kept, suffix: str, icc: bytes) -> dict[str, Any]:
-    """What of it a format can hold, as Pillow's save() takes it.
+    """Return the metadata that a format can hold, as options of Pillow's save().
 
     Args:
-        suffix: The format's, in small letters.
+        suffix: The format's suffix, in small letters.
         icc: The profile to embed; b"" for none.
     """
     options: dict[str, Any] = {"icc_profile": icc} if icc else {}
@@ -140,7 +140,7 @@ def save_options(kept: Kept, suffix: str, icc: bytes) -> dict[str, Any]:
 
 
 def too_large_for(kept: Kept, suffix: str) -> list[str]:
-    """What a format cannot hold because of its size, for people."""
+    """The names of blocks that are too large for a format, for people."""
     blocks = {"EXIF": kept.exif, "XMP": kept.xmp} if _ADD.get(suffix) is _for_jpeg else {}
     return [name for name, block in blocks.items() if len(block) > LARGEST_IN_JPEG]
 

@@ -1,4 +1,4 @@
-"""A user's pictures, brought to what the wire takes and back, and written whole."""
+"""Converting a user's pictures to the wire's pixels and back, and writing the results."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _log = logging.getLogger(__name__)
 
 
 class NoRoomError(PictureError):
-    """A result cannot be written because its disk is full, as it will be for the next one."""
+    """A result cannot be written because its disk is full, so the next one would fail as well."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a format of results can hold.
+    """The capabilities of a format for results.
 
     Attributes:
-        name: Pillow's.
-        gray, alpha, deep, floats: Gray, transparency, 16 bit, floats.
-        profile, frames: A colour profile, several frames.
-        quality: Of a lossy one; None for others.
-        largest_side: Pixels that its encoder can write across or down, where a picture can have more.
+        name: Pillow's name.
+        gray, alpha, deep, floats: Whether it can hold gray, transparency, 16 bits, floats.
+        profile, frames: Whether it can hold a colour profile, several frames.
+        quality: The quality of a lossy format; None for others.
+        largest_side: The most pixels a side that its encoder can write.
     """
 
     name: str
@@ -76,11 +76,11 @@ FORMATS = {
     ".bmp": Format("BMP", gray=False),
     ".ppm": Format("PPM", gray=False),
 }
-"""By the ending of a result's file."""
+"""The formats by the suffix of a result's file."""
 
 
 def pixels_of(samples: Samples) -> Pixels:
-    """Samples for the wire."""
+    """Convert samples for the wire."""
     height, width, channels = samples.shape
     little_endian = samples.astype(samples.dtype.newbyteorder("<"), copy=False)
     return Pixels(little_endian.tobytes(), height, width, LAYOUTS[channels], DEPTHS[samples.dtype.name])
@@ -94,7 +94,7 @@ def result_samples(pixels: Pixels) -> Samples:
 
 
 def content_pixels(picture: Image.Image) -> Pixels:
-    """A picture for the wire: gray stays gray, 16 bit and float stay as they are, the rest is RGB or RGBA."""
+    """Convert a picture for the wire: gray, 16 bits and floats stay as they are, the rest becomes RGB or RGBA."""
     return pixels_of(samples_of(picture))
 
 
@@ -104,16 +104,16 @@ def result_picture(pixels: Pixels) -> Image.Image:
 
 
 def mask_pixels(mask: Samples, size: tuple[int, int]) -> Pixels:
-    """A mask for a content of this width and height."""
+    """Resize a mask to a content of this width and height."""
     resized = picture_of(mask).resize(size, Image.Resampling.BILINEAR)
     return Pixels(resized.tobytes(), resized.height, resized.width, "Y")
 
 
 def check_target(content: Content, target: Path, *, all_frames: bool) -> list[str]:
-    """Whether a result can be written there, before it is painted.
+    """Check whether a result can be written to a file, before it is painted.
 
     Returns:
-        What will be less than the content, in sentences.
+        Sentences about what the result will lose.
     Raises:
         PictureError: The format cannot hold the content's size, its transparency or its frames.
     """
@@ -153,7 +153,7 @@ def _is_translucent(samples: Samples) -> bool:
 
 
 def holds_profile(content: Content, target: Path) -> bool:
-    """Whether the result is written in the content's own colours: its format has a place for their profile."""
+    """Whether the result is written in the content's own colours, because its format can hold their profile."""
     kind = FORMATS[target.suffix.lower()]
     return content.profile is not None and kind.profile and (kind.gray or content.profile.space == "RGB")
 
@@ -161,12 +161,12 @@ def holds_profile(content: Content, target: Path) -> bool:
 def save_result(
     frames: Sequence[Samples], target: Path, *, kept: Kept, icc: bytes, durations_ms: Sequence[float] = ()
 ) -> None:
-    """Write a result, whole or not at all.
+    """Write a result, completely or not at all.
 
     Args:
-        frames: At least one; several only where the format holds them.
+        frames: At least one; several only if the format can hold them.
         icc: The profile of their colours, to be embedded; b"" for none.
-        durations_ms: How long an animation shows each; none for a single picture.
+        durations_ms: How long an animation shows each frame; empty for a single picture.
     Raises:
         PictureError: The file cannot be written.
         NoRoomError: Its disk is full.
@@ -187,12 +187,12 @@ def save_result(
 
 
 def _fitted(samples: Samples, kind: Format, *, is_only: bool) -> Samples:
-    """What the format holds of samples."""
+    """Reduce samples to those that the format can hold."""
     if _loses_depth(samples, kind, is_only=is_only):
         samples = in_8_bit(samples)
     if has_alpha(samples) and not kind.alpha:
-        samples = colours_of(samples)  # it is opaque, or check_target() had refused
-    # Gray of 16 bit with alpha is a TIFF that few can read.
+        samples = colours_of(samples)  # they are opaque, or check_target() would have refused
+    # Few programs can read a TIFF of 16-bit gray with alpha.
     if not kind.gray or (kind is _TIFF and samples.dtype == np.uint16 and samples.shape[2] == 2):
         samples = _in_rgb(samples)
     if kind.name == "GIF" and has_alpha(samples):
@@ -214,7 +214,7 @@ def _in_rgb(samples: Samples) -> Samples:
 
 
 def _animation(frames: Sequence[Samples], kind: Format, kept: Kept, durations_ms: Sequence[float]) -> dict[str, Any]:
-    """What Pillow's save() needs for all frames but the first."""
+    """Return the options of Pillow's save() for all frames but the first."""
     options: dict[str, Any] = {"save_all": True, "append_images": [picture_of(frame) for frame in frames[1:]]}
     if kind.name == "TIFF":
         return options
@@ -228,13 +228,13 @@ def _animation(frames: Sequence[Samples], kind: Format, kept: Kept, durations_ms
 
 @contextlib.contextmanager
 def _whole(target: Path) -> Iterator[Path]:
-    """A place beside the target, which replaces it when all went well. Raises PictureError, NoRoomError."""
-    # Not longer than the target's name may be.
+    """Give a file beside the target, which replaces it after success. Raises PictureError, NoRoomError."""
+    # A short name, so that it is not too long where the target's is not.
     temporary = target.with_name(f".adain-{os.getpid()}.part{target.suffix}")
     try:
         yield temporary
         temporary.replace(target)
-    except Exception as error:  # encoders raise anything about what they cannot write
+    except Exception as error:  # encoders raise all kinds of errors
         _log.debug("%s cannot be written", target, exc_info=True)
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -245,5 +245,5 @@ def _whole(target: Path) -> Iterator[Path]:
 
 
 def save_picture(picture: Image.Image, target: Path) -> None:
-    """Write a picture in sRGB, and nothing beside it. Raises PictureError."""
+    """Write a picture in sRGB without metadata. Raises PictureError."""
     save_result([samples_of(picture)], target, kept=Kept(), icc=b"")

@@ -1,4 +1,4 @@
-"""What is painted and where each result goes. What can be wrong with that is found before anything is painted."""
+"""Planning which files are painted and where each result goes; errors are found before anything is painted."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from adain_weights.files import LITTER
 from adain_weights.picture_formats import NAMED_SUFFIXES, SUFFIXES
 
 LEAST_ROOM = 65_536
-"""Bytes that a disk must have room for, before anything is painted for it."""
+"""The bytes that must be free on a disk before anything is painted for it."""
 
 
 class UsageError(Exception):
-    """What the user asked for cannot be done; the message is one sentence."""
+    """The user's request cannot be carried out; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Contents:
-    """The files that are painted.
+    """The files to paint.
 
     Attributes:
-        paths: In order.
-        left_out: What else is in the folders, by reason. Hidden files, and what file managers leave, are not counted.
+        paths: The files, in order.
+        left_out: The folders' other entries, by reason. Hidden files, and litter of file managers, are not counted.
     """
 
     paths: Sequence[Path]
     left_out: Mapping[str, Sequence[Path]] = field(default_factory=dict)
 
     def about_the_rest(self) -> str:
-        """One line: how much was left out, why, and the first of each kind; "" when nothing was."""
+        """One line: how many entries were left out, why, and the first of each kind; "" for none."""
         parts = [
             f"{len(paths)} {reason} ({paths[0]}{' and others' if len(paths) > 1 else ''})"
             for reason, paths in sorted(self.left_out.items())
@@ -44,11 +44,11 @@ class Contents:
 
 
 def find_contents(given: Sequence[Path]) -> Contents:
-    """The named files, and the pictures in the named folders, by their names, with numbers in them by value.
+    """Find the named files, and the pictures in the named folders, sorted by name with numbers by value.
 
     Raises:
         UsageError: A file is missing, or a folder has no picture.
-        OSError: One cannot be looked at.
+        OSError: One cannot be accessed.
     """
     paths: list[Path] = []
     left_out: dict[str, list[Path]] = {}
@@ -70,12 +70,12 @@ def find_contents(given: Sequence[Path]) -> Contents:
 
 
 def _is_hidden(path: Path) -> bool:
-    """Also macOS' files beside others (._*), and what a killed run of this command has left."""
+    """Whether to ignore an entry: hidden ones, macOS' companions (._*), leftovers of killed runs of this command."""
     return path.name.startswith(".") or path.name in LITTER
 
 
 def _reason_against(path: Path) -> str:
-    """Why an entry of a folder is not painted; "" when it is."""
+    """The reason why an entry of a folder is not painted; "" when it is."""
     if path.is_file():
         return "" if path.suffix.lower() in SUFFIXES | NAMED_SUFFIXES else "without a picture's ending"
     if path.is_dir():
@@ -84,23 +84,23 @@ def _reason_against(path: Path) -> str:
 
 
 def _frame_order(path: Path) -> list[tuple[int, str]]:
-    """Names in order, numbers in them by value: frame 2 comes before frame 10."""
+    """A sort key for names with numbers by value: frame 2 comes before frame 10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", path.name)]
 
 
 def find_targets(
     contents: Sequence[Path], output: Path, *, all_frames: bool, other_inputs: Iterable[Path] = ()
 ) -> list[Path]:
-    """Where each result goes; nothing is made yet. Takes one look at each file, however many there are.
+    """Return each result's file; nothing is created yet. Accesses each file once, however many there are.
 
     Args:
         contents: At least one.
-        output: A folder, or for a single content a file.
-        all_frames: In a folder, a result keeps its content's ending, where that is of a format with frames.
+        output: A folder, or a file for a single content.
+        all_frames: Whether, in a folder, a result keeps its content's suffix if that format can hold frames.
         other_inputs: Styles and masks; no input is ever overwritten.
     Raises:
-        UsageError: A result has no place, or no place of its own.
-        OSError: A file cannot be looked at.
+        UsageError: A result cannot be written to its file, or shares it with another.
+        OSError: A file cannot be accessed.
     """
     is_folder = output.is_dir() or not output.suffix
     if not is_folder and len(contents) > 1:
@@ -137,7 +137,7 @@ def _refuse_duplicates(contents: Sequence[Path], targets: Sequence[Path]) -> Non
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from all others, whatever it is called; None when there is none."""
+    """A file's identity, whatever its name; None for a folder, or when there is no such file."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -146,7 +146,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, and find out that it can be written and its disk is not full. Raises UsageError."""
+    """Create a folder for results; check that it can be written and its disk is not full. Raises UsageError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Saving a style of the user's own: statistics and picture in one small file."""
+"""Saving a user's own style: its statistics and picture in one small file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from adain_weights.styles import write_style
 def save_style(target: Path, picture: Image.Image, *, title: str, artist: str, origin: str, licence: str) -> None:
     """Save a picture as a style, with the statistics of the encoder that comes with the project.
 
-    A server with another encoder takes them from the picture in the file again.
+    A server with another encoder computes them again from the picture in the file.
 
     Raises:
         WeightsError: The file cannot be written, or a text cannot be stored.

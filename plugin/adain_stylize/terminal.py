@@ -1,4 +1,4 @@
-"""What somebody at a terminal is told of a finish, and can do: how long it takes, and Ctrl-C to keep what there is."""
+"""The finish at a terminal: a forecast of how long it takes, and Ctrl-C to keep the picture as it is."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from adain_style.client.jobs import Progress
 from adain_style.client.progress import finish_seconds
 
 LOADING_POLL_S = 0.3
-"""A server that loads its model does not know yet how long anything takes."""
+"""How often a server that is loading its model, and cannot give a forecast yet, is asked again, in seconds."""
 
 
 class Forecast:
-    """Says before a picture is painted how long its finish will take."""
+    """Announces how long a picture's finish will take, before it is painted."""
 
     def __init__(self, client: Client, stroke_size: float, say: Callable[[str], None]) -> None:
         """say: Called with a sentence."""
@@ -27,7 +27,7 @@ class Forecast:
         self._said = ""
 
     def announce(self, height: int, width: int) -> None:
-        """Say it for a picture of this size, unless it was just said: a film has many frames of one size.
+        """Announce it for a picture of this size, unless that was the last announcement, as for a film's frames.
 
         Raises:
             AdainError: The server does not answer.
@@ -49,11 +49,11 @@ class Forecast:
 
 
 class KeepOnInterrupt:
-    """While it is entered, the first Ctrl-C during a picture's finish is noted; any other one is a KeyboardInterrupt.
+    """A context in which the first Ctrl-C during a finish is only noted; any other raises KeyboardInterrupt.
 
     Attributes:
-        has_come: That first one.
-        progress: The newest that it was told.
+        has_come: Whether that first one has come.
+        progress: The latest progress; set by the caller.
     """
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class KeepOnInterrupt:
 
 
 def _rounded(seconds: float) -> str:
-    """A length of time as people say it."""
+    """A length of time, rounded for people."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
