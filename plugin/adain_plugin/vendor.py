@@ -13,7 +13,7 @@ from adain_plugin.machine import Machine, run
 from adain_plugin.question import MODULES
 
 REQUIREMENTS = {"zmq": "pyzmq>=25", "msgpack": "msgpack>=1.0.3"}
-"""Each module's requirement on PyPI; the least version is Debian's."""
+"""Each module's package on PyPI; the lowest version is Debian's."""
 DOWNLOAD_TIMEOUT_S = 300.0
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")

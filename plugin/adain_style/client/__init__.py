@@ -1,7 +1,7 @@
 """The client of the AdaIN server: the wire protocol, connections, and finding or starting a server.
 
-It needs only the standard library, zmq and msgpack, because it runs in the hosts' own Python. What scripts and
-notebooks need:
+It needs only the standard library, zmq and msgpack, because it runs in the hosts' own Python. For scripts and
+notebooks:
 
 - connect(): a Client of the running server, which is started when there is none.
 - StylizeRequest, of Pixels and Regions: what Client.stylize() paints.

@@ -173,7 +173,7 @@ class Client:
         return False
 
     def hello(self, *, timeout_s: float = HELLO_TIMEOUT_S) -> ServerInfo:
-        """Ask the server who it is.
+        """Ask the server to describe itself.
 
         Raises:
             ServerUnavailableError: No answer in time.
@@ -370,7 +370,7 @@ class _Audience:
         self._draft: Draft | None = None
 
     def tell(self) -> None:
-        """Call them with what is new."""
+        """Call them if the progress or the draft has changed."""
         job = self._job
         if job.progress != self._progress:
             self._progress = job.progress

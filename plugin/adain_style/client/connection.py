@@ -23,7 +23,7 @@ KNOCK_S = 0.3
 
 @dataclass(frozen=True)
 class ConnectionInfo:
-    """How to reach a server.
+    """The address and keys of a server.
 
     Attributes:
         endpoint: A ZeroMQ endpoint, ipc or tcp.

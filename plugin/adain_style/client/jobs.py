@@ -19,7 +19,7 @@ from adain_style.client.wire import PictureSpec, RegionSpec, RequestSpec, Sequen
 RESULT_WINDOW = 16
 """The most chunks of the result that may be on their way at a time."""
 MAX_TRIES = 5
-"""How often the upload or the download may begin; it begins again after a connection broke."""
+"""How often the upload or the download may begin; it begins again after the connection broke."""
 
 Frame = bytes | memoryview
 Message = list[Frame]
@@ -27,7 +27,7 @@ Message = list[Frame]
 
 @dataclass(frozen=True)
 class Pixels:
-    """A picture as the wire has it: rows from the top, channels interleaved, in the layer's own type.
+    """A picture in the wire's form: rows from the top, channels interleaved, in the layer's own type.
 
     Colours are sRGB-coded, except for a content whose request says otherwise.
 

@@ -84,7 +84,7 @@ def connect(
     """Return a client of the running server; start one when there is none.
 
     Args:
-        name: What this client calls itself, for the server's log.
+        name: This client's name, for the server's log.
         connection_file: The connection file of the wanted server; None for the default one.
         command: The command that starts a server; None for server_command().
         start: False to use only a server that is already running.
@@ -143,7 +143,7 @@ def connect_to(connection: ConnectionInfo, *, name: str, ready: bool = False) ->
 
     Args:
         connection: The endpoint and its keys.
-        name: What this client calls itself, for the server's log.
+        name: This client's name, for the server's log.
         ready: Whether to refuse a server that is still loading its model.
     Raises:
         ServerUnavailableError: It does not answer. ProtocolError: It is another program, or another version.

@@ -48,7 +48,7 @@ STAGES = {
 }
 """For each quality, where each stage begins and ends on a bar."""
 STEADY_FROM = {"fast": 0.0, "fine": 0.0, "best": STAGES["best"]["finish"][0]}
-"""From where on progress is steady: how long the finish takes relative to the stages before depends on the device."""
+"""The fraction from which progress is steady; how the finish compares with earlier stages depends on the device."""
 STEADY_AFTER_S = 2.0
 """How long progress is observed before the time left is estimated, in seconds."""
 

@@ -78,7 +78,7 @@ class Controls:
 
     @property
     def preserve_color(self) -> str:
-        """One of protocol.PRESERVE_COLOR."""
+        """The colours that are kept, one of protocol.PRESERVE_COLOR."""
         return str(self._colours.get_active_id())
 
     @property
@@ -93,12 +93,12 @@ class Controls:
 
     @property
     def output(self) -> str:
-        """One of OUTPUTS."""
+        """The output, one of OUTPUTS."""
         return str(self._output.get_active_id())
 
     @property
     def quality(self) -> str:
-        """One of protocol.QUALITY."""
+        """The quality, one of protocol.QUALITY."""
         return str(self._quality.get_active_id())
 
     @property

@@ -224,7 +224,7 @@ class StylizeDialog:
             right.pack_start(widget, grows, grows, 0)
         return right
 
-    # What the user chooses
+    # The user's choices
 
     def _control_changed(self) -> None:
         controls = self.controls
@@ -376,7 +376,7 @@ class StylizeDialog:
         self._window.destroy()
         Gtk.main_quit()
 
-    # What is shown of the server and of the picture
+    # Showing the server's state and the picture
 
     def show_connecting(self, sentence: str) -> None:
         """Show the sentence with a turning spinner."""

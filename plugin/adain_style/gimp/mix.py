@@ -21,7 +21,7 @@ class Mix:
     def __init__(
         self, weighed: Callable[[list[StyleChoice]], None], removed: Callable[[list[StyleChoice]], None]
     ) -> None:
-        """Make an empty mix.
+        """Make the widget, without styles.
 
         Args:
             weighed: Called with the new mix when a slider was moved; the rows stay.

@@ -183,7 +183,7 @@ class StylizeController:
         Args:
             view: The host's window.
             reader: The host's reader of styles.
-            name: What this client calls itself, for the server's log.
+            name: This client's name, for the server's log.
             post: Schedules a function to be called in the window's thread, soon; safe in any thread.
             masks: The names of the masks that there are now; saved regions with other masks are left out.
             starts_server: Whether the session starts a server by itself; otherwise reconnect() does.
@@ -220,7 +220,7 @@ class StylizeController:
         """Look for the server again, and start this machine's when none runs."""
         self.session().reconnect(self.saved.server)
 
-    # What the user chooses
+    # The user's choices
 
     def pick(self, source: str, *, adds: bool) -> None:
         """Choose a style that was clicked. adds: Add it to the mix, or take it out when it is there."""
@@ -303,7 +303,7 @@ class StylizeController:
         self.saved = replace(self.saved, **changes)
         self.store.save(replace(self.store.load(), picture_folder=self.saved.picture_folder, **changes))
 
-    # What is shown of it
+    # Showing the choices
 
     def show_settings(self) -> None:
         """Show all choices in the widgets."""
@@ -377,7 +377,7 @@ class StylizeController:
         loaded = self.styles.load(settings)
         return lambda: loaded
 
-    # What the session tells
+    # Reports from the session
 
     def connecting(self, sentence: str) -> None:
         """Show that the server is being looked for."""

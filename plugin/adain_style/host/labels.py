@@ -82,11 +82,11 @@ def finish_forecast(
     Args:
         info: The server's description of itself; None without a server.
         server: Which server that is.
-        settings: What is going to be painted.
+        settings: The settings that will be painted with.
         content: The layer, reduced; None when no layer could be painted.
         pictures: How many of this size are painted one after the other.
     Returns:
-        A sentence; "" when nothing is to be finished, and when nobody knows.
+        A sentence; "" when nothing is to be finished, or the time is not known.
     """
     if info is None or content is None or settings.quality != "best":
         return ""

@@ -27,7 +27,7 @@ def open_server(
 
     Args:
         server: Which one.
-        name: What this client calls itself, for the server's log.
+        name: This client's name, for the server's log.
         start: False to use only a server that is already running.
         on_start: Called with a sentence when a server is being started.
         cancelled: Called while a server starts; True gives up waiting.
@@ -73,7 +73,7 @@ class ServerControl:
         """Prepare; nothing is asked yet.
 
         Args:
-            name: What this client calls itself, for the server's log.
+            name: This client's name, for the server's log.
             post: Schedules a function to be called in the window's thread, soon; safe in any thread.
             show: Called with the server's description of itself, None when there is no server, and with a text about
                 it. Only the latest question's answer is shown: an older one may precede a start or a stop.

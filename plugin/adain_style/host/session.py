@@ -88,7 +88,7 @@ class Session:
         Args:
             listener: Receives what happens.
             server: Which server.
-            name: What this client calls itself, for the server's log.
+            name: This client's name, for the server's log.
             post: Schedules a function to be called in the window's thread, soon; safe in any thread.
             start: False to start no server until reconnect() or paint() is called.
         """

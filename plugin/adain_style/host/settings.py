@@ -61,7 +61,7 @@ class StylizeSettings:
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Which server is used.
+    """The choice of a server.
 
     Attributes:
         remote: Whether it is on another machine, at address with the keys of key_file; otherwise this machine's.
@@ -167,7 +167,7 @@ class SettingsStore:
 
 def _saved_fields(saved: SavedSettings) -> dict[str, Any]:
     fields = asdict(saved)
-    return {"choices": fields.pop("stylize"), **fields}  # the file's name for them since its first version
+    return {"choices": fields.pop("stylize"), **fields}  # the name in the file since its first version
 
 
 def saved_from(fields: Any) -> SavedSettings:

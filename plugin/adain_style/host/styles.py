@@ -46,7 +46,7 @@ class StyleResolver:
     """The styles that one window knows: the server's, the user's own, and those that were read already."""
 
     def __init__(self, reader: StyleReader) -> None:
-        """reader: The host's."""
+        """reader: The host's reader of styles."""
         self._reader = reader
         self._loaded: dict[str, StyleSource] = {}
         self.known: list[StyleInfo] = []
@@ -146,8 +146,8 @@ def load_style(source: str, reader: StyleReader, known: Collection[str]) -> Styl
     Args:
         source: A picture's file, PICTURE[LEFT,TOP,WIDTH,HEIGHT], a saved style's file, LAYER_STYLE and a layer's
             name, or the name of a style that the server knows or that is in the user's own styles folder.
-        reader: The host's.
-        known: The server's names.
+        reader: The host's reader of styles.
+        known: The names of the server's styles.
     Raises:
         ChoiceError: There is no such file or layer, or it cannot be read.
     """

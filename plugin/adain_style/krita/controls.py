@@ -106,7 +106,7 @@ class Controls(QtWidgets.QWidget):
 
     @property
     def preserve_color(self) -> str:
-        """One of protocol.PRESERVE_COLOR."""
+        """The colours that are kept, one of protocol.PRESERVE_COLOR."""
         return str(self._colours.currentData())
 
     @property
@@ -121,7 +121,7 @@ class Controls(QtWidgets.QWidget):
 
     @property
     def quality(self) -> str:
-        """One of protocol.QUALITY."""
+        """The quality, one of protocol.QUALITY."""
         return str(self._quality.currentData())
 
     @property

@@ -15,7 +15,7 @@ MENU_ID = "adain_style"
 
 
 class AdainExtension(krita.Extension):
-    """The menu."""
+    """The plug-in's menu in Krita."""
 
     def __init__(self, parent: Any) -> None:
         super().__init__(parent)

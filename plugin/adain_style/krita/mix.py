@@ -19,7 +19,7 @@ class Mix(QtWidgets.QWidget):
         weighed: Callable[[list[StyleChoice]], None],
         removed: Callable[[list[StyleChoice]], None],
     ) -> None:
-        """Make an empty mix.
+        """Make the widget, without styles.
 
         Args:
             icon: The icon of the button that takes a style out.

@@ -98,7 +98,7 @@ class Panel(krita.DockWidget):
         if self.controller.has_session:
             self.controller.session().close(wait_s=CLOSE_S)
 
-    # What the controller asks
+    # For the controller
 
     @property
     def pictures(self) -> int:
@@ -227,7 +227,7 @@ class Panel(krita.DockWidget):
         row.addWidget(server)
         return row
 
-    # What the menu does, too
+    # Actions that are in the menu, too
 
     def present(self) -> None:
         """Show the panel, with a server."""
@@ -306,7 +306,7 @@ class Panel(krita.DockWidget):
             Job(target, settings, self.controller.styles.result_name(settings), self.controller.styles, frames)
         )
 
-    # What the user chooses
+    # The user's choices
 
     def _control_changed(self) -> None:
         controls = self.controls
@@ -382,7 +382,7 @@ class Panel(krita.DockWidget):
         """Make *Stylize* available, if there is a layer, or not."""
         self._stylize.setEnabled(is_complete and self._snapshot.target is not None)
 
-    # What is shown of the server and of the picture
+    # Showing the server's state and the picture
 
     def show_connecting(self, sentence: str) -> None:
         """Show the sentence below everything else."""

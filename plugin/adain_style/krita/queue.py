@@ -88,7 +88,7 @@ class Queue:
             job.release()
         self.jobs, self._current = [], None
 
-    # What the session tells
+    # Reports from the session
 
     def progressed(self, progress: Progress) -> None:
         """Show the picture's progress."""
