@@ -1,4 +1,4 @@
-"""Models and saved styles: where they are, how they are checked, fetched and written, and those that come with us.
+"""Models and saved styles: finding, checking, fetching and writing them, and those that come with the project.
 
 Its command is adain-weights.
 """

@@ -1,6 +1,6 @@
-"""Whether a file's tensors can be an AdaIN encoder's or decoder's, measured by the embedded model's. No torch needed.
+"""Checks whether a file's tensors can be an AdaIN encoder or decoder, by comparison with the embedded model. No torch.
 
-For files from elsewhere, before they replace anything; adain_net.layout has the last word when a model is loaded.
+For files from elsewhere, before they replace anything; adain_net.layout checks them again when a model is loaded.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from adain_weights.errors import WeightsError
 from adain_weights.manifest import DEFAULT_MODEL, EMBEDDED, read_manifest
 
 COLOUR_SHAPES = ((3, 3, 1, 1), (3,))
-"""Of the public encoder's first convolution, which prepares the colours; this project's layout has none."""
+"""Shapes of the public encoder's first convolution, which prepares the colours; this project's layout has none."""
 UNUSED_SHAPES = ((512, 512, 3, 3), (512,))
-"""Of the public encoder's convolutions beyond relu4_1, which may be there."""
+"""Shapes of the public encoder's convolutions beyond relu4_1, which may be present."""
 
 Shape = tuple[int, ...]
 
@@ -35,14 +35,14 @@ def check_weights(role: str, data: bytes, whose: str) -> int:
         data: The file's content.
         whose: What the error calls the file.
     Returns:
-        How many numbers there are.
+        The number of weights.
     Raises:
-        WeightsError: Something is not so.
+        WeightsError: One of the checks failed.
     """
     try:
         tensors = load(data)
     except (SafetensorError, KeyError, ValueError, ImportError, AttributeError, TypeError):
-        # Beside its own error, the library lets through what Python says to a tensor of an unknown kind of number.
+        # Besides its own error, the library lets through Python's errors about a tensor of an unknown type.
         raise WeightsError(
             f"{whose} is damaged or not a safetensors file of half, single or double precision; get it again."
         ) from None
@@ -67,7 +67,7 @@ def _check_own(role: str, shapes: Mapping[str, Shape], whose: str) -> None:
 
 
 def _check_public(role: str, shapes: Mapping[str, Shape], whose: str) -> None:
-    """The public layout numbers the convolutions in the order in which they are computed."""
+    """Check the public layout, which numbers the convolutions in the order in which they are computed."""
     numbers = sorted({int(name.partition(".")[0]) for name in shapes})
     found = [shapes.get(f"{number}.{kind}", ()) for number in numbers for kind in ("weight", "bias")]
     layers = sorted({name.partition(".")[0] for name in _embedded_shapes(role)}, reverse=role == "decoder")

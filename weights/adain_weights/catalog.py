@@ -1,7 +1,7 @@
-"""Which models there are: the embedded ones and those in the user's models folder. Quick; no torch needed.
+"""The catalog of models: the embedded ones and those in the user's models folder. Quick; no torch needed.
 
 A model of the user's own is a folder with decoder.safetensors, perhaps encoder.safetensors, a model card (README.md),
-and model.json, which says what the model is and which digests its files have.
+and model.json, which describes the model and holds its files' digests.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ DECODER, ENCODER, CARD, ABOUT = "decoder.safetensors", "encoder.safetensors", "R
 FORMAT = "adain-style model 1"
 LONGEST_TEXT = 256
 NO_HOME = Path("/nonexistent")
-"""What systems write for the home of users without one: nothing is found in it, and nothing can be written."""
+"""The home folder that systems give to users without one: it holds nothing and cannot be written to."""
 LARGEST_ABOUT = 64 * 1024
-"""Bytes of model.json at most."""
+"""Most bytes of model.json."""
 
 _TEXTS = ("title", "description", "licence", "origin", "repository", "commit")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -55,15 +55,15 @@ class CatalogModel:
 
 @dataclass(frozen=True)
 class AboutModel:
-    """What model.json says about the weights beside it. Making one checks it.
+    """The content of model.json, about the weights beside it. The constructor checks it.
 
     Attributes:
         title, description, licence, origin: Printable, at most LONGEST_TEXT characters.
         figures: Measured losses by name (style, content, target, identity, ...), finite; may be empty.
         files: SHA-256 of each weights file by its name, DECODER or ENCODER; write_model() fills it in.
-        repository, commit: Where on the Hub it came from, ORG/REPO and 40 hexadecimal digits; both empty when not.
+        repository, commit: Its origin on the Hub, ORG/REPO and 40 hexadecimal digits; both empty for other models.
     Raises:
-        WeightsError: One of these is not so.
+        WeightsError: A value is invalid.
     """
 
     title: str
@@ -93,19 +93,19 @@ class AboutModel:
 
 
 def is_model_name(text: str) -> bool:
-    """Whether a model may be called so: letters, digits, `.`, `_`, `-`, `@`, at most 128, a letter or digit first."""
+    """Whether a model name is valid: letters, digits, `.`, `_`, `-`, `@`, at most 128, a letter or digit first."""
     return MODEL_NAME.fullmatch(text) is not None
 
 
 def user_models_folder() -> Path:
-    """Where the user's own models are kept. Not created here."""
+    """The folder of the user's own models. Not created here."""
     if sys.platform == "win32":
         base = Path(os.environ.get("APPDATA") or _home_folder() / "AppData" / "Roaming")
     elif sys.platform == "darwin":
         base = _home_folder() / "Library" / "Application Support"
     else:
         named = Path(os.environ.get("XDG_DATA_HOME", ""))
-        # The specification says to ignore a relative one.
+        # The XDG specification says to ignore a relative path.
         base = named if named.is_absolute() else _home_folder() / ".local" / "share"
     return base / "adain-style" / "models"
 
@@ -113,14 +113,14 @@ def user_models_folder() -> Path:
 def _home_folder() -> Path:
     try:
         return Path.home()
-    except RuntimeError:  # a container's user who has a number only
+    except RuntimeError:  # in a container, a user that has no name
         return NO_HOME
 
 
 def known_models(folder: Path) -> list[CatalogModel]:
     """The embedded models, then those in a folder of the user's, by name; those without a decoder are left out.
 
-    A missing or unreadable folder has none. A name that the manifest embeds is the embedded model's.
+    A missing or unreadable folder has none. A name in the manifest always means the embedded model.
     """
     models = _embedded_models()
     try:
@@ -134,7 +134,7 @@ def known_models(folder: Path) -> list[CatalogModel]:
 
 
 def find_model(name: str, folder: Path) -> CatalogModel | None:
-    """One of known_models(), without a look at the others; None when there is none of this name."""
+    """One of known_models(), without reading the others; None when there is none of this name."""
     return (_embedded_models().get(name) or _own_model(folder, name)) if is_model_name(name) else None
 
 
@@ -155,7 +155,7 @@ def _own_model(folder: Path, name: str) -> CatalogModel | None:
 
 
 def read_about(folder: Path) -> AboutModel | None:
-    """What a model's folder says about it; None when it says nothing, or nothing that can be used."""
+    """Read a model folder's model.json; None when it is missing or unusable."""
     try:
         with (folder / ABOUT).open("rb") as file:
             return parse_about(file.read(LARGEST_ABOUT + 1))
@@ -164,7 +164,7 @@ def read_about(folder: Path) -> AboutModel | None:
 
 
 def parse_about(data: bytes) -> AboutModel:
-    """Read model.json from bytes that may come from anybody. Raises WeightsError."""
+    """Read model.json from untrusted bytes. Raises WeightsError."""
     if len(data) > LARGEST_ABOUT:
         raise _unusable(f"it is larger than {LARGEST_ABOUT} bytes")
     try:

@@ -1,6 +1,6 @@
-"""adain-weights: what models there are, where they come from, and how their files are made.
+"""adain-weights: lists models, fetches, checks and publishes them, and makes their files.
 
-Torch is loaded by the commands that need it only, so that the others answer at once.
+Torch is loaded only by the commands that need it, so that the others answer at once.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _size(files: list[Path]) -> str:
 def _pull(options: argparse.Namespace) -> None:
     model: str = options.model
     if model in read_downloads():
-        name = hub.pull_known(model, options.models)  # its bytes are fixed, so that there is no update
+        name = hub.pull_known(model, options.models)  # its bytes are fixed, so there is no update
     elif model in read_manifest():
         name = model  # embedded: nothing to fetch
     else:
@@ -137,7 +137,7 @@ def _verify(options: argparse.Namespace) -> None:
 
 
 def _weights(name: str, models_folder: Path) -> dict[str, bytes]:
-    """A model's files by role, as they are, with the digests that they should have."""
+    """A model's files by role, unparsed, their digests checked."""
     if entry := read_manifest().get(name):
         return {role: manifest_bytes(getattr(entry, role)) for role in ROLES}
     if Path(name).is_file():
@@ -169,7 +169,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 
 def _read_pair(paths: Mapping[str, Path]) -> dict[str, dict[str, Tensor]]:
-    """The tensors of a public pair, checked as the server will check them: both before either is written."""
+    """The tensors of a public pair, checked as the server checks them, both before either is written."""
     from adain_weights.models import safetensors_bytes
     from adain_weights.pickled import read_pickled, used_tensors
 
@@ -230,7 +230,7 @@ def _files(model: str, models_folder: Path) -> list[Path]:
 
 
 def _folder(model: str, models_folder: Path) -> Path:
-    """The folder of a model of the user's own, by its name, its place on the Hub or its path."""
+    """The folder of a model of the user's own, by its name, its reference on the Hub or its path."""
     if model.startswith(hub.SCHEME):
         model = hub.parse_reference(model).name
     if is_model_name(model) and (place := folder_or_put_aside(models_folder / model)).is_dir():

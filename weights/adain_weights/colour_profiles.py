@@ -1,9 +1,9 @@
 """Colour profiles (ICC): a picture's own colours to sRGB, and back.
 
-8-bit RGB and CMYK go through LittleCMS, relative colorimetric with black point compensation. LittleCMS in Pillow has 8
-bit only, so gray pictures and pictures of 16 bit are converted here, by the profile's curves and matrix, in doubles:
+8-bit RGB and CMYK go through LittleCMS, relative colorimetric with black point compensation. Pillow's LittleCMS handles
+8 bit only, so gray pictures and pictures of 16 bit are converted here, by the profile's curves and matrix, in doubles:
 working spaces (Adobe RGB, Display P3, ProPhoto, Rec. 2020, linear ones) have nothing else. A profile with tables
-instead converts 8 bit only.
+converts 8 bit only.
 
 Source: ICC.1:2022, 8.3 and 8.4 (which tags a profile has), 10.6 curveType, 10.18 parametricCurveType, F.2 and F.3
 (gray, and matrix with curves).
@@ -30,24 +30,24 @@ SRGB_TO_XYZ: Doubles = np.array(
 """sRGB's primaries in XYZ, adapted to D50 by Bradford's method, as profiles have them."""
 GRID: Doubles = np.linspace(0, 1, 65536)
 SAME_PRIMARIES, SAME_CURVE = 0.002, 0.004
-"""A profile this near to sRGB is sRGB: XYZ of a primary, and linear light."""
+"""Largest differences, in XYZ of a primary and in linear light, at which a profile counts as sRGB."""
 STRIP_PIXELS = 2**18
 TABLES = (b"A2B0", b"A2B1", b"A2B2")
 
 
 class ProfileError(Exception):
-    """A profile is damaged, or made for other pictures."""
+    """A profile is damaged or unsuitable."""
 
 
 class Curve:
-    """From a sample to linear light and back, both 0..1."""
+    """Converts samples to linear light and back, both in 0..1."""
 
     def __init__(self, light: Doubles) -> None:
-        """light: Linear light at 65,536 samples from 0 to 1; made to never fall."""
+        """light: Linear light at 65,536 samples from 0 to 1; made monotonic."""
         self.light: Doubles = np.maximum.accumulate(light.clip(0, 1))
 
     def decode(self, samples: Samples) -> Doubles:
-        """From samples of any depth to light."""
+        """Convert samples of any depth to light."""
         if samples.dtype == np.uint16:
             samples = samples.astype(np.int64)
         elif samples.dtype == np.uint8:
@@ -58,13 +58,13 @@ class Curve:
         return light
 
     def encode(self, light: Doubles, like: Samples) -> Samples:
-        """From light to samples of the other array's depth."""
+        """Convert light to samples of the depth of `like`."""
         values = np.interp(light, self.light, GRID)
         return (values if like.dtype.kind == "f" else np.rint(values * white_of(like))).astype(like.dtype)
 
 
 def _srgb_light(samples: Doubles) -> Doubles:
-    """IEC 61966-2-1."""
+    """Linear light of sRGB samples (IEC 61966-2-1)."""
     light: Doubles = np.where(samples <= 0.04045, samples / 12.92, ((samples + 0.055) / 1.055) ** 2.4)
     return light
 
@@ -74,7 +74,7 @@ SRGB = Curve(_srgb_light(GRID))
 
 @dataclass(frozen=True)
 class Shaper:
-    """A curve for each channel, and for RGB the matrix to XYZ at D50.
+    """A profile's curves, one per channel, and for RGB its matrix to XYZ at D50.
 
     Attributes:
         curves: 1 or 3.
@@ -85,7 +85,7 @@ class Shaper:
     to_xyz: Doubles | None = None
 
     def converted(self, samples: Samples, other: Shaper) -> Samples:
-        """Colours of this kind, without alpha, as colours of the other kind and of the same depth."""
+        """Convert colours, without alpha, to those of another shaper, of the same depth."""
         matrix = None
         if self.to_xyz is not None and other.to_xyz is not None:
             matrix = _keeping_white(np.linalg.inv(other.to_xyz) @ self.to_xyz)
@@ -100,7 +100,7 @@ class Shaper:
 
     @property
     def is_srgb(self) -> bool:
-        """Whether it differs from sRGB by less than anybody sees."""
+        """Whether its difference from sRGB is invisible."""
         if self.to_xyz is not None and np.abs(self.to_xyz - SRGB_TO_XYZ).max() > SAME_PRIMARIES:
             return False
         return all(np.abs(curve.light - SRGB.light).max() < SAME_CURVE for curve in self.curves)
@@ -110,7 +110,7 @@ SRGB_SHAPERS = {"GRAY": Shaper([SRGB]), "RGB": Shaper([SRGB] * 3, SRGB_TO_XYZ)}
 
 
 def _keeping_white(matrix: Doubles) -> Doubles:
-    """White to exactly white, which a profile's 16 bits after the point miss by a little."""
+    """The matrix, scaled to map white exactly to white, which a profile's 16 fractional bits miss by a little."""
     sums = matrix.sum(axis=1, keepdims=True)
     return matrix / sums if np.abs(sums - 1).max() < 0.002 else matrix
 
@@ -122,12 +122,12 @@ def _strips(samples: Samples) -> Iterator[slice]:
 
 
 class ColourProfile:
-    """A profile that was read and works.
+    """A usable profile.
 
     Attributes:
         icc: The profile's bytes, to be embedded again.
-        space: GRAY, RGB or CMYK: the pictures that it is for.
-        is_srgb: It is sRGB itself, and nothing is converted.
+        space: GRAY, RGB or CMYK, the kind of pictures that it is for.
+        is_srgb: Whether it is sRGB itself, so that nothing is converted.
     """
 
     def __init__(self, icc: bytes) -> None:
@@ -148,12 +148,12 @@ class ColourProfile:
             raise ProfileError(str(error)) from error
 
     def converts(self, samples: Samples) -> bool:
-        """Whether it can convert samples of this depth; if not, it can convert their 8 bits."""
+        """Whether it can convert samples of this depth; if not, it can convert them in 8 bit."""
         return self.is_srgb or self._shaper is not None or samples.dtype == np.uint8
 
     @cached_property
     def has_way_back(self) -> bool:
-        """Whether sRGB can be brought back to it; a scanner's profile may lack that."""
+        """Whether sRGB can be converted back to it; a scanner's profile may lack that."""
         try:
             return self.space == "GRAY" or self._from_srgb is not None
         except Exception:  # whatever LittleCMS raises
@@ -171,7 +171,7 @@ class ColourProfile:
         return with_alpha_of(colours, samples)
 
     def from_srgb(self, samples: Samples) -> Samples:
-        """The reverse of to_srgb(), where has_way_back says that there is one."""
+        """The reverse of to_srgb(), only if has_way_back is true."""
         if self.is_srgb:
             return samples
         colours = colours_of(samples)
@@ -182,12 +182,12 @@ class ColourProfile:
         return with_alpha_of(colours, samples)
 
     def inks_to_srgb(self, picture: Image.Image) -> Image.Image:
-        """A CMYK picture as sRGB; only for a profile of this space."""
+        """A CMYK picture as sRGB; only for a CMYK profile."""
         applied: Image.Image = self._to_srgb.apply(picture)
         return applied
 
     def _is_exact(self, colours: Samples) -> bool:
-        """Whether the conversion here is used, and not LittleCMS."""
+        """Whether the conversion of this module is used instead of LittleCMS."""
         return self.space == "GRAY" or colours.dtype != np.uint8
 
     @cached_property
@@ -223,7 +223,7 @@ def _tags(icc: bytes) -> dict[bytes, bytes]:
 
 
 def _shaper(icc: bytes, tags: dict[bytes, bytes], space: str) -> Shaper | None:
-    """The curves and matrix; None where the profile has tables, which come before them, or neither."""
+    """The curves and matrix; None where the profile has tables, which take precedence, or neither."""
     if space == "GRAY":
         return Shaper([Curve(_curve(tags[b"kTRC"]))]) if b"kTRC" in tags else None
     if space != "RGB" or icc[20:24] != b"XYZ " or any(name in tags for name in TABLES) or b"rTRC" not in tags:
@@ -268,12 +268,12 @@ _PARAMETRIC: tuple[Callable[..., Doubles], ...] = (
 
 
 def make_profile(to_xyz: Doubles | None, gamma: float, *, name: str) -> bytes:
-    """A profile of version 2, for a picture that names its colours in another way.
+    """A profile of version 2, for a picture that describes its colours in another way.
 
     Args:
         to_xyz: (3, 3), a column for each primary, in XYZ adapted to D50; None for a gray picture.
         gamma: Linear light is the sample to this power.
-        name: What programs show.
+        name: The name that programs show.
     """
     text = name.encode("ascii")
     parts = {

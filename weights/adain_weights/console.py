@@ -1,4 +1,4 @@
-"""The boundary around what every command stands on, the console and the file system. The standard library only."""
+"""The error handling that all commands share, for the console and the file system. The standard library only."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import TextIO
 READER_IS_GONE = 141
 """The exit status of a program that a closed pipe ends: 128 and SIGPIPE."""
 INTERRUPTED = 130
-"""Likewise for Ctrl-C: 128 and SIGINT."""
+"""The exit status after Ctrl-C: 128 and SIGINT."""
 
 
 def run_command(
     name: str, run: Callable[[], int], *, failures: tuple[type[Exception], ...], interrupted: str = "stopped."
 ) -> int:
-    """Run a command from its options to its last line, so that what fails is one sentence and no traceback.
+    """Run a command, reporting failures as one sentence instead of a traceback.
 
-    A console that lacks a letter gets a replacement for it, and a reader that has seen enough, as `head`, ends the
-    command quietly.
+    A character that the console lacks is replaced, and a reader that closes the pipe, such as `head`, ends the command
+    quietly.
 
     Args:
-        name: What the sentences begin with.
+        name: The command's name, which the sentences begin with.
         run: Reads the options and does the work; returns the exit status.
         failures: The command's own errors, whose message is a sentence.
-        interrupted: What is said after Ctrl-C.
+        interrupted: The message after Ctrl-C.
     Returns:
         The exit status.
     """
@@ -35,7 +35,7 @@ def run_command(
     try:
         try:
             return run()
-        finally:  # also after --help, which leaves by an exception
+        finally:  # also after --help, which exits by an exception
             _flush()
     except failures as error:
         return _say(name, str(error), 1)
@@ -51,7 +51,7 @@ def run_command(
 def _say(name: str, sentence: str, status: int) -> int:
     try:
         print(f"{name}: {sentence}", file=sys.stderr, flush=True)
-    except OSError:  # nobody can be told
+    except OSError:  # there is nowhere to report it
         _write_nowhere(sys.stdout, sys.stderr)
     return status
 
@@ -73,10 +73,10 @@ def _take_every_letter() -> None:
 
 
 def _has_reader(stream: TextIO) -> bool:
-    """Whether somebody can read what is written; a broken pipe may also be one to a process of the command's own."""
+    """Whether a stream still has a reader; a broken pipe may also be one to the command's own child process."""
     if (descriptor := _descriptor(stream)) is None:
         return True
-    if sys.platform == "win32":  # it cannot be asked there
+    if sys.platform == "win32":  # there is no way to tell
         return False
     poll = select.poll()
     poll.register(descriptor, 0)  # errors are always reported
@@ -84,7 +84,7 @@ def _has_reader(stream: TextIO) -> bool:
 
 
 def _write_nowhere(*streams: TextIO) -> None:
-    """Let what is still to be written go nowhere: Python would fail once more when it ends."""
+    """Discard what is still to be written: Python would fail once more when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for descriptor in map(_descriptor, streams):
         if descriptor is not None:
@@ -93,7 +93,7 @@ def _write_nowhere(*streams: TextIO) -> None:
 
 
 def _descriptor(stream: TextIO) -> int | None:
-    """The system's number of a stream; None for one that is not the system's."""
+    """A stream's file descriptor; None when it has none."""
     try:
         return stream.fileno()
     except OSError:

@@ -1,5 +1,5 @@
-"""The errors of weights files: each says in a sentence what is wrong and what to do."""
+"""The errors of weights files: each message tells in a sentence what is wrong and what to do."""
 
 
 class WeightsError(Exception):
-    """A weights file is missing, damaged, of another shape, or not to be trusted."""
+    """A weights file is missing, damaged, of another shape, or not trusted."""

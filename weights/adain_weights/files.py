@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all. No torch needed.
+"""Writes files and folders completely or not at all. No torch needed.
 
-A rename is what makes them whole. What is written is synced before it and the folder after it, so that a crash or a
-full disk leaves what was there before (measured: plain writes left 19 of 40 files damaged when killed, these none).
+A rename makes this atomic. The data is synced before it and the folder after it, so that a crash or a full disk leaves
+the previous content (measured: plain writes left 19 of 40 files damaged when killed, these none).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from filelock import FileLock, Timeout
 from adain_weights.errors import WeightsError
 
 PATIENCE = 60.0
-"""Seconds that a writer waits for another one of the same folder."""
+"""How long a writer waits for another one of the same folder, in seconds."""
 LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""What file managers leave in folders that somebody has looked at."""
+"""Files that file managers leave in folders that they have shown."""
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the target and rename; its folder is made when missing. Raises WeightsError."""
-    temporary = path.with_name(f"{path.name}.tmp")  # always the same, so that the next write takes an orphan away
+    """Write a file beside its target and rename it; its folder is created when missing. Raises WeightsError."""
+    temporary = path.with_name(f"{path.name}.tmp")  # always the same, so that the next write replaces an orphan
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_synced(temporary, data)
@@ -37,13 +37,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], *, replaceable: Collection[str]) -> None:
-    """Write a folder with exactly these files; one that was there is replaced as a whole.
+    """Write a folder with exactly these files; an existing one is replaced as a whole.
 
     Args:
         files: Contents by plain name.
-        replaceable: The names that a folder that is replaced may hold; whoever has other files there keeps them.
+        replaceable: The names that a replaced folder may hold; a folder with other files is kept.
     Raises:
-        WeightsError: It cannot be written, holds other files, or somebody else has been writing it for a minute.
+        WeightsError: It cannot be written, holds other files, or another program holds its lock for a minute.
     """
     folder = folder.resolve()
     new = folder.with_name(f".new-{folder.name}")
@@ -73,13 +73,13 @@ def write_folder(folder: Path, files: Mapping[str, bytes], *, replaceable: Colle
 
 
 def folder_or_put_aside(folder: Path) -> Path:
-    """Where a folder's files are: in itself, or, when a writer died between two renames, in the one put aside."""
+    """The folder with the files: the folder itself or, if a writer died between two renames, the one put aside."""
     old = _put_aside(folder)
     return old if old.is_dir() and not folder.exists() else folder
 
 
 def put_aside_name(name: str) -> str | None:
-    """The folder's own name when this is the name of one put aside."""
+    """The original name of a folder that was put aside; None for other names."""
     return name.removeprefix(".old-") if name.startswith(".old-") else None
 
 
@@ -88,7 +88,7 @@ def _put_aside(folder: Path) -> Path:
 
 
 def _settle(folder: Path) -> None:
-    """Either the folder is there and nothing is put aside, or the one put aside comes back. Needs the lock."""
+    """Remove the folder that was put aside, or restore it if the folder itself is missing. Needs the lock."""
     old = _put_aside(folder)
     if old.is_dir():
         if folder.exists():
@@ -104,7 +104,7 @@ def _refuse_other_files(folder: Path, replaceable: Collection[str]) -> None:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file so that it lasts through a power cut once this returns. Raises OSError."""
+    """Write a file so that it survives a power failure once this returns. Raises OSError."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -112,7 +112,7 @@ def write_synced(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in a folder last through a power cut, where the system can. Raises OSError."""
+    """Make a rename in a folder survive a power failure, where the system can. Raises OSError."""
     if sys.platform == "win32":  # cannot open a folder
         return
     descriptor = os.open(folder, os.O_RDONLY)

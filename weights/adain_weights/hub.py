@@ -1,6 +1,6 @@
 """Models of the Hugging Face Hub: pulled into the user's models folder, pinned to a commit, verified; and pushed.
 
-A model that is there and whole needs no network. Neither torch nor the Hub's client is loaded before it is needed.
+A model that is complete here needs no network. Neither torch nor the Hub's client is loaded before it is needed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class HubReference:
 
     @property
     def repo_id(self) -> str:
-        """As the Hub names the repository."""
+        """The Hub's name of the repository."""
         return f"{self.organization}/{self.repository}"
 
     @property
@@ -77,17 +77,17 @@ def parse_reference(text: str) -> HubReference:
 
 
 def pull(reference: HubReference, models_folder: Path, *, update: bool = False, progress: bool = True) -> str:
-    """Have a model of the Hub in the models folder, verified; returns its name there.
+    """Make sure that a model of the Hub is in the models folder, verified; returns its name there.
 
-    A model that is there and whole is left as it is, without asking the Hub. One that was changed or damaged is fetched
-    again at the commit that it came from.
+    A model that is there and intact is kept, without asking the Hub. One that was changed or damaged is fetched again
+    at the commit that it came from.
 
     Args:
-        models_folder: Made when missing.
-        update: Ask the Hub whether the branch has moved, and take what it has now.
+        models_folder: Created when missing.
+        update: Ask the Hub whether the branch has moved, and fetch what it has now.
         progress: Whether the client may show progress bars.
     Raises:
-        WeightsError: The model cannot be had, in a sentence that says why; what is in the folder stays.
+        WeightsError: The model cannot be fetched, for the reason in the message; the folder is not changed.
     """
     folder = models_folder / reference.name
     about = read_about(folder_or_put_aside(folder))
@@ -107,7 +107,7 @@ def pull(reference: HubReference, models_folder: Path, *, update: bool = False, 
 
 
 def pull_known(name: str, models_folder: Path, *, progress: bool = True) -> str:
-    """As pull(), for a model that the manifest knows by its digests: any repository that has these bytes will do."""
+    """Like pull(), for a model that the manifest knows by its digests, from any repository with these files."""
     model = read_downloads()[name]
     folder = models_folder / name
     if _is_whole(folder):
@@ -128,13 +128,13 @@ def pull_known(name: str, models_folder: Path, *, progress: bool = True) -> str:
 
 
 def obtain(model: str, models_folder: Path, *, progress: bool = True) -> tuple[str, str]:
-    """What load_model() takes for what a user asked for, whatever happens, and one line for the user, or none.
+    """Fetch a model if necessary; returns a name for load_model() whatever happens, and a line for the user, or "".
 
     Args:
-        model: hf://ORG/REPO[@REVISION], or a name of read_downloads(): pulled when it is not there; anything else comes
-            back unchanged.
+        model: hf://ORG/REPO[@REVISION], or a name of read_downloads(): pulled when it is not there; anything else is
+            returned unchanged.
     Returns:
-        The model's name, or the embedded model's when it cannot be had; and then the line that says so.
+        The model's name, or the embedded model's when it cannot be fetched; in that case also the line that says so.
     """
     try:
         if model.startswith(SCHEME):
@@ -143,17 +143,17 @@ def obtain(model: str, models_folder: Path, *, progress: bool = True) -> tuple[s
             return pull_known(model, models_folder, progress=progress), ""
     except WeightsError as error:
         return DEFAULT_MODEL, f"{error} Until then the embedded model {DEFAULT_MODEL} is used."
-    except Exception:  # whatever it is: who asked for a model starts with the embedded one
+    except Exception:  # whatever it is, the server starts, with the embedded model
         _log.warning("%s cannot be had", model, exc_info=True)
         return DEFAULT_MODEL, f"The model {model} cannot be had; the embedded model {DEFAULT_MODEL} is used."
     return model, ""
 
 
 def load_client() -> None:
-    """Load the Hub's client, which reads the environment while it is loaded. Raises WeightsError: it cannot be."""
+    """Load the Hub's client, which reads the environment as it is loaded. Raises WeightsError when it fails."""
     try:
         importlib.import_module("adain_weights.hub_client")
-    except Exception as error:  # anything about what it found in the environment
+    except Exception as error:  # it may raise anything about the environment
         _log.debug("the Hub's client cannot be loaded", exc_info=True)
         raise WeightsError(
             f"The Hub's client cannot be loaded ({error}); check HF_ENDPOINT and HF_HOME, or install huggingface_hub."
@@ -161,14 +161,14 @@ def load_client() -> None:
 
 
 def push(folder: Path, repository: str, *, private: bool, revision: str | None = None) -> str:
-    """Put a model's folder on the Hub, in one commit, and return its address; the repository is made when missing.
+    """Upload a model's folder to the Hub in one commit; returns its address. The repository is created when missing.
 
     Args:
         repository: ORG/REPO.
-        private: Whether only you may see it; a repository that is there and public is then refused.
-        revision: A branch, which is made when missing; None for the main branch.
+        private: Whether only its owner may see it; an existing public repository is then refused.
+        revision: A branch, which is created when missing; None for the main branch.
     Raises:
-        WeightsError: The folder's files are not what they should be, it has no model card, or the Hub refuses.
+        WeightsError: The folder's files are invalid, it has no model card, or the Hub refuses.
     """
     repo_id = parse_reference(f"{SCHEME}{repository}").repo_id
     about = read_about(folder)
@@ -193,7 +193,7 @@ def push(folder: Path, repository: str, *, private: bool, revision: str | None =
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a folder's weights have the digests that were written down when they were verified."""
+    """Whether a folder's weights have the digests that were recorded when they were verified."""
     place = folder_or_put_aside(folder)
     about = read_about(place)
     try:
@@ -232,7 +232,7 @@ def _pull_own_format(snapshot: Snapshot, folder: Path) -> None:
 
 
 def _pull_public_pair(snapshot: Snapshot, model: DownloadModel, folder: Path) -> None:
-    """Convert the pair of pickled files, whose digests the manifest must know before they are opened."""
+    """Convert the pair of pickled files, which are opened only if their digests are those of the manifest."""
     from adain_weights import hub_client
     from adain_weights.models import safetensors_bytes
     from adain_weights.pickled import parse_pickled, used_tensors

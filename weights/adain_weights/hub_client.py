@@ -1,6 +1,6 @@
-"""The Hugging Face Hub, asked through its own client. Every failure becomes one sentence that says what to do.
+"""Access to the Hugging Face Hub through its own client. Every failure becomes one sentence that tells what to do.
 
-Only hub.py imports this, and only when it has to ask the Hub. The client reads HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE.
+Only hub.py imports this, and only when it needs the Hub. The client reads HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from adain_weights.errors import WeightsError
 from adain_weights.model_files import LARGEST_FILE, read_bytes
 
 PATIENCE = 10.0
-"""Seconds to wait for the Hub's first answer."""
+"""How long to wait for the Hub's first answer, in seconds."""
 ORPHAN_AGE = 3600.0
-"""Seconds since anything was written into it after which an unfinished download is nobody's."""
+"""Seconds since its last write after which an unfinished download counts as abandoned."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
-# The HTTP library's own error and OSError. Which library it is differs between the client's releases.
+# The HTTP library's own error and OSError. The library differs between the client's releases.
 _CONNECTION_ERRORS: tuple[type[Exception], ...] = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ _SENTENCES: tuple[tuple[type[Exception], str], ...] = (  # a class comes before 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What the Hub says about a file; None where it says nothing.
+    """The Hub's description of a file; None where it has none.
 
     Attributes:
         size: In bytes.
@@ -89,7 +89,7 @@ class RemoteFile:
 
     def is_content(self, data: bytes) -> bool:
         """Whether these bytes can be the file's."""
-        # This only finds damage; what the weights must be is said by SHA-256.
+        # This only finds damage; SHA-256 decides which weights they must be.
         blob = hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False)
         return (
             self.size in (None, len(data))
@@ -105,7 +105,7 @@ class Snapshot:
     Attributes:
         repository: ORG/REPO.
         commit: 40 hexadecimal digits.
-        files: What there is, by path.
+        files: Its files, by path.
     """
 
     repository: str
@@ -116,7 +116,7 @@ class Snapshot:
 def look_up(repository: str, revision: str) -> Snapshot:
     """Ask for the commit that a branch, tag or commit stands for, and for its files.
 
-    A repository that was renamed is found under its old name: the Hub redirects.
+    A renamed repository is found under its old name, too: the Hub redirects.
 
     Raises:
         WeightsError: The Hub cannot be reached, or does not show this repository or revision.
@@ -137,16 +137,16 @@ def look_up(repository: str, revision: str) -> Snapshot:
 
 
 def fetch(snapshot: Snapshot, name: str, sha256: str = "", *, otherwise: str = "") -> bytes:
-    """A file's content, from the Hub's cache on this machine when it is there, and otherwise from the Hub.
+    """A file's content, from the Hub's cache on this machine if it is there, otherwise from the Hub.
 
-    The client shows a progress bar and goes on where a connection was cut. When the cache has other bytes than it
-    should, the file is fetched once more.
+    The client shows a progress bar and resumes a download that was cut. When the cache has wrong bytes, the file is
+    fetched once more.
 
     Args:
-        sha256: Digest that the content must have, besides what the Hub says about it; empty when unknown.
-        otherwise: The sentence when it does not have it; a default is made.
+        sha256: Digest that the content must have, besides the Hub's own description; empty when unknown.
+        otherwise: The error message if the digest differs; empty for a default one.
     Raises:
-        WeightsError: It cannot be fetched or kept, is too large, or is not what the digests say.
+        WeightsError: It cannot be fetched or kept, is too large, or does not match the digests.
     """
     file = snapshot.files[name]
     wrong = otherwise or (
@@ -167,15 +167,15 @@ def fetch(snapshot: Snapshot, name: str, sha256: str = "", *, otherwise: str = "
 
 
 def upload(repository: str, files: Mapping[str, bytes], *, private: bool, revision: str | None, message: str) -> str:
-    """Put files into a repository in one commit; the repository is made when missing. Returns the commit's address.
+    """Put files into a repository in one commit; the repository is created when missing. Returns the commit's address.
 
     Raises:
-        WeightsError: The Hub cannot be reached or refuses; or it should be private, and is there but public.
+        WeightsError: The Hub cannot be reached or refuses; or `private` is set and the repository exists but is public.
     """
     api = HfApi()
     operations = [CommitOperationAdd(path_in_repo=name, path_or_fileobj=data) for name, data in files.items()]
     with _sentences(repository), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the Hub's advice on what else a card could say
+        warnings.simplefilter("ignore")  # the Hub's advice on what a card could add
         api.create_repo(repository, private=private, exist_ok=True)
         if private and not api.model_info(repository).private:
             raise WeightsError(f"{repository} is there already and public, so nothing was sent; choose another name.")
@@ -186,12 +186,12 @@ def upload(repository: str, files: Mapping[str, bytes], *, private: bool, revisi
 
 
 def cache_folder() -> Path:
-    """Where the client keeps what it has fetched."""
+    """The folder in which the client keeps its downloads."""
     return Path(constants.HF_HUB_CACHE)
 
 
 def remove_orphans(repository: str) -> None:
-    """Take away what downloads of a repository left unfinished in the cache when they were killed long ago."""
+    """Remove a repository's unfinished downloads from the cache that were killed long ago."""
     blobs = cache_folder() / repo_folder_name(repo_id=repository, repo_type="model") / "blobs"
     for path in blobs.glob("*.incomplete"):
         with suppress(OSError):
@@ -201,7 +201,7 @@ def remove_orphans(repository: str) -> None:
 
 @contextmanager
 def progress_bars(shown: bool) -> Iterator[None]:
-    """Let the client show its progress bars, or not, and leave that as it was."""
+    """Let the client show its progress bars or not, and restore the setting afterwards."""
     if shown or are_progress_bars_disabled():
         yield
         return
@@ -214,7 +214,7 @@ def progress_bars(shown: bool) -> Iterator[None]:
 
 @contextmanager
 def _sentences(repository: str) -> Iterator[None]:
-    """The boundary around the client and the HTTP library under it, which raise anything."""
+    """Turn any error of the client and its HTTP library into a WeightsError with a sentence."""
     try:
         yield
     except WeightsError:
@@ -231,7 +231,7 @@ def _sentence(error: BaseException, repository: str) -> str:
         return sentence
     vague = isinstance(error, LocalEntryNotFoundError | ValueError) and not isinstance(error, HfHubHTTPError)
     if vague and error.__cause__ is not None:
-        error = error.__cause__  # of a file that it has not in its cache, the client says only that it failed
+        error = error.__cause__  # for a file that is not in its cache, the client reports only that it failed
     for kind, sentence in _SENTENCES:
         if isinstance(error, kind):
             return sentence.format(repository)
@@ -253,7 +253,7 @@ def _sentence(error: BaseException, repository: str) -> str:
 
 
 def _sentence_about_settings(error: BaseException, repository: str) -> str:
-    """When the network was not even tried because of what is set on this machine; else nothing."""
+    """The sentence when settings of this machine prevented any request; "" otherwise."""
     for cause in _causes(error):
         if isinstance(cause, ImportError):
             return _PACKAGE.format(repository, _missing_package(cause))
@@ -263,7 +263,7 @@ def _sentence_about_settings(error: BaseException, repository: str) -> str:
             return _BAD_LOGIN.format(repository)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _CERTIFICATES.format(repository, getattr(cause, "verify_message", "they do not fit"))
-    # Certificates are read before anybody is asked, and the error does not name their file.
+    # Certificates are read before any request, and the error does not name their file.
     if isinstance(error, ssl.SSLError):
         return _CERTIFICATES.format(repository, "they are damaged")
     if isinstance(error, OSError) and error.errno == errno.ENOENT and not error.filename:
@@ -277,7 +277,7 @@ def _missing_package(error: ImportError) -> str:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, from the last to the first."""
+    """An error and its causes, from the last to the first."""
     following: BaseException | None = error
     while following is not None:
         yield following

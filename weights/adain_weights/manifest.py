@@ -1,4 +1,4 @@
-"""The manifest: which models come with the project or are known to it, from where, for whom. No torch needed."""
+"""The manifest: the models that come with the project or are known to it, their origin and terms. No torch needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ModelFile:
         path: Relative to the embedded folder.
         sha256: Digest that the file must have.
         origin: Where the numbers come from.
-        licence: Under which they are given.
+        licence: The licence of the numbers.
     """
 
     path: str
@@ -36,7 +36,7 @@ class ManifestModel:
     """A model that comes with the project.
 
     Attributes:
-        title: What people read instead of the name.
+        title: Shown to people instead of the name.
         use: Who may use it for what.
     """
 
@@ -49,23 +49,23 @@ class ManifestModel:
 
     @property
     def licence(self) -> str:
-        """Of both files."""
+        """The licences of both files."""
         return f"{self.decoder.licence}; encoder: {self.encoder.licence}"
 
     @property
     def origin(self) -> str:
-        """Of the decoder, which is what makes the model."""
+        """The decoder's origin, because the decoder makes the model."""
         return self.decoder.origin
 
 
 @dataclass(frozen=True)
 class DownloadModel:
-    """A model that is not embedded but known by its files' digests, so that any repository with these files will do.
+    """A model that is not embedded but known by its files' digests, so that any repository with these files can serve.
 
     Attributes:
         repositories: On the Hub, ORG/REPO, in the order in which they are tried.
         encoder, decoder: Names of the pickled files in these repositories.
-        encoder_sha256, decoder_sha256: Digests that they must have.
+        encoder_sha256, decoder_sha256: The digests that they must have.
     """
 
     name: str

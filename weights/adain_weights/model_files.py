@@ -36,10 +36,10 @@ def manifest_bytes(file: ModelFile) -> bytes:
 
 
 def read_model_files(folder: Path) -> dict[str, bytes]:
-    """A model folder's weights files by name: DECODER, and ENCODER where there is one.
+    """A model folder's weights files by name: DECODER, and ENCODER if there is one.
 
     Raises:
-        WeightsError: One cannot be read, or has another digest than model.json says.
+        WeightsError: A file cannot be read, or its digest differs from that in model.json.
     """
     about = read_about(folder)
     digests = about.files if about else {}
@@ -52,11 +52,11 @@ def read_model_files(folder: Path) -> dict[str, bytes]:
 
 
 def write_model_files(folder: Path, weights: Mapping[str, bytes], *, about: AboutModel, card: bytes) -> str:
-    """Write a model's folder so that it appears whole; one that was there is replaced as a whole.
+    """Write a model's folder atomically; an existing one is replaced as a whole.
 
     Args:
         weights: The weights files' contents by name: DECODER, and ENCODER when the model has its own.
-        about: What model.json says; its files' digests are filled in here.
+        about: The content of model.json; the files' digests are filled in here.
         card: The model card.
     Returns:
         The decoder file's digest.

@@ -1,4 +1,4 @@
-"""Find a model's weights by name, or in a folder or a file of the user's own; check them; read and write them."""
+"""Finds a model's weights by name, or in a folder or a file of the user's own; checks, reads and writes them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelWeights:
-    """A model's tensors, as its files have them; adain_net says whether they fit the network."""
+    """A model's tensors, as they are in its files; adain_net checks whether they fit the network."""
 
     name: str
     encoder: dict[str, Tensor]
     encoder_digest: str
-    """SHA-256 of the encoder's file: what saved styles' statistics belong to."""
+    """SHA-256 of the encoder's file, to which saved styles' statistics belong."""
     decoder: dict[str, Tensor]
 
 

@@ -1,4 +1,4 @@
-"""The one door for pickled weights: an explicit conversion, with torch's restricted unpickler."""
+"""The only place that reads pickled weights: an explicit conversion, with torch's restricted unpickler."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adain_weights.model_files import read_bytes
 
 _log = logging.getLogger(__name__)
 CHILDREN_USED = 31
-"""The public encoder's children up to relu4_1; what follows is never used by AdaIN. The decoder has fewer."""
+"""The public encoder's children up to relu4_1; AdaIN does not use the rest. The decoder has fewer."""
 
 
 def read_pickled(path: Path) -> dict[str, Tensor]:
@@ -28,10 +28,10 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def parse_pickled(data: bytes, whose: str) -> dict[str, Tensor]:
-    """As read_pickled(), of a file that has been read; `whose` is what the error calls it."""
+    """Like read_pickled(), for a file that has been read; `whose` is the error's name for it."""
     try:
         state = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception:  # the unpickler raises anything about a damaged file
+    except Exception:  # the unpickler may raise anything about a damaged file
         _log.debug("%s cannot be unpickled", whose, exc_info=True)
         raise WeightsError(f"{whose} is damaged, or holds more than tensors; it was not opened.") from None
     if not isinstance(state, dict) or not all(

@@ -1,4 +1,4 @@
-"""Pictures in files: opening them carefully, in sRGB, with every failure of a decoder as one sentence."""
+"""Opens picture files safely, in sRGB; every failure of a decoder becomes one sentence."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from adain_weights.samples import Samples, in_8_bit, on_white, picture_of, sampl
 from adain_weights.style_pictures import reduced
 
 Image.MAX_IMAGE_PIXELS = LARGEST_PICTURE
-"""Pillow warns above this, and the warning is an error below: no file unpacks to more than a server takes."""
+"""Pillow warns above this size, and reading() makes that an error: no file unpacks to more than a server takes."""
 MIN_IS_WHITE = 0
-"""TIFF's PhotometricInterpretation."""
+"""Value of TIFF's PhotometricInterpretation."""
 SEPARATE_PLANES = 2
-"""TIFF's PlanarConfiguration."""
+"""Value of TIFF's PlanarConfiguration."""
 SRGB_GAMMA = 0.45455
 _SRGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 _ADOBE_RGB_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
@@ -45,12 +45,12 @@ class PictureError(Exception):
 
 @contextmanager
 def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
-    """A picture's file, opened by the decoder that its first bytes ask for; of KRA and ORA the merged picture inside.
+    """A picture's file, opened by the decoder for its first bytes; for KRA and ORA the merged picture inside.
 
     Whatever a decoder raises, now or while the picture is used, becomes a PictureError.
 
     Raises:
-        PictureError: There is no such picture, or it is damaged, too large or of a format that is not read here.
+        PictureError: There is no such picture, or it is damaged, too large or of an unsupported format.
     """
     with reading(path):
         with path.open("rb") as file:
@@ -69,7 +69,7 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 
 def _has_deep_planes(picture: ImageFile.ImageFile) -> bool:
-    """Whether it is a TIFF with one plane after the other, of which Pillow reads 8 bit only, and others wrongly."""
+    """Whether it is a TIFF with separate planes of more than 8 bit, which Pillow reads wrongly."""
     tags = getattr(picture, "tag_v2", {})
     bits = tags.get(258, (8,))
     return tags.get(284) == SEPARATE_PLANES and len(bits) > 1 and max(bits) > 8
@@ -81,10 +81,10 @@ def _kind(name: str) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """The boundary around decoders: each of their failures is a PictureError inside it, with the rest in the log."""
+    """Turn any failure of a decoder inside this context into a PictureError; the log has the details."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a decoder thinks of a file helps nobody
+            warnings.simplefilter("ignore")  # decoders' warnings do not help users
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     except PictureError:
@@ -103,12 +103,12 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def open_picture(path: Path, *, least_side: int = 0) -> Image.Image:
-    """A picture in sRGB and 8 bit, turned as its camera says, in mode L, LA, RGB or RGBA.
+    """A picture in sRGB and 8 bit, turned upright by its EXIF orientation, in mode L, LA, RGB or RGBA.
 
     Args:
         path: Its file.
-        least_side: A JPEG may come smaller, with sides of at least so many pixels, which takes a fraction of the time;
-            0 for its own size.
+        least_side: A JPEG may be reduced to sides of at least this many pixels, which takes a fraction of the time; 0
+            for its own size.
     Raises:
         PictureError: There is no such picture, or it is damaged or too large.
     """
@@ -146,7 +146,7 @@ def in_both_colours(own: Samples, profile: ColourProfile | None) -> tuple[Sample
     """A frame in its own colours, and in sRGB; both of 8 bit where its profile cannot convert more.
 
     Args:
-        own: As own_samples() gives them, whose inks are in sRGB already.
+        own: From own_samples(), with inks converted to sRGB already.
         profile: The file's own_profile().
     """
     if profile is None or profile.space == "CMYK":
@@ -157,7 +157,7 @@ def in_both_colours(own: Samples, profile: ColourProfile | None) -> tuple[Sample
 
 
 def own_samples(file: ImageFile.ImageFile, profile: ColourProfile | None) -> Samples:
-    """The file's present frame in its own colours, turned upright; inks are brought to sRGB."""
+    """The file's present frame in its own colours, turned upright; inks are converted to sRGB."""
     file.load()
     if file.mode == "CMYK" and profile is not None:
         samples = samples_of(profile.inks_to_srgb(file))
@@ -169,7 +169,7 @@ def own_samples(file: ImageFile.ImageFile, profile: ColourProfile | None) -> Sam
 
 
 def _is_inverted(file: ImageFile.ImageFile) -> bool:
-    """Pillow leaves 16 bits of a TIFF's gray as they are, where 0 is white."""
+    """Whether 0 is white: Pillow does not invert such 16-bit gray TIFFs."""
     return file.mode.startswith("I;16") and getattr(file, "tag_v2", {}).get(262) == MIN_IS_WHITE
 
 
@@ -186,11 +186,11 @@ def orientation_of(file: ImageFile.ImageFile) -> int:
 def own_profile(file: ImageFile.ImageFile) -> tuple[ColourProfile | None, bool]:
     """The colour profile of a file's pictures; None where they are sRGB.
 
-    A PNG that names its primaries or its curve instead, and a photograph whose EXIF says Adobe RGB, get the profile
-    that says the same.
+    A PNG that gives its primaries or its curve instead, and a photograph whose EXIF names Adobe RGB, get an equivalent
+    profile.
 
     Returns:
-        The profile, and whether one was there that is damaged or for other pictures, and so is not used.
+        The profile, and whether one was ignored because it is damaged or for other pictures.
     """
     icc = file.info.get("icc_profile") or _named_profile(file)
     if not icc:
@@ -206,7 +206,7 @@ def own_profile(file: ImageFile.ImageFile) -> tuple[ColourProfile | None, bool]:
 
 
 def _named_profile(file: ImageFile.ImageFile) -> bytes:
-    """A profile that says what a PNG's gAMA and cHRM say, or EXIF's interoperability index; b"" for sRGB."""
+    """A profile equivalent to a PNG's gAMA and cHRM, or to EXIF's interoperability index; b"" for sRGB."""
     if file.format == "PNG" and "srgb" not in file.info:
         gamma = file.info.get("gamma") or SRGB_GAMMA
         return _png_profile(gamma, None if _is_gray(file) else file.info.get("chromaticity") or _SRGB_CHROMATICITIES)
@@ -220,7 +220,7 @@ def _is_gray(file: ImageFile.ImageFile) -> bool:
 
 
 def _png_profile(gamma: float, chromaticities: tuple[float, ...] | None) -> bytes:
-    """chromaticities: None for gray."""
+    """A profile for a PNG's gAMA and cHRM. chromaticities: None for gray."""
     has_primaries = chromaticities is None or np.allclose(chromaticities, _SRGB_CHROMATICITIES, atol=0.003)
     if (has_primaries and abs(gamma - SRGB_GAMMA) < 0.01) or not 0.05 < gamma < 5:
         return b""
@@ -228,11 +228,11 @@ def _png_profile(gamma: float, chromaticities: tuple[float, ...] | None) -> byte
         to_xyz = None if chromaticities is None else primaries_to_xyz(chromaticities)
         return make_profile(to_xyz, 1 / gamma, name="as the PNG's gAMA and cHRM said")
     except (ArithmeticError, ValueError, np.linalg.LinAlgError, struct.error):
-        return b""  # numbers that are no colours
+        return b""  # the numbers are not colours
 
 
 def _says_adobe_rgb(file: ImageFile.ImageFile) -> bool:
-    """Cameras name Adobe RGB so (DCF 2.0)."""
+    """Whether EXIF's interoperability index is the one by which cameras mark Adobe RGB (DCF 2.0)."""
     try:
         return str(file.getexif().get_ifd(ExifTags.IFD.Interop).get(1, "")).startswith("R03")
     except Exception:  # damaged EXIF raises anything

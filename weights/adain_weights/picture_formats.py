@@ -1,4 +1,4 @@
-"""Which formats of pictures there are: told by a file's first bytes, whatever its name ends in."""
+"""Picture formats, recognised by a file's first bytes whatever its suffix."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from PIL import features
 
 HEAD_BYTES = 1024
 LARGEST_INSIDE = 2**29
-"""Bytes of the merged picture inside a KRA or ORA file, at most."""
+"""Most bytes of the merged picture inside a KRA or ORA file."""
 READ_BY_PILLOW = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM", "PSD")
 PLUGINS = {"HEIC": ("HEIF", "pillow_heif", "HeifImagePlugin")}
-"""What the extra `formats` can read: Pillow's name of the format, and the package and module that reads it. There is a
-plug-in for JPEG XL, too, but it unpacks a whole file before anybody can look at its size."""
+"""Formats of the extra `formats`: Pillow's name of the format, and the package and module that reads it. There is a
+plug-in for JPEG XL, too, but it unpacks a whole file before its size can be checked."""
 WITH_PICTURE_INSIDE = {"KRA": b"application/x-krita", "ORA": b"image/openraster"}
-"""Zip files, by what their first entry says."""
+"""Zip files, recognised by their first entry's content."""
 SUFFIXES_OF = {
     "AVIF": (".avif",),
     "HEIC": (".heic", ".heif", ".hif"),
@@ -61,10 +61,10 @@ _SIGNS: tuple[tuple[int, bytes, str], ...] = (
 
 
 def format_name(head: bytes) -> str:
-    """The name of a format that Pillow alone does not open, by a file's first bytes; "" where it is none of those."""
+    """The name of a format that Pillow alone does not open, by a file's first bytes; "" for any other file."""
     for start, sign, name in _SIGNS:
         if head.startswith(sign, start):
-            # A HEIF container names its coding among the compatible brands, where the first one says little.
+            # A HEIF container names its coding among the compatible brands; the first one may be generic.
             return "AVIF" if name == "HEIC" and b"avif" in head[:64] and b"heic" not in head[:64] else name
     if head.startswith(b"PK\x03\x04"):
         named = (name for name, kind in WITH_PICTURE_INSIDE.items() if kind in head[:128])
@@ -83,7 +83,7 @@ def is_readable(name: str) -> bool:
 
 
 def pillow_formats(name: str) -> tuple[str, ...]:
-    """What Pillow may open a file of this format as; loads the plug-in that reads it.
+    """The formats as which Pillow may open a file of this format; loads the plug-in that reads it.
 
     Raises:
         ImportError: The plug-in does not work here.
@@ -96,7 +96,7 @@ def pillow_formats(name: str) -> tuple[str, ...]:
 
 
 def remedy(name: str) -> str:
-    """What a user can do about a format that cannot be read here."""
+    """A sentence's end about what a user can do about a format that cannot be read here."""
     if name in PLUGINS:
         return "pip install 'adain-style[formats]' makes that possible, or save it as PNG"
     return "save it as PNG"
@@ -107,14 +107,14 @@ def picture_inside(path: Path) -> IO[bytes]:
 
     Raises:
         KeyError: There is none.
-        ValueError: It says that it is larger than anybody's.
+        ValueError: It is larger than LARGEST_INSIDE.
         OSError, zipfile.BadZipFile: The file cannot be read, or is damaged.
     """
     with zipfile.ZipFile(path) as parts:
         entry = parts.getinfo("mergedimage.png")
         if entry.file_size > LARGEST_INSIDE:
             raise ValueError(f"mergedimage.png unpacks to {entry.file_size} bytes.")
-        # No more is read than the entry has said.
+        # No more is read than the size in the entry.
         return BytesIO(parts.read(entry))
 
 
@@ -123,8 +123,8 @@ NAMED_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES_OF.values() for suffi
     ".svg",
     ".xcf",
 }
-"""Of pictures that are not, or not everywhere, read here: they are named when somebody wants one painted."""
+"""Suffixes of formats that cannot be read, or not everywhere; such pictures are reported if they are to be painted."""
 SUFFIXES = PLAIN_SUFFIXES | {
     suffix for name, suffixes in SUFFIXES_OF.items() if is_readable(name) for suffix in suffixes
 }
-"""Of pictures that are read here."""
+"""Suffixes of pictures that can be read here."""

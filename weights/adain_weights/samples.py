@@ -1,4 +1,4 @@
-"""A picture's samples as numbers, whatever mode Pillow opened it in, and transparency that never gets lost on the way.
+"""A picture's samples as numbers, whatever mode Pillow opened it in, without losing transparency.
 
 An array of samples is (height, width, channels): 1 = gray, 2 = gray and alpha, 3 = RGB, 4 = RGBA, alpha unassociated;
 uint8 and uint16 up to their maximum, or float32 with 1 for white.
@@ -16,12 +16,12 @@ Samples = NDArray[Any]
 
 
 def samples_of(picture: Image.Image) -> Samples:
-    """A loaded picture's samples: gray, 16 bit and float stay what they are, everything else is 8 bit RGB.
+    """A loaded picture's samples: gray, 16 bit and float are kept, everything else becomes 8-bit RGB.
 
     A transparent palette entry or colour becomes an alpha channel.
 
     Args:
-        picture: In any mode; the inks of CMYK and the axes of LAB, HSV and YCbCr are brought to RGB without a profile.
+        picture: In any mode; CMYK, LAB, HSV and YCbCr are converted to RGB without a profile.
     """
     if picture.mode == "F":
         return np.array(picture, dtype=np.float32)[:, :, None]
@@ -41,20 +41,20 @@ def _gray_of_16_bit(picture: Image.Image) -> Samples:
 
 
 def with_transparent_colour(samples: Samples, colour: tuple[int, ...]) -> Samples:
-    """Samples without alpha, with one: 0 where a pixel has exactly this colour, else opaque."""
+    """Add alpha to samples without it: 0 where a pixel has exactly this colour, else opaque."""
     is_it = (samples == np.array(colour, dtype=np.int64)).all(axis=2, keepdims=True)
     alpha = np.where(is_it, 0, white_of(samples)).astype(samples.dtype)
     return np.concatenate([samples, alpha], axis=2)
 
 
 def picture_of(samples: Samples) -> Image.Image:
-    """Samples of 8 bit as a picture in mode L, LA, RGB or RGBA; gray of 16 bit in I;16, and of floats in F."""
+    """8-bit samples as a picture in mode L, LA, RGB or RGBA; 16-bit gray in I;16 and float gray in F."""
     gray = samples[:, :, 0] if samples.shape[2] == 1 else samples
     return Image.fromarray(np.ascontiguousarray(gray))
 
 
 def white_of(samples: Samples) -> int:
-    """The number for white, and for opaque."""
+    """The value of white, and of opaque."""
     return 1 if samples.dtype.kind == "f" else int(np.iinfo(samples.dtype).max)
 
 
@@ -64,22 +64,22 @@ def has_alpha(samples: Samples) -> bool:
 
 
 def is_transparent(samples: Samples) -> bool:
-    """Whether anything of it is not opaque."""
+    """Whether any pixel is not opaque."""
     return has_alpha(samples) and bool((samples[:, :, -1] < white_of(samples)).any())
 
 
 def colours_of(samples: Samples) -> Samples:
-    """The channels without alpha."""
+    """The channels except alpha."""
     return samples[:, :, :-1] if has_alpha(samples) else samples
 
 
 def with_alpha_of(colours: Samples, samples: Samples) -> Samples:
-    """Colours of another picture, and this one's alpha, if it has one."""
+    """Combine colours with the alpha of `samples`, if they have it."""
     return np.concatenate([colours, samples[:, :, -1:]], axis=2) if has_alpha(samples) else colours
 
 
 def in_8_bit(samples: Samples) -> Samples:
-    """Scaled, rounded to nearest."""
+    """Samples scaled to 8 bit, rounded to nearest."""
     if samples.dtype == np.uint16:
         samples = (samples.astype(np.uint32) + 128) // 257
     elif samples.dtype.kind == "f":
@@ -96,7 +96,7 @@ def on_white(samples: Samples) -> Samples:
 
 
 def upright(samples: Samples, orientation: int) -> Samples:
-    """Turned as EXIF's orientation, 1 to 8, says; any other number turns nothing."""
+    """Samples turned by EXIF's orientation, 1 to 8; any other number turns nothing."""
     if orientation in {5, 6, 7, 8}:
         samples = samples.transpose(1, 0, 2)
     if orientation in {2, 3, 6, 7}:

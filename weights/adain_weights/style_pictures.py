@@ -1,4 +1,4 @@
-"""Make saved styles from pictures, and get the pictures back. Needs Pillow; the statistics come from the caller."""
+"""Makes saved styles from pictures, and opens their pictures. Needs Pillow; the caller provides the statistics."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from adain_weights.errors import WeightsError
 from adain_weights.styles import LayerStatistics, SavedStyle, ShallowLayers
 
 SHORTER_SIDE = 512
-"""Pixels of a style picture's shorter side at most; the size decides how broad the strokes are."""
+"""Most pixels of a style picture's shorter side; the size decides how broad the strokes are."""
 LONGER_SIDE = 2048
-"""A long strip is made smaller still, so that its file stays below LARGEST_STYLE whatever it shows."""
+"""Most pixels of its longer side: a long strip is reduced further, so that its file stays below LARGEST_STYLE."""
 SWATCH_SIDE = 128
 PICTURE_QUALITY = 70
 SWATCH_QUALITY = 80
 
 
 class Statistics(Protocol):
-    """A picture's mean and deviation at a layer, float32: in numpy's arrays, or in torch's tensors on the CPU."""
+    """A picture's mean and deviation at a layer, float32, as numpy arrays or torch tensors on the CPU."""
 
     @property
     def mean(self) -> ArrayLike:
@@ -36,7 +36,7 @@ class Statistics(Protocol):
 
 
 MeasureStatistics = Callable[[NDArray[np.float32]], Iterable[Statistics]]
-"""From a picture, (1, 3, height, width) float32, RGB in 0..1, to its statistics at each of LAYERS, in their order."""
+"""Returns a picture's statistics at each of LAYERS, in their order; (1, 3, height, width) float32, RGB in 0..1."""
 
 
 def make_style(
@@ -52,14 +52,14 @@ def make_style(
 ) -> SavedStyle:
     """Save a picture as a style.
 
-    The statistics are taken from the picture as the file keeps it, so that whoever computes them again gets the same.
+    The statistics are taken from the picture as stored in the file, so that they can be reproduced from it.
 
     Args:
-        picture: Of any size; brought to RGB, which shows colours that transparency hid.
-        measure: The statistics of a picture, by the encoder of encoder_digest, in float32.
+        picture: Of any size; converted to RGB, which shows colours that transparency hid.
+        measure: Measures a picture by the encoder of encoder_digest, in float32.
         name, title, artist, origin, licence, encoder_digest: As in SavedStyle.
     Raises:
-        WeightsError: A text or the statistics are not what a saved style may hold.
+        WeightsError: A text or the statistics are invalid in a saved style.
     """
     picture = picture.convert("RGB")
     kept = _jpeg(reduced(picture), PICTURE_QUALITY)
@@ -88,10 +88,10 @@ def swatch(picture: Image.Image) -> bytes:
 
 
 def open_style_picture(data: bytes) -> Image.Image:
-    """A saved style's picture or swatch, in RGB, from bytes that may come from anybody.
+    """A saved style's picture or swatch, in RGB, from untrusted bytes.
 
     Raises:
-        WeightsError: It cannot be opened, or has more pixels than a saved style's picture has.
+        WeightsError: It cannot be opened, or is larger than a saved style's picture may be.
     """
     try:
         with warnings.catch_warnings():

@@ -1,6 +1,6 @@
-"""Saved styles: one small file each, with the statistics of four layers, the picture they are of, and its origin.
+"""Saved styles: one small file each, with the statistics of four layers, the style's picture, and its origin.
 
-Neither torch nor Pillow is needed here: the server's I/O process reads these files, and they may come from anybody.
+Neither torch nor Pillow is needed here: the server's I/O process reads these files, which are untrusted.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ BUILT_IN = Path(__file__).parent / "styles"
 SUFFIX = ".safetensors"
 FORMAT = "adain-style 2"
 FIRST_FORMAT = "adain-style 1"
-"""It is still read. Its files hold the statistics of relu4_1 alone, as `mean` and `std`."""
+"""The first format, which can still be read. Its files hold the statistics of relu4_1 only, as `mean` and `std`."""
 LAYERS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512}
 """The layers of the encoder whose statistics a style has, and their channels."""
 
 LARGEST_STYLE = 1024**2
-"""Bytes of a whole file; what make_style() makes is far smaller."""
+"""Most bytes of a file; the files of make_style() are far smaller."""
 LONGEST_TEXT = 256
 PICTURES = ("picture", "swatch")
 TENSORS = (*(f"{layer}.{kind}" for layer in LAYERS for kind in ("mean", "std")), *PICTURES)
@@ -67,19 +67,19 @@ SHALLOW = ShallowLayers._fields
 
 @dataclass(frozen=True, eq=False)
 class SavedStyle:
-    """A style as its file has it. Making one checks it.
+    """The content of a style's file. The constructor checks it.
 
     Attributes:
-        name: What it is called by; see is_style_name().
+        name: See is_style_name().
         title, artist, origin, licence: Of the picture; printable, at most LONGEST_TEXT characters; empty when unknown.
         encoder: SHA-256 of the encoder's weights file that the statistics belong to.
-        relu4_1: Its statistics at that layer.
-        shallow: Those at the layers before it. None when they are unknown, because the file is of the first format:
-            whoever needs them takes them from the picture.
+        relu4_1: The statistics at that layer.
+        shallow: The statistics at the layers before it. None for a file of the first format, which lacks them: they
+            have to be measured from the picture.
         picture: JPEG file of the style picture that the statistics were taken from.
         swatch: JPEG file of a thumbnail.
     Raises:
-        WeightsError: One of these is not so.
+        WeightsError: A value is invalid.
     """
 
     name: str
@@ -111,7 +111,7 @@ class SavedStyle:
 
     @property
     def layers(self) -> tuple[LayerStatistics, ...] | None:
-        """The statistics at all of LAYERS, in their order; None when they are unknown at some."""
+        """The statistics at all of LAYERS, in their order; None when some are unknown."""
         return None if self.shallow is None else (*self.shallow, self.relu4_1)
 
 
@@ -130,12 +130,12 @@ def _unusable(reason: str) -> WeightsError:
 
 
 def is_style_name(text: str) -> bool:
-    """Whether a style may be called so: small letters, digits and hyphens, at most 64, not a hyphen first."""
+    """Whether a style name is valid: small letters, digits and hyphens, at most 64, not a hyphen first."""
     return _NAME.fullmatch(text) is not None
 
 
 def parse_style(data: bytes) -> SavedStyle:
-    """Read a saved style, of this format or of the first, from bytes that may come from anybody.
+    """Read a saved style, of this format or of the first, from untrusted bytes.
 
     Raises:
         WeightsError: Too large, damaged, not a saved style, or of a format that this version does not know.
@@ -158,9 +158,9 @@ def _texts_and_arrays(data: bytes) -> tuple[dict[str, str], dict[str, NDArray[An
     try:
         arrays = load(data)
     except (SafetensorError, KeyError, ValueError, ImportError, AttributeError):
-        # Beside its own error, the library lets through what Python says to a tensor of an unknown kind of number.
+        # Besides its own error, the library lets through Python's errors about a tensor of an unknown type.
         raise _unusable("its file is damaged or is not a safetensors file") from None
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # load() has found it well formed
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])  # load() has checked its form
     return header.get("__metadata__") or {}, arrays
 
 
@@ -208,7 +208,7 @@ def style_bytes(style: SavedStyle) -> bytes:
 
 
 def _header(style: SavedStyle, arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    # safetensors.numpy.save() puts the texts into another order each time, so the header is written here.
+    # safetensors.numpy.save() writes the texts in a different order each time, so the header is written here.
     header: dict[str, object] = {"__metadata__": {"format": FORMAT, **{text: getattr(style, text) for text in TEXTS}}}
     end = 0
     for name, array in arrays.items():
@@ -216,15 +216,15 @@ def _header(style: SavedStyle, arrays: Mapping[str, NDArray[Any]]) -> bytes:
         header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
         end += array.nbytes
     written = json.dumps(header, separators=(",", ":")).encode()
-    written += b" " * (-len(written) % 8)  # the format wants the tensors to begin at a multiple of 8
+    written += b" " * (-len(written) % 8)  # the format requires the tensors to begin at a multiple of 8
     return struct.pack("<Q", len(written)) + written
 
 
 def write_style(path: Path, style: SavedStyle) -> None:
-    """Write a style beside its target and rename. Raises WeightsError."""
+    """Write a style's file atomically. Raises WeightsError."""
     write_whole(path, style_bytes(style))
 
 
 def built_in_styles() -> dict[str, Path]:
-    """The files of the styles that come with the project, by name, in the names' order."""
+    """The files of the styles that come with the project, by name, sorted."""
     return {path.stem: path for path in sorted(BUILT_IN.glob(f"*{SUFFIX}"))}

