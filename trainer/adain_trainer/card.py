@@ -1,4 +1,4 @@
-"""The model card that lies beside an exported decoder: what it is, how it was made, what it can and cannot do."""
+"""The model card of an exported decoder: what it is, how it was made, what it can and cannot do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adain_weights.catalog import AboutModel
 HUB_LICENCES = frozenset(
     {"mit", "apache-2.0", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "gpl-3.0"}
 )
-"""What the Hub knows by these words; everything else is "other" there, with a name."""
+"""Licences that the Hub knows by these ids; any other licence is "other" there, with a name."""
 
 
 def model_card(
@@ -24,7 +24,7 @@ def model_card(
     Args:
         record: The run's; None when it has none.
         figures: read_figures() of the run.
-        steps: Of the decoder that is exported.
+        steps: Number of steps of the exported decoder.
     """
     parts = [_front_matter(about), f"# {about.title}\n\n{about.description}\n\n{_USE}"]
     if record is not None:

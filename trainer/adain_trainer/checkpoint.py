@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill: written beside, synced, renamed; the one before is kept."""
+"""Checkpoints that survive a kill: written to a temporary file, synced, renamed; the previous one is kept."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ TEMPORARY = ".tmp"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run's state after `step` steps; data and rate follow from the configuration and the step.
+    """A run's state after `step` steps; its data and learning rate follow from the configuration and the step.
 
     Attributes:
         decoder, optimizer, scaler: State dictionaries; the scaler's is empty unless the precision is fp16.
-        ema: The decoder's weights' running mean; empty in checkpoints of before there was one.
+        ema: The running mean of the decoder's weights; empty in old checkpoints, from before it was kept.
         config: FitConfig.as_dict().
     """
 
@@ -37,15 +37,15 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """The decoder to paint with: the running mean where there is one."""
+        """The decoder to paint with: the running mean if there is one."""
         return self.ema or self.decoder
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint so that a kill at any moment leaves a whole one behind.
+    """Write a checkpoint so that a kill at any moment leaves a complete one.
 
     Raises:
-        TrainerError: The disk is full or read-only; the checkpoint before is intact.
+        TrainerError: The disk is full or read-only; the previous checkpoint is intact.
     """
     try:
         temporary = write_temporary(folder / LATEST, tensors_as_bytes(vars(checkpoint)))
@@ -61,7 +61,7 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, str]:
     """The newest readable checkpoint of a run's folder.
 
     Returns:
-        The checkpoint, or None when there is none; and a sentence when the newest one could not be read.
+        The checkpoint, or None when there is none; and a sentence if the newest one could not be read.
     Raises:
         TrainerError: There are checkpoints, and none of them can be read.
     """
@@ -82,7 +82,7 @@ def load_checkpoint(folder: Path) -> tuple[Checkpoint | None, str]:
 
 
 def tensors_as_bytes(values: dict[str, Any]) -> bytes:
-    """A torch file, made in memory: torch's own writer turns a full disk into an error that does not say so."""
+    """A torch file, made in memory: the error of torch's own writer does not tell that the disk is full."""
     file = BytesIO()
     torch.save(values, file)
     return file.getvalue()
@@ -100,13 +100,13 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file so that it is there whole or as before. Raises OSError; nothing half-written is left then."""
+    """Replace a file atomically. Raises OSError, leaving nothing half-written."""
     write_temporary(path, data).replace(path)
     sync_folder(path.parent)
 
 
 def write_temporary(path: Path, data: bytes) -> Path:
-    """Write and sync a file's new content beside it; returns where. Raises OSError, leaving nothing behind."""
+    """Write and sync a file's new content beside it; returns its path. Raises OSError, leaving nothing behind."""
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         write_synced(temporary, data)

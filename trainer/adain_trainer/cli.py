@@ -1,4 +1,4 @@
-"""adain-trainer: train a decoder, look at it, measure it, export it. The options; commands.py does the work."""
+"""adain-trainer: trains a decoder, shows, measures and exports it. Only the options; commands.py does the work."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def _add_evaluate(subparsers: _Subparsers[argparse.ArgumentParser]) -> None:
 
 
 def _at_least(least: int) -> Callable[[str], int]:
-    """Reads an option that is a whole number of a certain size."""
+    """A parser for an option that is a whole number of at least this size."""
 
     def whole(text: str) -> int:
         if (value := int(text)) < least:
@@ -265,7 +265,7 @@ def _add_picture_folders(parser: argparse.ArgumentParser, *, required: bool = Tr
 
 
 def _add_source(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
-    """--model or --run; one of them is required unless there is a default model."""
+    """Add --model and --run; one of them is required unless there is a default model."""
     source = parser.add_mutually_exclusive_group(required=default is None)
     said = f" (default: {default})" if default else ""
     source.add_argument("--model", metavar="NAME|FOLDER", default=default, help=f"a model{said}")

@@ -1,4 +1,4 @@
-"""What each command of adain-trainer does with its options."""
+"""The commands of adain-trainer, called with their options."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from adain_weights.manifest import DEFAULT_MODEL
 
 
 def fit_run(options: argparse.Namespace) -> None:
-    """`fit`. Raises as adain_trainer.fit.fit()."""
+    """Run `fit`. Raises as adain_trainer.fit.fit()."""
     if (options.sheet_content is None) != (options.sheet_style is None):
         raise TrainerError("Sample sheets need both --sheet-content and --sheet-style.")
     config, start = _recipe(options)
@@ -63,7 +63,7 @@ def fit_run(options: argparse.Namespace) -> None:
 
 
 def _recipe(options: argparse.Namespace) -> tuple[FitConfig, InitialWeights]:
-    """What is given, over the preset's values or, in an old run, over the run's own; and what the run begins with."""
+    """The options given, over the preset's values or, in an old run, over the run's own; and the initial weights."""
     given = {each.name: value for each in fields(FitConfig) if (value := getattr(options, each.name)) is not None}
     record = read_record(options.folder)
     preset = PRESETS[options.preset] if options.preset else None
@@ -76,7 +76,7 @@ def _recipe(options: argparse.Namespace) -> tuple[FitConfig, InitialWeights]:
 
 
 def _begun(options: argparse.Namespace, record: RunRecord, trains: str) -> InitialWeights:
-    """What an old run began with. Raises TrainerError when the options want something else."""
+    """The initial weights of an old run. Raises TrainerError when the options ask for others."""
     if trains != record.config.trains:
         raise TrainerError(
             f"The run in {options.folder} trains the {record.config.trains} of a model; choose another folder for the "
@@ -93,7 +93,7 @@ def _begun(options: argparse.Namespace, record: RunRecord, trains: str) -> Initi
 
 
 def _new_start(options: argparse.Namespace, trains: str, given: Mapping[str, Any]) -> InitialWeights:
-    """What a new run begins with."""
+    """The initial weights of a new run."""
     if trains == REFINEMENT:
         return InitialWeights.of_refinement(
             options.model or DEFAULT_MODEL,
@@ -108,7 +108,7 @@ def _new_start(options: argparse.Namespace, trains: str, given: Mapping[str, Any
 
 
 def paint_sheet(options: argparse.Namespace) -> None:
-    """`sheet`."""
+    """Run `sheet`."""
     contents, styles = load_pictures(options.content).pictures, load_pictures(options.style).pictures
     network = _network(options)
     with tqdm(total=len(contents), unit="content") as bar:
@@ -119,7 +119,7 @@ def paint_sheet(options: argparse.Namespace) -> None:
 
 
 def preview(options: argparse.Namespace) -> None:
-    """`preview`: a row before and a row after; for a model, or a run from nothing, the latter only."""
+    """Run `preview`: a row before and a row after; for a model, or a run from nothing, the latter only."""
     content, *styles = (_opened(path) for path in (options.content, *options.style))
     before = InitialWeights.of_run(options.folder).network() if options.folder is not None else None
     if before is not None:
@@ -128,7 +128,7 @@ def preview(options: argparse.Namespace) -> None:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """`evaluate`: figures alone, or with --beside those of another model, too."""
+    """Run `evaluate`: figures alone, or with --beside also those of another model."""
     if options.beside is not None:
         _compare(options)
         return
@@ -147,7 +147,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    """`evaluate --beside`: a table, and a sheet of all pairs."""
+    """Run `evaluate --beside`: a table, and a sheet of all pairs."""
     ours, other = _network(options), placed(network_of_model(options.beside), choose_device(options.device))
     quality = options.quality or ("fine" if isinstance(ours, RefinedNetwork) else "fast")
     paint, theirs = painter(ours, quality), painter(other, "fast")
@@ -168,14 +168,14 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _comparison_values(found: Comparison) -> dict[str, object]:
-    """What --json keeps: means of both, their ratios, and each pair's distances."""
+    """The values for --json: means of both, their ratios, and each pair's distances."""
     means = {"ours": mean_distances(found.ours), "theirs": mean_distances(found.theirs), "ratios": found.ratios}
     each = [{"ours": a._asdict(), "theirs": b._asdict()} for a, b in zip(found.ours, found.theirs, strict=True)]
     return {**{name: values._asdict() for name, values in means.items()}, "each": each}
 
 
 def _measured_pictures(options: argparse.Namespace) -> tuple[Sequence[Image.Image], Sequence[Image.Image]]:
-    """Contents and styles of --content and --style, or else of a run's held-out pairs."""
+    """Contents and styles of --content and --style, otherwise of a run's held-out pairs."""
     if options.content and options.style:
         return load_pictures(options.content).pictures, load_pictures(options.style).pictures
     if options.content or options.style:
@@ -189,7 +189,7 @@ def _measured_pictures(options: argparse.Namespace) -> tuple[Sequence[Image.Imag
 
 @contextmanager
 def _pair_bar() -> Iterator[Callable[[int, int], None]]:
-    """What shows how many pairs are done."""
+    """A progress bar that counts pairs."""
     with tqdm(unit="pair") as bar:
 
         def show(done: int, total: int) -> None:
@@ -205,12 +205,12 @@ def _write_json(path: Path | None, values: Mapping[str, object]) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """`report`."""
+    """Run `report`."""
     print(write_report(options.folder, device=choose_device(options.device)))
 
 
 def export(options: argparse.Namespace) -> None:
-    """`export`."""
+    """Run `export`."""
     record = read_record(options.folder)
     if record is not None and record.config.refines:
         _export_refinement(options)
@@ -231,7 +231,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _export_refinement(options: argparse.Namespace) -> None:
-    """`export` of a refinement: a file, or with --embed the project's own."""
+    """Run `export` for a refinement: write a file, or with --embed the project's own."""
     if options.public or options.name or options.title or options.licence:
         raise TrainerError("A refinement is no model: it has no public form, name, title or licence of its own.")
     settings = {"newest": options.newest, "anyway": options.anyway, "device": choose_device(options.device)}
@@ -243,7 +243,7 @@ def _export_refinement(options: argparse.Namespace) -> None:
 
 
 def push_model(options: argparse.Namespace) -> None:
-    """`push`."""
+    """Run `push`."""
     settings = {"private": options.private, "revision": options.revision}
     if options.folder is None:
         folder = Path(options.model)
@@ -259,13 +259,13 @@ def push_model(options: argparse.Namespace) -> None:
 
 
 def collect_pictures(options: argparse.Namespace) -> None:
-    """`pictures`."""
+    """Run `pictures`."""
     for place, count in collect(options.output, options.downloads).items():
         print(f"{options.output / place}: {count} pictures")
 
 
 def make_styles(options: argparse.Namespace) -> None:
-    """`styles`."""
+    """Run `styles`."""
     for path in build_styles(options.output, options.downloads):
         print(f"{path}  {path.stat().st_size:,} bytes")
 
@@ -302,7 +302,7 @@ def _opened(path: Path) -> Image.Image:
 
 
 def _save_pages(pages: Sequence[Image.Image], path: Path) -> list[Path]:
-    """One page goes into the file itself, several into files numbered from 1 beside it; returns which."""
+    """Save one page to the file itself, several to files numbered from 1 beside it; returns their paths."""
     numbered = [path.with_name(f"{path.stem}-{number}{path.suffix}") for number in range(1, len(pages) + 1)]
     paths = numbered if len(pages) > 1 else [path]
     for page, each in zip(pages, paths, strict=True):

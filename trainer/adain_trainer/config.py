@@ -1,4 +1,4 @@
-"""Everything that decides a training run, in one frozen record that is saved with the run."""
+"""Everything that determines a training run, in one frozen record that is saved with the run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FALLS = ("linear", "cosine")
 
 
 def _option(default: Any, meaning: str, choices: tuple[str, ...] = (), *, form: str = "N") -> Any:
-    """A field of FitConfig; what it means is shown by adain-trainer fit --help, with its choices or its form."""
+    """A field of FitConfig; adain-trainer fit --help shows its meaning, with its choices or its form."""
     return field(default=default, metadata={"meaning": meaning, "choices": choices, "form": "|".join(choices) or form})
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """A training run; the defaults are the preset "full", made for two CPU cores. Each field says what it means."""
+    """A training run; the defaults are the preset "full", made for two CPU cores. Each field states its meaning."""
 
     trains: str = _option(
         DECODER,
@@ -93,7 +93,7 @@ class FitConfig:
     seed: int = _option(0, "decides crops, order and mixtures")
 
     def __post_init__(self) -> None:
-        """Raises TrainerError: a value that no run can have."""
+        """Check the values. Raises TrainerError for a value that no run can have."""
         self._check_numbers()
         if self.crop < 16 or self.crop % 8 or self.style_crop < 16 or self.style_crop % 8:
             raise TrainerError("Crops are multiples of 8 pixels, 16 at least.")
@@ -117,7 +117,7 @@ class FitConfig:
         self._check_texts()
 
     def _check_numbers(self) -> None:
-        """What holds for all of them; NaN would pass every comparison that asks for a value beyond a limit."""
+        """Check all numbers; NaN would pass a check that looks for values beyond a limit."""
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, int | float) and each.name != "seed" and not 0 <= value < math.inf:
@@ -143,7 +143,7 @@ class FitConfig:
 
     @property
     def style_layer_weights(self) -> tuple[float, ...]:
-        """style_layers as numbers; none where the text holds something else."""
+        """style_layers as numbers; empty when the text holds anything else."""
         try:
             return tuple(float(factor) for factor in self.style_layers.split(","))
         except ValueError:
@@ -163,7 +163,7 @@ class FitConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FitConfig:
-        """From as_dict(), of this version or another: what is unknown here is left out. Raises TrainerError."""
+        """The reverse of as_dict(), of this version or another: unknown values are ignored. Raises TrainerError."""
         known = {each.name for each in fields(cls)}
         named = {_FORMER_NAMES.get(name, name): value for name, value in values.items()}
         return cls(**{name: value for name, value in named.items() if name in known})
@@ -175,7 +175,7 @@ _FORMER_NAMES = {
     "watch_side": "eval_side",
     "work_side": "reference_side",
 }
-"""Options by the names that runs of earlier versions have in their records."""
+"""Options by the names that they have in the records of earlier versions' runs."""
 
 
 _TOWARDS_RATIOS = FitConfig(
@@ -193,11 +193,11 @@ _TOWARDS_RATIOS = FitConfig(
     range_loss_weight=10.0,
     identity_share=0.0,
 )
-"""What is measured as ratios is trained by logarithms: what the recipes that go on from a trained decoder share."""
+"""Shared by the recipes that continue from a trained decoder: what is measured as ratios is trained by logarithms."""
 
 PRESETS = {
     "full": FitConfig(),
-    # Little and slowly, among generic styles and identity pairs: what the decoder can do already has to stay.
+    # Few steps and a low rate, among generic styles and identity pairs, so that the decoder keeps its abilities.
     "finetune": FitConfig(
         steps=600,
         reconstruction_steps=0,
@@ -205,7 +205,7 @@ PRESETS = {
         cooldown_steps=300,
         learning_rate=1e-4,
         batch=4,
-        crop=128,  # with 64 a good decoder takes on stripes
+        crop=128,  # with 64 a good decoder acquires stripes
         identity_share=0.25,
         generic_share=0.5,
         generic_content_share=0.25,
@@ -218,7 +218,7 @@ PRESETS = {
         eval_every=100,
         sheet_every=200,
     ),
-    # From the embedded refinement, of which it makes a better one in an hour of two cores.
+    # Starts from the embedded refinement and improves it in an hour on two cores.
     "refinement": replace(
         _TOWARDS_RATIOS,
         trains=REFINEMENT,
@@ -233,13 +233,13 @@ PRESETS = {
         mixture_share=0.0,
         style_augment_share=0.0,
         bank=128,
-        bank_passes=3,  # what the first pass has painted is refined three times
+        bank_passes=3,  # the first pass's pictures are used three times
         ema=0.98,
         checkpoint_every=100,
         sheet_every=400,
         eval_every=200,
     ),
-    # From a released decoder, on a card; benchmarks/gpu.py finds the batch and the steps that a time has room for.
+    # Starts from a released decoder, on a card; benchmarks/gpu.py finds the batch and the steps that fit a given time.
     "gpu": replace(
         _TOWARDS_RATIOS,
         steps=8000,
@@ -253,4 +253,4 @@ PRESETS = {
         sheet_every=1000,
     ),
 }
-"""Recipes by name; a value given on the command line comes before the preset's."""
+"""Recipes by name; a value on the command line overrides the preset's."""

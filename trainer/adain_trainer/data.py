@@ -1,4 +1,4 @@
-"""What is trained on: pictures, crops of them, and other colours."""
+"""Training data: pictures, crops of them, and changes of their colours."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 ZOOM = (0.8, 2.5)
-"""Crops of every scale: see random_crop()."""
+"""Range of the crops' scale: see random_crop()."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
 def to_tensor(picture: Image.Image) -> Tensor:
-    """(3, h, w) float32, RGB in 0..1."""
+    """A picture as a (3, h, w) float32 tensor, RGB in 0..1."""
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1).float() / 255
 
 
@@ -33,9 +33,9 @@ def random_crop(
     """A square crop, flipped half of the time.
 
     Args:
-        side: Of the result, pixels.
-        reference_side: The picture's shorter side is thought of as this many pixels.
-        zoom: Range of the factor by which more than `side` pixels of that scale are taken in; drawn log-uniformly.
+        side: Side of the result, pixels.
+        reference_side: The picture's shorter side counts as this many pixels.
+        zoom: Range of the factor, drawn log-uniformly, by which the crop covers more than `side` pixels of that scale.
     """
     factor = zoom[0] * (zoom[1] / zoom[0]) ** rng.random()
     shorter = min(picture.size)
@@ -48,7 +48,7 @@ def random_crop(
 
 
 def augment_colours(crop: Tensor, rng: random.Random, *, share: float) -> Tensor:
-    """Change a crop's colours: the decoder has to see far more palettes than there are paintings.
+    """Change a crop's colours: the decoder has to see many more palettes than there are paintings.
 
     Args:
         crop: (3, h, w) float, RGB in 0..1.
@@ -71,7 +71,7 @@ def augment_colours(crop: Tensor, rng: random.Random, *, share: float) -> Tensor
 
 @dataclass(frozen=True)
 class TrainingPictures:
-    """What crops are taken from: contents, styles, and generic pictures for both, of which there may be none."""
+    """The pictures that crops are taken from: contents, styles, and generic ones for both, which may be empty."""
 
     content: Sequence[Image.Image]
     style: Sequence[Image.Image]
@@ -80,13 +80,13 @@ class TrainingPictures:
 
 @dataclass(frozen=True)
 class CropSource:
-    """Where crops of one kind come from, and how they are changed.
+    """The source of crops of one kind, and how they are changed.
 
     Attributes:
         what: The kind's name.
-        own, generic: Pictures. generic_share: how often a crop is of one of the generic ones, where there are such.
+        own, generic: Pictures. generic_share: How often a crop is taken from a generic picture, if there are any.
         augment_share: How often its colours are changed.
-        side, reference_side: As of random_crop().
+        side, reference_side: As for random_crop().
     """
 
     what: str
@@ -98,7 +98,7 @@ class CropSource:
     reference_side: int
 
     def crops(self, count: int, rng: random.Random) -> Tensor:
-        """(count, 3, side, side) float32, RGB in 0..1."""
+        """Make crops, (count, 3, side, side) float32, RGB in 0..1."""
         crops = [self._crop(rng) for _ in range(count)]
         return torch.stack([augment_colours(each, rng, share=self.augment_share) for each in crops])
 
@@ -109,12 +109,12 @@ class CropSource:
 
 
 def made_ahead(make: Callable[[Item], Made], items: Iterable[Item], *, threads: int) -> Iterator[Made]:
-    """What a function makes of each item, in their order, by threads that are ahead; by none, when it is asked for."""
+    """A function's result for each item, in order, computed ahead by threads; with 0 threads, computed on demand."""
     if not threads:
         yield from map(make, items)
         return
     waiting: deque[Future[Made]] = deque()
-    # Each works by itself: torch would give each of them threads for every core.
+    # One thread of torch in each: it would give each of them threads for every core.
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for item in items:
             waiting.append(pool.submit(make, item))

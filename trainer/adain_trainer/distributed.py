@@ -19,12 +19,12 @@ from adain_trainer.errors import TrainerError
 class ProcessGroup:
     """The processes that train together.
 
-    What they have in common is summed, so every process has the same numbers, bit for bit, and makes the same step.
+    Shared values are sums over all processes, so each one has the same numbers, bit for bit, and does the same step.
 
     Attributes:
-        rank: This process's number, from 0; 0 writes files and prints.
-        size: How many there are.
-        device: What this one computes on.
+        rank: This process's number, from 0; process 0 writes files and prints.
+        size: Number of processes.
+        device: The device that this process computes on.
     """
 
     rank: int
@@ -50,7 +50,7 @@ class ProcessGroup:
         return bool(self.add_up(torch.tensor(int(flag), device=self.device))) if self.size > 1 else flag
 
     def from_first(self, value: Any) -> Any:
-        """The first process's value, in all processes; the value may be any that pickle knows."""
+        """The first process's value, in all processes; any value that can be pickled."""
         if self.size == 1:
             return value
         values = [value]
@@ -61,12 +61,12 @@ class ProcessGroup:
 
 @contextmanager
 def joined_group(device: str) -> Iterator[ProcessGroup]:
-    """The group of this process, as torchrun's environment says; a process of its own without torchrun.
+    """The group of this process, from torchrun's environment; without torchrun the process is alone.
 
     Args:
         device: auto, cpu, cuda or mps; each process of a machine takes a graphics card of its own.
     Raises:
-        TrainerError: There is no such device.
+        TrainerError: The device is not available.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -84,7 +84,7 @@ def joined_group(device: str) -> Iterator[ProcessGroup]:
 
 
 def choose_device(name: str) -> torch.device:
-    """A device by name; auto is the graphics card when there is one. Raises TrainerError when it is not there."""
+    """A device by name; auto is the graphics card when there is one. Raises TrainerError when it is not available."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, usable in there.items() if usable))

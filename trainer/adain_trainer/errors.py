@@ -2,4 +2,4 @@
 
 
 class TrainerError(Exception):
-    """Training cannot start or go on; the message says what to do."""
+    """Training cannot start or continue; the message tells what to do."""

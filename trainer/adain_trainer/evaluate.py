@@ -25,9 +25,9 @@ class Figures:
     """Means over pairs.
 
     Attributes:
-        pairs: How many.
+        pairs: Number of pairs.
         style: MSE of means plus MSE of deviations, summed over relu1_1 to relu4_1.
-        content: MSE of relu4_1 of the result and of the content. target: of the result and of what was decoded.
+        content: MSE of relu4_1 of the result and of the content. target: Of the result and of the AdaIN target.
         identity: MSE of the content and its decoded features (alpha 0), RGB in 0..1.
     """
 
@@ -39,11 +39,11 @@ class Figures:
 
     @property
     def score(self) -> float:
-        """One number to compare decoders by, the smaller the better: style and content, which pull apart."""
+        """One number to compare decoders by, the smaller the better: style plus content, which pull apart."""
         return self.style + self.content
 
     def texts(self) -> list[str]:
-        """Each of them as people read it, in the fields' order."""
+        """The values as text for people, in the fields' order."""
         values = (getattr(self, each.name) for each in fields(self))
         return [str(value) if isinstance(value, int) else f"{value:.3f}" for value in values]
 
@@ -71,10 +71,10 @@ def evaluate(
     """Measure a network on pairs, at most `pairs` of them: each content with styles in turn, spread evenly.
 
     Args:
-        network: On any device; it is computed there.
+        network: On any device, which computes.
         side: Pixels of each picture, at least 16.
-        judge: The encoder whose features are compared, so that networks with different encoders can be; None for the
-            network's own.
+        judge: The encoder whose features are compared, so that networks with different encoders can be compared; None
+            for the network's own.
         progress: Called with pairs done and pairs in all.
     """
     device = next(network.encoder.parameters()).device
@@ -115,7 +115,7 @@ def _distances(
 
 def pair_indices(contents: int, styles: int, pairs: int) -> list[tuple[int, int]]:
     """(content, style) index pairs: every content in turn, each time with another style, until there are enough."""
-    # From one round to the next the styles move on; by a step that leaves none out.
+    # From round to round the styles shift by a step that leaves none out.
     step = contents + 1 if math.gcd(contents + 1, styles) == 1 else 1
     every = [(content, (content + step * turn) % styles) for turn in range(styles) for content in range(contents)]
     return every[:pairs]

@@ -1,4 +1,4 @@
-"""From a run to a model that the server loads, unless a better one would be lost."""
+"""Exports a run's decoder as a model for the server, unless a better one would be lost."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from adain_weights.manifest import read_manifest
 from adain_weights.models import write_model
 
 COLLAPSED = 1.25
-"""A decoder whose style and content figures in built-in styles have grown by this factor has lost what it could do."""
+"""A decoder whose style and content figures in built-in styles have grown by this factor has lost its abilities."""
 
 
 def model_folder(name: str) -> Path:
-    """Where a model of this name is kept, so that servers find it. Raises TrainerError when none may be called so."""
+    """The folder in which servers find a model of this name. Raises TrainerError when the name is not allowed."""
     if not is_model_name(name) or name in read_manifest():
         raise TrainerError(f"A model of yours cannot be called '{name}'; choose letters, digits, '.', '_' and '-'.")
     return user_models_folder() / name
@@ -43,14 +43,14 @@ def model_folder(name: str) -> Path:
 def export_model(
     run: Path, folder: Path, *, title: str, licence: str, newest: bool, anyway: bool, device: torch.device
 ) -> int:
-    """Write a run's decoder, its model card and what is known of it.
+    """Write a run's decoder, its model card and model.json.
 
     Args:
-        folder: Receives the model; one that is there is replaced as a whole.
-        title: Of the model, for lists.
-        licence: Under which the decoder is given.
+        folder: Receives the model; an existing one is replaced as a whole.
+        title: The model's title, for lists.
+        licence: The decoder's licence.
         newest: Take the newest decoder instead of the best one on held-out pairs.
-        anyway: Write it even if it is worse than the model in the folder, or than what the run began with.
+        anyway: Write it even if it is worse than the model in the folder, or than the run's initial decoder.
         device: For measuring the model in the folder.
     Returns:
         The decoder's number of steps.
@@ -98,7 +98,7 @@ def export_public(run: Path, folder: Path, *, newest: bool) -> int:
 
 
 def half_precision(decoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Half the size; the rounding changes no pixel by more than about one level.
+    """Weights in half precision, of half the size; the rounding changes no pixel by more than about one level.
 
     Raises:
         TrainerError: A weight is not finite or does not fit half precision.
@@ -120,7 +120,7 @@ def measured(
 
 
 def refuse_collapse(run: Path, record: RunRecord, best: Best) -> None:
-    """Raises TrainerError for a decoder that has lost what it could do."""
+    """Check that a decoder has kept its abilities in built-in styles. Raises TrainerError."""
     at_start = read_figures(run).get(0)
     if not record.model or at_start is None:
         return
@@ -135,7 +135,7 @@ def refuse_collapse(run: Path, record: RunRecord, best: Best) -> None:
 def _refuse_replacing_better(
     run: Path, record: RunRecord, start: InitialWeights, best: Best, folder: Path, device: torch.device
 ) -> None:
-    """Measure the model in the folder on the run's held-out pairs, with the run's encoder."""
+    """Check that the model in the folder is not better on the run's held-out pairs, in the run's encoder's scale."""
     if not (folder / DECODER).exists():
         return
     network = placed(network_of_model(str(folder.resolve())), device)

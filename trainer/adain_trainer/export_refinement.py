@@ -1,4 +1,4 @@
-"""From a run to a refinement's file, and to the one that comes with the project."""
+"""Exports a run's refinement to a file, or as the one that comes with the project."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def export_refinement(
     Args:
         folder: Receives FILE.
         newest: Take the newest decoder instead of the best one on held-out pairs.
-        anyway: Write it even if it has lost what it could do.
-        device: For measuring.
+        anyway: Write it even if it has lost its abilities.
+        device: The device for measuring.
     Returns:
         The file, the decoder's number of steps, and the file's SHA-256.
     Raises:
@@ -43,7 +43,7 @@ def export_refinement(
 def embed_refinement(run: Path, *, newest: bool, anyway: bool, device: torch.device) -> tuple[Path, int, str]:
     """Make a run's refinement the one that comes with the project: its file, and its digest in the manifest.
 
-    Arguments, results and errors are those of export_refinement(). It is refused, too, when its figures on the run's
+    Arguments, results and errors are those of export_refinement(). It is also refused when its figures on the run's
     held-out pairs are worse than those of the one that is replaced.
     """
     record, start, best = _trained(run, newest=newest, device=device)
@@ -58,7 +58,7 @@ def embed_refinement(run: Path, *, newest: bool, anyway: bool, device: torch.dev
 
 
 def _trained(run: Path, *, newest: bool, device: torch.device) -> tuple[RunRecord, InitialWeights, Best]:
-    """What is exported, with its figures."""
+    """The run's record and initial weights, and the decoder to export with its figures."""
     decoder, steps, note = trained_decoder(run, newest=newest)
     if note:
         raise TrainerError(f"{note[:-1]}; resume the run for a step before it is exported.")

@@ -1,4 +1,4 @@
-"""Crops, encoded once into banks that a run goes through several times."""
+"""Banks of encoded crops, each of which a run uses several times."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from adain_trainer.precision import Convolutions
 
 ENCODE_BATCH = 8
 MOST_THREADS = 16
-"""That prepare crops for a graphics card; a processor that encodes them is busy as it is."""
+"""Most threads that prepare crops for a graphics card; a processor that encodes them is busy already."""
 CARD_SHARE = 0.25
-"""Of a graphics card's free memory that a bank may take."""
+"""Largest share of a graphics card's free memory that a bank may take."""
 
 
 @dataclass(frozen=True)
 class PaintedBatch:
-    """What the model has painted of each pair, where that is refined.
+    """The model's picture of each pair, when a refinement is trained.
 
     Attributes:
         pictures: (B, 3, crop, crop) float32, RGB in 0..1.
@@ -48,9 +48,9 @@ class Batch:
         pictures: (B, 3, crop, crop) float32, RGB in 0..1: the content.
         content_feat: (B, 512, crop/8, crop/8) float32: its relu4_1.
         styles: Statistics of relu1_1 to relu4_1, (B, channels) each.
-        identity: (B,) bool: the pairs whose style is to be the content's own.
-        total, total_identity: Pairs of the whole step, and how many of them are identity pairs.
-        painted: What a refinement begins with; None where a model's decoder is trained.
+        identity: (B,) bool: the pairs that keep the content's own style.
+        total, total_identity: Numbers of pairs and of identity pairs in the whole step.
+        painted: The input of a refinement; None when a model's decoder is trained.
     """
 
     pictures: Tensor
@@ -63,15 +63,15 @@ class Batch:
 
 
 class _Bank:
-    """As many contents and styles as a configuration says, in rows; at first zeros.
+    """One content and one style per row, FitConfig.bank rows; initially zeros.
 
     Attributes:
         pictures: Content crops, (bank, 3, crop, crop) uint8.
-        style_pictures: Corners of the style crops, likewise, where identity pairs are styles as well; otherwise none.
+        style_pictures: Corners of the style crops, likewise, when identity pairs are styles as well; otherwise empty.
         feats: relu4_1 of the contents, float16.
         styles: Statistics of relu1_1 to relu4_1, (bank, channels) each, on the CPU.
-        painted: Each content as the model paints it in the style of its row, like pictures, where that is refined;
-            otherwise none.
+        painted: Each content as the model paints it in the style of its row, like pictures, when a refinement is
+            trained; otherwise empty.
         painted_feats: Their relu3_1, float16.
     """
 
@@ -89,14 +89,14 @@ class _Bank:
         self.styles = [StyleStatistics(*torch.zeros(2, bank, layer.channels)) for layer in LAYERS]
 
     def tensors(self) -> list[Tensor]:
-        """All that is in it."""
+        """All its tensors."""
         statistics = [each for layer in self.styles for each in (layer.mean, layer.std)]
         pictures = [self.pictures, self.style_pictures, self.painted]
         return [*pictures, self.feats, self.painted_feats, *statistics]
 
 
 def bank_bytes(config: FitConfig) -> int:
-    """What a bank needs."""
+    """Bytes of a bank."""
     crops = 3 * config.crop**2 * (1 + (config.identity_loss == "sanet") + config.refines)
     kept = (RELU4_1, RELU3_1) if config.refines else (RELU4_1,)
     feats = sum(2 * layer.channels * (config.crop // layer.cell) ** 2 for layer in kept)
@@ -104,7 +104,7 @@ def bank_bytes(config: FitConfig) -> int:
 
 
 def room_for_pictures(config: FitConfig, memory_budget: int) -> int:
-    """Bytes that are left when a bank has its own. Raises TrainerError when it does not fit."""
+    """Bytes that a bank leaves for pictures. Raises TrainerError when it does not fit."""
     needed = bank_bytes(config)
     if needed > memory_budget:
         raise TrainerError(
@@ -115,18 +115,18 @@ def room_for_pictures(config: FitConfig, memory_budget: int) -> int:
 
 
 def place_of_bank(config: FitConfig, device: torch.device) -> torch.device:
-    """The graphics card where it has room enough, so that no step waits for a copy; otherwise the processor."""
+    """The graphics card if it has enough room, so that no step waits for a copy; otherwise the CPU."""
     if device.type == "cuda" and bank_bytes(config) <= CARD_SHARE * torch.cuda.mem_get_info(device)[0]:
         return device
     return torch.device("cpu")
 
 
 class FeatureBank:
-    """Encoded content crops and style statistics, made anew every few passes.
+    """Encoded content crops and style statistics, renewed every few passes.
 
-    What a step gets depends on the configuration and the step's number only, so a resumed run goes on exactly, and a
+    A step's data depends on the configuration and the step's number only, so a resumed run continues exactly, and a
     step's pairs are the same however many processes share them. Each process encodes its share of a bank and gets the
-    others' rows by a sum: any process may need any row in the passes that follow, and encoding is what costs time.
+    others' rows by a sum: any process may need any row in the following passes, and encoding takes most of the time.
     """
 
     def __init__(
@@ -142,9 +142,9 @@ class FeatureBank:
 
         Args:
             encoder: On the group's device.
-            pictures: What crops are taken from.
-            progress: Told what is made, the rows that are over and how many there are; may raise to stop.
-            painter: The decoder of the model whose pictures are refined, where that is trained.
+            pictures: The pictures that crops are taken from.
+            progress: Called with what is made and the numbers of finished rows and of all rows; may raise to stop.
+            painter: The decoder of the model whose pictures are refined, when a refinement is trained.
         """
         self._convolutions = Convolutions(encoder, config.precision)
         self._painter = painter
@@ -174,8 +174,8 @@ class FeatureBank:
     def parts(self, step: int) -> Iterator[Batch]:
         """This process's parts of a step, one for each time that gradients are accumulated.
 
-        A new bank is encoded when the step begins one. A part takes its pairs from all over the step, so that identity
-        pairs, which come first, are in every part.
+        A new bank is encoded at its first step. A part takes its pairs from all over the step, so that identity pairs,
+        which come first, are in every part.
         """
         config = self._config
         per_pass = config.bank // config.pairs
@@ -185,7 +185,7 @@ class FeatureBank:
             self._generation = generation
         order_rng = random.Random(f"{config.seed}/order/{step // per_pass}")
         contents = order_rng.sample(range(config.bank), config.bank)
-        # What a model has painted is painted in the style of the content's own row.
+        # The model's pictures are painted in the style of the content's own row.
         styles = contents if config.refines else order_rng.sample(range(config.bank), config.bank)
         first = (step % per_pass) * config.pairs
         mix_rng = random.Random(f"{config.seed}/mix/{step}")
@@ -217,7 +217,7 @@ class FeatureBank:
         config, device, bank = self._config, self._group.device, self._bank
         total_identity = round(config.identity_share * config.pairs)
         pictures, feats = bank.pictures[contents], bank.feats[contents].to(device).float()
-        # Every other identity pair is a style picture, which changes from step to step where there is one pair only.
+        # Every other identity pair is a style picture; they alternate from step to step, for the case of a single pair.
         own_styles = [
             row
             for row, position in enumerate(positions)
@@ -248,7 +248,7 @@ class FeatureBank:
 
     @torch.no_grad()
     def _encode(self, generation: int) -> None:
-        """Fill the rows of this process, and add up: the other rows are zeros here."""
+        """Fill this process's rows, then sum over the processes: the other rows are zeros here."""
         self._bank = _Bank(self._config, place_of_bank(self._config, self._group.device))
         self._fill_contents(generation)
         self._fill_styles(generation)
@@ -274,7 +274,7 @@ class FeatureBank:
                 layer.std[rows] = statistics.std.cpu()
 
     def _fill_painted(self, painter: Decoder) -> None:
-        """The first pass: each content in the style of its row, as the model paints it."""
+        """Do the first pass: paint each content in the style of its row with the model's decoder."""
         bank, device = self._bank, self._group.device
         for rows in self._rows("first pass"):
             feat, known = bank.feats[rows].to(device).float(), bank.styles[-1]
@@ -285,7 +285,7 @@ class FeatureBank:
             bank.painted_feats[rows] = self._convolutions.encode(painted, RELU3_1).half()
 
     def _crops(self, source: CropSource, generation: int) -> Iterator[tuple[slice, Tensor]]:
-        """The rows that this process fills, each time with crops from random numbers of their own."""
+        """The rows that this process fills, with their crops, each from random numbers of its own."""
 
         def prepared(start: int) -> Tensor:
             rng = random.Random(f"{self._config.seed}/bank/{generation}/{source.what}/{start}")
@@ -300,7 +300,7 @@ class FeatureBank:
     def _rows(self, what: str) -> Iterator[slice]:
         """The rows of a bank that this process fills, a few at a time.
 
-        All processes come to `progress` equally often, so that they can agree there to stop.
+        All processes call `progress` equally often, so that they can agree there to stop.
         """
         total, size = self._config.bank, self._group.size
         for first in range(0, total, ENCODE_BATCH * size):
@@ -311,7 +311,7 @@ class FeatureBank:
 
 
 def _as_bytes(crops: Tensor) -> Tensor:
-    """From 0..1 to 0..255."""
+    """Convert 0..1 to 0..255."""
     return (crops * 255).round().to(torch.uint8)
 
 

@@ -1,4 +1,4 @@
-"""The weights that a decoder has before its first step."""
+"""Initial weights of a decoder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from adain_net.decoder import Decoder
 from adain_net.refinement import RefinementDecoder
 
 NEW_INPUTS = 0.3
-"""How large, beside torch's own first weights, those are by which a new refinement sees the pictures."""
+"""Scale of a new refinement's weights for the pictures, relative to torch's default initial weights."""
 
 
 def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
-    """Random weights that keep activations' size from layer to layer, and a mid-grey picture at first.
+    """Set random weights that keep the activations' scale from layer to layer and give a mid-grey picture.
 
     Source:
         He et al., ICCV 2015, eq. 10.
@@ -30,10 +30,10 @@ def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
 
 
 def refinement_from(decoder: Decoder, *, seed: int) -> RefinementDecoder:
-    """A refinement's first decoder: the end of a model's, from relu3_1 on, with what carries most where it is narrower.
+    """A refinement's initial decoder: the end of a model's, from relu3_1 on, with only the strongest channels if narrower.
 
-    What it sees of the two pictures has small random weights; its last layer has zeros, so that it begins by leaving
-    the painted picture as it is.
+    The weights for the two pictures are small and random; its last layer has zeros, so that it initially leaves the
+    painted picture as it is.
     """
     refinement = RefinementDecoder()
     generator = torch.Generator().manual_seed(seed)
@@ -51,7 +51,7 @@ def refinement_from(decoder: Decoder, *, seed: int) -> RefinementDecoder:
 
 
 def _widen(layer: nn.Conv2d, weight: Tensor, bias: Tensor, generator: torch.Generator) -> None:
-    """Take weights of fewer inputs; those of the inputs that come after them are random."""
+    """Copy weights of fewer inputs; those of the additional inputs are random."""
     bound = NEW_INPUTS / math.sqrt(layer.weight[0].numel())
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     layer.weight[:, : weight.shape[1]] = weight

@@ -1,4 +1,4 @@
-"""A training run: from folders of pictures to a run's folder with checkpoints, tables, sheets and a report."""
+"""A training run: trains on folders of pictures and writes checkpoints, tables, sheets and a report."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ from adain_trainer.training import Trainer
 
 SHEET_SIDE = 256
 MEMORY_BUDGET = 2 * 1024**3
-"""Bytes by default."""
+"""Default memory budget in bytes."""
 
 
 @dataclass(frozen=True)
 class PictureFolders:
-    """Where a run's pictures are.
+    """The folders of a run's pictures.
 
     Attributes:
-        content, style: Folders that are trained on, at least one each.
+        content, style: Folders of training pictures, at least one each.
         samples: Contents and styles of the sample sheets; None for the run's held-out pictures.
     """
 
@@ -78,23 +78,23 @@ def fit(
     minutes: float = math.inf,
     on_measured: Callable[[int], None] = lambda _step: None,
 ) -> int:
-    """Train a decoder, going on from the run's newest checkpoint when it has one.
+    """Train a decoder, continuing from the run's newest checkpoint if it has one.
 
     Args:
-        start: What a run without a checkpoint begins with; for one that goes on, what it began with.
-        run: The run's folder; run_folder.py says what is in it.
+        start: The initial weights of the run, also when it continues from a checkpoint.
+        run: The run's folder; run_folder.py describes its content.
         group: The processes that share the work, each of which calls this; all see the same files.
-        memory_budget: Bytes for pictures and banks in each process; what a step computes with comes on top.
+        memory_budget: Bytes for pictures and banks in each process; a step's own memory comes on top.
         tensorboard: Also write for TensorBoard.
-        minutes: When they are over, the run stops as by Ctrl-C; its decoder is measured before.
-        on_measured: Told in the first process how many steps there were, after each measurement on held-out pairs.
+        minutes: After this time the run stops as by Ctrl-C, but its decoder is measured first.
+        on_measured: Called in the first process with the number of steps after each measurement on held-out pairs.
     Returns:
         The number of steps that the decoder has now; fewer than config.steps after SIGTERM or Ctrl-C, which save, or
-        when there was no more time.
+        when the time was over.
     Raises:
-        TrainerError: No pictures, a damaged or foreign checkpoint, another trainer in the folder, or a checkpoint that
-            cannot be written.
-        WeightsError, LayoutError: What the run begins with is damaged or no AdaIN network.
+        TrainerError: No pictures, a damaged checkpoint or one of another network, another trainer in the folder, or a
+            checkpoint that cannot be written.
+        WeightsError, LayoutError: The initial weights are damaged or not an AdaIN network.
         OSError: The folder or a table cannot be written.
     """
     if config.pairs < group.size * config.accumulate:
@@ -111,7 +111,7 @@ def fit(
 
 
 def _first_decoder(start: InitialWeights, *, seed: int) -> AnyDecoder:
-    """What a run begins with: the decoder of a model or of a refinement, or one that knows nothing."""
+    """The decoder at a run's start: that of a model or of a refinement, or an untrained one."""
     if start.decoder is not None and start.painter is not None:
         return load_refinement(start.encoder, start.decoder).decoder
     if start.decoder is not None:
@@ -122,7 +122,7 @@ def _first_decoder(start: InitialWeights, *, seed: int) -> AnyDecoder:
 
 
 class _StoppedError(Exception):
-    """Ends the encoding of a bank early; what was encoded is made again on resume."""
+    """Ends the encoding of a bank early; its rows are encoded again on resume."""
 
 
 class _Run:
@@ -161,7 +161,7 @@ class _Run:
         self._board = self._open_board() if tensorboard and group.first else TensorBoardLogger()
 
     def train(self, end: float) -> int:
-        """Go on to the last step, until the user stops the run, or to a moment of time.monotonic(). As fit()."""
+        """Train until the last step, a stop by the user, or `end`, a time of time.monotonic(). Returns as fit()."""
         config, trainer, group = self._config, self._trainer, self._group
         if group.first:
             self._losses.cut(trainer.step - 1)  # a row has the number of steps before it
@@ -182,7 +182,7 @@ class _Run:
         return trainer.step
 
     def _go_on(self, bar: tqdm, is_over: Callable[[], bool]) -> None:
-        """Make all steps that there is time for."""
+        """Do all steps that there is time for."""
         config, trainer, group = self._config, self._trainer, self._group
 
         def show_encoding(what: str, done: int, total: int) -> None:
@@ -251,7 +251,7 @@ class _Run:
         save_checkpoint(self._folder, self._trainer.checkpoint())
 
     def _with_precision(self, config: FitConfig, decoder: AnyDecoder) -> FitConfig:
-        """The configuration with a precision: the one given, or the run's, or else the faster one here."""
+        """The configuration with a precision: the one given, otherwise the run's, otherwise the faster one here."""
         if config.precision != AUTO:
             return config
         chosen = ""
@@ -264,7 +264,7 @@ class _Run:
         return replace(config, precision=self._group.from_first(chosen))
 
     def _divide(self, start: InitialWeights, contents: Pictures, styles: Pictures) -> tuple[TrainingPictures, HeldOut]:
-        """What to train on and what to watch with, as in the run's record; a new run gets its record here."""
+        """Divide the pictures into training and held-out ones, by the run's record; a new run gets its record here."""
         config, group = self._config, self._group
         generic = generic_pictures()
         record = read_record(self._folder)
@@ -286,7 +286,7 @@ class _Run:
             if record is None:
                 start.write(self._folder)
                 write_held_out(self._folder, watched)
-            # Comes last: what it tells of is there then.
+            # Comes last, so that the files that it describes exist.
             known = (start.model, start.encoder_digest, counts, left_out, sorted(held_out), start.begun)
             record = RunRecord(config, *known)
             record.write(self._folder)

@@ -1,4 +1,4 @@
-"""Pictures that are not trained on, so that figures say what a decoder does with new ones."""
+"""Pictures that are not trained on, so that figures show how a decoder does on new ones."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from adain_weights.styles import built_in_styles, read_style
 FOLDER = "heldout"
 ROLES = ("content", "style", "generic")
 MOST = 20
-"""Pictures of a kind that are held out at most: as many pairs without a picture that comes twice."""
+"""Most held-out pictures of a kind: they give as many pairs without repeating a picture."""
 KEPT_SIDE = 512
-"""Pixels of a side that held-out pictures are kept with, those that have so many: pairs are compared at this size."""
+"""Largest side at which held-out pictures are kept, in pixels: pairs are compared at this size."""
 ENOUGH_CONTENTS = 5
 ENOUGH_STYLES = 10
-"""With fewer, none is held out: a handful of styles is what the run is for; they are watched although trained on."""
+"""With fewer, none is held out: a run for a handful of styles needs all of them, and is measured on training styles."""
 GENERIC_EVERY = 4
-"""Every so many built-in styles one is held out."""
+"""One of this many built-in styles is held out."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What a run is watched with; at least one picture of each kind.
+    """The pictures that a run is measured on; at least one of each kind.
 
     Attributes:
         content: Not trained on; built-in styles' pictures when there are too few contents.
@@ -48,7 +48,7 @@ class HeldOut:
     def measure(
         self, network: PaintingNetwork, *, side: int, pairs: int, judge: Encoder | None = None
     ) -> tuple[Figures, Figures]:
-        """Figures in the user's styles and in the built-in ones, `pairs` pairs of each at most. As evaluate()."""
+        """Figures in the user's styles and in the built-in ones, at most `pairs` pairs of each. See evaluate()."""
         mine, generic = (
             evaluate(network, self.content, styles, side=side, pairs=pairs, judge=judge)
             for styles in (self.style, self.generic)
@@ -69,11 +69,11 @@ def _first_fifth(digests: Sequence[str], enough: int) -> set[str]:
 def split(
     contents: Pictures, styles: Pictures, generic: Sequence[Image.Image], held_out: Set[str]
 ) -> tuple[TrainingPictures, HeldOut]:
-    """What to train on, and what to watch with; a picture that is held out is in neither role trained on.
+    """Divide the pictures into training and held-out ones; a held-out picture is not trained on in either role.
 
     Args:
         generic: generic_pictures().
-        held_out: What choose_held_out() gave, now or when the run began.
+        held_out: The result of choose_held_out(), now or when the run began.
     Raises:
         TrainerError: Nothing is left to train on.
     """
@@ -98,7 +98,7 @@ def generic_pictures() -> list[Image.Image]:
 
 
 def write_held_out(run: Path, held_out: HeldOut) -> None:
-    """Keep what a run is watched with in its folder, so that its figures can be repeated. Raises OSError."""
+    """Keep a run's held-out pictures in its folder, so that its figures can be reproduced. Raises OSError."""
     folder = run / FOLDER
     folder.mkdir(exist_ok=True)
     for role in ROLES:
@@ -107,7 +107,7 @@ def write_held_out(run: Path, held_out: HeldOut) -> None:
 
 
 def read_held_out(run: Path) -> HeldOut:
-    """What write_held_out() wrote. Raises TrainerError."""
+    """Read the pictures that write_held_out() wrote. Raises TrainerError."""
     found: dict[str, list[Image.Image]] = {role: [] for role in ROLES}
     for role, pictures in found.items():
         for path in sorted((run / FOLDER).glob(f"{role}-*.png")):

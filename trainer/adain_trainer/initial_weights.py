@@ -1,4 +1,4 @@
-"""What a run begins with."""
+"""The initial weights of a run."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PAINTER = "painter.safetensors"
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What a run begins with.
+    """The initial weights of a run.
 
     Attributes:
         model: The model's name; empty for a decoder from nothing.
-        begun: What the decoder was, for people, as in "begun with ...".
+        begun: The decoder's origin, for people, as in "begun with ...".
         encoder, decoder: Weights in either of adain_net's layouts; decoder is None for one from nothing.
         encoder_digest: SHA-256 of the encoder's file.
-        own_encoder: Whether the encoder is another than the embedded one.
-        painter: Where a refinement is trained, the model's decoder, whose pictures it refines.
+        own_encoder: Whether the encoder differs from the embedded one.
+        painter: When a refinement is trained, the decoder of the model whose pictures it refines.
     """
 
     model: str
@@ -53,7 +53,7 @@ class InitialWeights:
 
     @classmethod
     def from_nothing(cls) -> InitialWeights:
-        """The embedded encoder, and a decoder that knows nothing yet. Raises WeightsError."""
+        """The embedded encoder and no decoder, to start from scratch. Raises WeightsError."""
         return replace(cls.from_model(DEFAULT_MODEL), model="", begun=NOTHING, decoder=None)
 
     @classmethod
@@ -61,7 +61,7 @@ class InitialWeights:
         """A refinement of a model's pictures.
 
         Args:
-            model: As load_model() takes it.
+            model: As for load_model().
             file: A refinement's weights; None for the embedded ones.
             from_scratch: Take the end of the model's decoder instead; its new inputs are random, decided by `seed`.
         Raises:
@@ -86,7 +86,7 @@ class InitialWeights:
 
     @classmethod
     def of_run(cls, run: Path) -> InitialWeights:
-        """What a run's folder says it began with; one of before such folders did began with nothing.
+        """The initial weights that a run's folder records; a folder without a record began with nothing.
 
         Raises:
             TrainerError, WeightsError: A file is missing or damaged.
@@ -104,7 +104,7 @@ class InitialWeights:
         return replace(start, begun=record.begun, encoder_digest=record.encoder)
 
     def write(self, run: Path) -> None:
-        """Keep what of_run() needs. Raises WeightsError."""
+        """Write the files that of_run() needs. Raises WeightsError."""
         kept = {
             ENCODER: self.encoder if self.own_encoder else None,
             START: self.decoder,
@@ -119,7 +119,7 @@ class InitialWeights:
         return None if self.decoder is None else self.network_with(self.decoder)
 
     def network_with(self, decoder: Mapping[str, Tensor]) -> AdainNetwork | RefinedNetwork:
-        """The encoder with a decoder of the run; for a refinement, after the model that paints. Raises LayoutError."""
+        """The encoder with a decoder of the run; for a refinement, also the model that paints. Raises LayoutError."""
         if self.painter is None:
             return load_network(self.encoder, decoder).requires_grad_(False)
         refinement = load_refinement(self.encoder, decoder)

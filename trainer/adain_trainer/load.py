@@ -1,4 +1,4 @@
-"""Pictures from folders: every kind brought to RGB; what cannot be used is left out, counted, and said in one line."""
+"""Pictures from folders, all converted to RGB; unusable files are left out, counted, and reported in one line."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from adain_trainer.errors import TrainerError
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
 STORED_SIDE = 768
-"""Pictures are used no larger than this; crops are taken at reference_side and below."""
+"""Most pixels of a picture's longer side, as it is used; crops are taken at reference_side and below."""
 SMALLEST_SIDE = 8
-"""Pixels of the shorter side below which a picture is left out: as much as one feature cell."""
+"""Pixels of the shorter side below which a picture is left out: one feature cell."""
 _WARNINGS = threading.Lock()
-"""Held while a picture is read: what is done with warnings is decided for all threads alike."""
+"""Held while a picture is read: the filter for warnings applies to all threads."""
 
 
 class PictureCache:
-    """Pictures in memory, as long as there is room: those that came first stay.
+    """Pictures in memory, as long as there is room: the first ones stay.
 
-    Crops are taken from all pictures alike, so nothing is gained by letting one go for another.
+    Crops are taken from all pictures equally often, so evicting one for another gains nothing.
     """
 
     def __init__(self, budget: int) -> None:
-        """Keep at most so many bytes of pixels, three a pixel; 0 keeps nothing."""
+        """budget: Most bytes of pixels to keep, three per pixel; 0 keeps nothing."""
         self._budget = budget
         self._kept: dict[str, tuple[tuple[int, int], bytes]] = {}
         self.used = 0
@@ -45,7 +45,7 @@ class PictureCache:
             self.used += size
 
     def get(self, digest: str) -> Image.Image | None:
-        """A picture that was kept; None for another one."""
+        """A kept picture; None for others."""
         kept = self._kept.get(digest)
         return None if kept is None else Image.frombytes("RGB", *kept)
 
@@ -56,14 +56,14 @@ class PictureFile:
 
     Attributes:
         path: Its file.
-        digest: picture_digest() of what read_picture() made of it at first.
+        digest: picture_digest() of the picture when it was first read.
     """
 
     path: Path
     digest: str
 
     def read(self) -> Image.Image:
-        """The picture. Raises TrainerError when the file is not what it was."""
+        """The picture. Raises TrainerError when the file has changed."""
         try:
             picture = read_picture(self.path)
         except Exception:
@@ -75,7 +75,7 @@ class PictureFile:
 
 
 class PictureFiles(Sequence[Image.Image]):
-    """Pictures that are read from their files each time, but for those that a cache keeps."""
+    """Pictures that are read from their files each time, except those that a cache keeps."""
 
     def __init__(self, files: Sequence[PictureFile], cache: PictureCache) -> None:
         self._files = files
@@ -119,13 +119,13 @@ class ChosenPictures(Sequence[Image.Image]):
 
 @dataclass
 class Pictures:
-    """What folders hold.
+    """The pictures in folders.
 
     Attributes:
         pictures: RGB, no larger than STORED_SIDE.
-        digests: picture_digest() of each one: what tells them apart, wherever they lie.
+        digests: picture_digest() of each one, which identifies it wherever its file is.
         left_out: Files that are not used, by reason.
-        paths: The file of each one, where they come from files.
+        paths: The file of each one, if they come from files.
     """
 
     pictures: Sequence[Image.Image]
@@ -134,7 +134,7 @@ class Pictures:
     paths: Sequence[Path] = ()
 
     def summary(self, what: str) -> str:
-        """One line: how many pictures there are, and how many were left out, why, and the first of each kind."""
+        """One line: how many pictures there are, and how many were left out, why, and the first one for each reason."""
         return f"{len(self.pictures)} {what} pictures{_left_out(self.left_out)}."
 
 
@@ -166,15 +166,15 @@ def picture_paths(folders: Sequence[Path]) -> list[Path]:
 def load_pictures(
     folders: Sequence[Path], *, smallest: int = SMALLEST_SIDE, cache: PictureCache | None = None
 ) -> Pictures:
-    """Look at every picture of the folders; those that the cache does not keep are read again when they are needed.
+    """Read every picture of the folders; those that the cache does not keep are read again when they are needed.
 
     A folder that is given twice counts twice; otherwise a picture counts once, whatever its files are called.
 
     Args:
-        smallest: Pixels that the shorter side has at least.
+        smallest: Least pixels of the shorter side.
         cache: None keeps none.
     Raises:
-        TrainerError: No folder, or nothing usable in it.
+        TrainerError: A folder does not exist, or no picture is usable.
     """
     cache = cache or PictureCache(0)
     files: list[PictureFile] = []
@@ -215,7 +215,7 @@ def _usable_picture(path: Path, smallest: int) -> Image.Image:
 
 
 def read_picture(path: Path) -> Image.Image:
-    """A picture file as open_rgb() gives it, no larger than STORED_SIDE. Raises as open_rgb()."""
+    """A picture file by open_rgb(), no larger than STORED_SIDE. Raises as open_rgb()."""
     picture = open_rgb(path)
     picture.thumbnail((STORED_SIDE, STORED_SIDE), Image.Resampling.LANCZOS)
     return picture
@@ -225,11 +225,11 @@ def open_rgb(path: Path) -> Image.Image:
     """A picture file as 8-bit RGB, turned upright; a large JPEG file is read at a part of its size.
 
     Raises:
-        Image.DecompressionBombError, Image.DecompressionBombWarning: More pixels than Pillow thinks safe.
-        Exception: Whatever Pillow makes of a damaged file.
+        Image.DecompressionBombError, Image.DecompressionBombWarning: More pixels than Pillow considers safe.
+        Exception: Whatever Pillow raises for a damaged file.
     """
     with _WARNINGS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about metadata that nobody here reads
+        warnings.simplefilter("ignore")  # about metadata that is not used
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path) as opened:
             opened.draft("RGB", (STORED_SIDE, STORED_SIDE))
@@ -238,10 +238,10 @@ def open_rgb(path: Path) -> Image.Image:
 
 
 def _to_8_bit(picture: Image.Image) -> Image.Image:
-    """A deep gray picture scaled, where Pillow would cut it off: 16 bit from 0..65535, floats from 0..1.
+    """Scale a deep gray picture, which Pillow would clip: 16 bit from 0..65535, floats from 0..1.
 
     Raises:
-        ValueError: Numbers beyond that; nobody can say what is white.
+        ValueError: Values beyond that, for which white is unknown.
     """
     values = np.asarray(picture).astype(np.float64)
     white = 1.0 if picture.mode.startswith("F") else 65535.0

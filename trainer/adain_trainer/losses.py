@@ -1,4 +1,4 @@
-"""The losses of AdaIN training, one value a pair."""
+"""The losses of AdaIN training, one value per pair."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from adain_net.statistics import StyleStatistics
 STYLE_LOSSES = ("paper", "balanced", "log")
 CONTENT_LOSSES = ("paper", "log")
 BALANCE_FLOOR = 0.1
-"""Keeps a nearly black style from being weighed without bound; activations are near 1."""
+"""Bounds the weight of a nearly black style; activations are near 1."""
 STYLE_FLOORS = (0.03, 0.03, 0.05, 0.04)
-"""Of relu1_1 to relu4_1 in log losses: about what a well trained decoder reaches at 384 pixels in a style that is easy
-for it, so that such pairs do not draw all the effort."""
+"""Floors of relu1_1 to relu4_1 in log losses: about the distance of a well trained decoder at 384 pixels in an easy
+style, so that such pairs do not take all the effort."""
 CONTENT_FLOOR = 0.3
 
 
@@ -24,14 +24,14 @@ def content_loss(feat: Tensor, target_feat: Tensor, *, kind: str = "paper") -> T
 
     Args:
         feat: relu4_1 of the result, (N, C, h, w).
-        target_feat: What the decoder was given, or the content's features; same shape.
-        kind: One of CONTENT_LOSSES. log is the logarithm of the distance plus CONTENT_FLOOR: style_loss() says why.
+        target_feat: The decoder's input, or the content's features; same shape.
+        kind: One of CONTENT_LOSSES. log is the logarithm of the distance plus CONTENT_FLOOR; see style_loss().
     Returns:
         (N,).
     Source:
         Huang and Belongie, ICCV 2017, eq. 12 (squared, as in the authors' code), whose target is the AdaIN output. With
         the content's own features as the target, as in Gatys, Ecker and Bethge, CVPR 2016, eq. 1, more of the content
-        stays.
+        is kept.
     """
     distance = (feat - target_feat).square().flatten(1).mean(dim=1)
     return (distance + CONTENT_FLOOR).log() if kind == "log" else distance
@@ -58,13 +58,13 @@ def style_loss(
     kind: str = "paper",
     layers: Sequence[float] = (1.0, 1.0, 1.0, 1.0),
 ) -> Tensor:
-    """The layers' distances, or what a pair and layer count instead, summed.
+    """The sum of the layers' distances, or of functions of them.
 
     Args:
         result, style: Statistics of relu1_1 to relu4_1, (N, channels) each.
         kind: One of STYLE_LOSSES. balanced divides each layer's distance by its target's mean square, so that a few
             extreme styles do not outweigh all others. log is the logarithm of the distance plus the layer's one of
-            STYLE_FLOORS: to make a distance smaller by a tenth is worth the same in each pair and layer, as it is when
+            STYLE_FLOORS: reducing a distance by a tenth counts the same in each pair and layer, as it does when
             decoders are compared by geometric means of ratios. Logarithms may be below 0.
         layers: Factor of each layer.
     Returns:
@@ -92,7 +92,7 @@ def identity_feature_loss(feats: Sequence[Tensor], picture_feats: Sequence[Tenso
     """Mean squared distance of a picture's features before and after encoder and decoder, summed over the layers.
 
     Args:
-        feats: relu1_1 to relu4_1 of what was decoded, (N, C, h, w) each.
+        feats: relu1_1 to relu4_1 of the decoded picture, (N, C, h, w) each.
         picture_feats: Of the picture itself, same shapes.
     Returns:
         (N,).
@@ -118,7 +118,7 @@ def total_variation(picture: Tensor) -> Tensor:
 
 
 def range_loss(picture: Tensor) -> Tensor:
-    """Mean square of what lies beyond 0..1, where a picture is cut off.
+    """Mean squared excess beyond 0..1, where a picture is clamped.
 
     Args:
         picture: (N, 3, h, w), float.
@@ -131,11 +131,11 @@ def range_loss(picture: Tensor) -> Tensor:
 
 
 def grid_loss(picture: Tensor, *, cell: int = 8) -> Tensor:
-    """How far the differences of neighbouring pixels depend on where in a feature cell the pixels lie.
+    """How much the differences of neighbouring pixels depend on the pixels' position in a feature cell.
 
     A young decoder puts texture on the upsampling lattice: dots and a grid of 2, 4 or 8 pixels. In a photograph neither
-    the mean difference nor the mean absolute difference knows the lattice (0.007 to 0.017 at 256 x 256), however much
-    texture there is; in a gridded picture they do (0.13 to 0.43).
+    the mean difference nor the mean absolute difference depends on the lattice (0.007 to 0.017 at 256 x 256), however
+    much texture there is; in a gridded picture they do (0.13 to 0.43).
 
     Args:
         picture: (N, 3, h, w), float, decoded from whole cells; h and w at least two cells.

@@ -1,4 +1,4 @@
-"""Where a network comes from, how it lies in memory, and what is trained of it."""
+"""Loading networks and placing them on a device, and the interface of those that paint."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from adain_weights.catalog import DECODER
 from adain_weights.models import load_model, load_refinement_weights, read_safetensors
 
 PUBLIC_ENCODER = "vgg_normalised.safetensors"
-"""Beside DECODER in a folder that holds the public pair as it is."""
+"""The encoder's file, beside DECODER, in a folder that holds the unchanged public pair."""
 
 Module = TypeVar("Module", bound=nn.Module)
 AnyDecoder = Decoder | RefinementDecoder
-"""What can be trained: a model's, or a refinement's."""
+"""A decoder that can be trained: a model's or a refinement's."""
 
 
 class PaintingNetwork(Protocol):
-    """What figures and sheets want of a network; encode() and style_statistics() give what stylize_features() takes."""
+    """The network that figures and sheets need; stylize_features() takes results of encode() and style_statistics()."""
 
     encoder: Encoder
 
     def encode(self, picture: Tensor, /) -> Any:
-        """What is known of a content, (1, 3, h, w), float, RGB in 0..1."""
+        """Encode a content, (1, 3, h, w), float, RGB in 0..1, for stylize_features()."""
 
     def style_statistics(self, picture: Tensor, /) -> Any:
-        """What is known of a style, as of a content."""
+        """Measure a style, a picture as for encode(), for stylize_features()."""
 
     def stylize_features(self, content: Any, style: Any, /, *, alpha: float, height: int, width: int) -> Tensor:
-        """The painted picture; with alpha 0 what the decoder makes of the content, without what comes back of it."""
+        """The painted picture; with alpha 0 the decoded content, without restoring what that loses."""
 
 
 class RefinedNetwork(nn.Module):
-    """A model, and a refinement of what it paints: pictures of the quality fine, of one content at a time."""
+    """A model with a refinement of its pictures: quality fine, one content at a time."""
 
     def __init__(self, network: AdainNetwork, refinement: RefinementNetwork) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class RefinedNetwork(nn.Module):
         self.encoder = refinement.encoder
 
     def encode(self, picture: Tensor) -> Tensor:
-        """The picture itself: both passes look at it."""
+        """The picture itself, because both passes use it."""
         return picture
 
     def style_statistics(self, picture: Tensor) -> MeasuredStyle:
@@ -63,7 +63,7 @@ class RefinedNetwork(nn.Module):
     def stylize_features(
         self, content: Tensor, style: MeasuredStyle, *, alpha: float, height: int, width: int
     ) -> Tensor:
-        """As PaintingNetwork's."""
+        """See PaintingNetwork.stylize_features()."""
         if alpha:
             return self._stylizer.paint(content, [style], alpha=alpha, quality="fine")
         feat = self.encoder(content, self.refinement.layer)
@@ -79,12 +79,12 @@ class RefinedNetwork(nn.Module):
 
 
 def layer_of(decoder: AnyDecoder) -> FeatureLayer:
-    """What a decoder decodes."""
+    """The layer that a decoder decodes."""
     return RefinementNetwork.layer if isinstance(decoder, RefinementDecoder) else AdainNetwork.layer
 
 
 def whole_network(encoder: Encoder, decoder: AnyDecoder, painter: Decoder | None) -> AdainNetwork | RefinedNetwork:
-    """A decoder in its place: with its encoder; a refinement's also after the model's decoder, whose paint it refines.
+    """A decoder with its encoder; a refinement's decoder also with the model's decoder, whose paint it refines.
 
     Args:
         painter: The decoder of the model whose pictures are refined; None for a model's decoder.
@@ -96,10 +96,10 @@ def whole_network(encoder: Encoder, decoder: AnyDecoder, painter: Decoder | None
 
 
 def network_of_model(model: str) -> AdainNetwork:
-    """A model's network, for looking and measuring: its weights want no gradient.
+    """A model's network for painting and measuring, without gradients.
 
     Args:
-        model: As load_model() takes it; or a folder that holds the public pair, PUBLIC_ENCODER and DECODER.
+        model: As for load_model(); or a folder that holds the public pair, PUBLIC_ENCODER and DECODER.
     Raises:
         WeightsError: There is no such model, or a file is missing or damaged.
         LayoutError: The tensors are not an AdaIN network's.
@@ -114,13 +114,13 @@ def network_of_model(model: str) -> AdainNetwork:
 
 
 def embedded_refinement() -> RefinementNetwork:
-    """The refinement that comes with the project; its weights want no gradient. Raises WeightsError."""
+    """The refinement that comes with the project, without gradients. Raises WeightsError."""
     weights = load_refinement_weights()
     return load_refinement(weights.encoder, weights.decoder).requires_grad_(False)
 
 
 def placed(module: Module, device: torch.device) -> Module:
-    """The module on a device, with its convolutions' weights in the order that is fastest there."""
+    """The module on a device, with its convolutions' weights in the fastest memory layout there."""
     # Processors and CUDA cards convolve faster with the channels last, above all in half precision.
     order = torch.preserve_format if device.type == "mps" else torch.channels_last
     return module.to(device=device, memory_format=order)  # type: ignore[call-overload, no-any-return]

@@ -1,4 +1,4 @@
-"""What a step minimises: the losses of a part of its pairs, each counted as its share of the whole step."""
+"""The objective of a step: the losses of a part of its pairs, each weighted by its share of the whole step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from adain_trainer.precision import Convolutions
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars: the means over a step's pairs, or what a part of them adds; 0 where a loss does not apply."""
+    """Scalars: the means over a step's pairs, or a part's contribution to them; 0 where a loss does not apply."""
 
     content: Tensor
     style: Tensor
@@ -49,25 +49,25 @@ class Losses:
         )
 
     def detached(self) -> Tensor:
-        """All of them in one tensor, in the fields' order, without their history."""
+        """All of them in one tensor, in the fields' order, detached from the graph."""
         return torch.stack([getattr(self, field.name) for field in fields(self)]).detach()
 
 
 class Objective:
-    """The losses as a configuration wants them.
+    """The losses of a configuration.
 
-    The sum of part_losses() over all parts of a step is the mean over its pairs, whoever computes which part: so one
-    large batch, several smaller ones and several processes have the same gradient.
+    The sum of part_losses() over all parts of a step is the mean over its pairs, whoever computes which part, so that
+    one large batch, several smaller ones and several processes have the same gradient.
     """
 
     def __init__(self, encoder: Encoder, decoder: AnyDecoder, config: FitConfig) -> None:
-        """Take the networks, on one device; the encoder's weights want no gradient, and the precision is not auto."""
+        """Take the networks, on one device, the encoder without gradients; the precision must not be auto."""
         self._convolutions = Convolutions(encoder, config.precision)
         self._decoder = decoder
         self._config = config
 
     def part_losses(self, batch: Batch, step: int) -> Losses:
-        """The losses of one part of a step; at first, the decoder's reconstructions against the pictures only."""
+        """The losses of one part of a step; in the first steps, only the reconstruction error."""
         if step < self._config.reconstruction_steps:
             return self._reconstruction(batch)
         return self._stylization(batch)
@@ -110,6 +110,6 @@ class Objective:
 
 
 def _adain(batch: Batch, feat: Tensor, layer: FeatureLayer) -> Tensor:
-    """Features of a layer with the statistics of each pair's style; an identity pair's as they are."""
+    """Features of a layer with the statistics of each pair's style; an identity pair's are unchanged."""
     transform = adain_transform(channel_statistics(feat), batch.styles[LAYERS.index(layer)])
     return torch.where(batch.identity[:, None, None, None], feat, transform.apply(feat))

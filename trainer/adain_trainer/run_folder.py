@@ -1,13 +1,13 @@
 """A run's folder: its recipe and data, its logs, and the best decoder so far; initial_weights.py has its start.
 
 run.json                                  recipe, model it began with, counts of pictures
-start.safetensors, encoder.safetensors    the decoder it began with, and an encoder of its own, where there are such
-painter.safetensors                       where a refinement is trained, the decoder of the model whose paint it refines
-checkpoint.pt, checkpoint.previous.pt     to go on from
+start.safetensors, encoder.safetensors    the initial decoder, and an encoder of its own, if there are any
+painter.safetensors                       for a refinement, the decoder of the model whose paint it refines
+checkpoint.pt, checkpoint.previous.pt     to continue from
 best.pt                                   the running mean with the best figures on held-out pairs
 losses.csv, figures.csv                   every step; every measurement
 heldout/                                  pictures that are not trained on
-sheet-*.jpg, tensorboard/, report.html    for looking at
+sheet-*.jpg, tensorboard/, report.html    to look at
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ GROUPS = ("mine", "generic")
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run is.
+    """The record of a run.
 
     Attributes:
-        config: Of its newest part.
+        config: The configuration of its newest part.
         model: The model that it began with, or whose pictures it refines; empty for none.
         encoder: SHA-256 of the encoder's file.
         counts: Pictures by kind: content, style, generic, and those that are held out.
         left_out: By kind, how many files are not used, by reason.
         held_out: Digests of the user's pictures that are not trained on.
-        begun: As in initial_weights.InitialWeights.
+        begun: See initial_weights.InitialWeights.
     """
 
     config: FitConfig
@@ -118,7 +118,7 @@ def read_best(run: Path) -> Best | None:
 
 
 def trained_decoder(run: Path, *, newest: bool = False) -> tuple[dict[str, Tensor], int, str]:
-    """The decoder to use of a run: the best one on held-out pairs, or the newest one.
+    """The decoder of a run to use: the best one on held-out pairs, or the newest one.
 
     Returns:
         Its weights, its number of steps, and a sentence when a checkpoint was damaged.
@@ -135,7 +135,7 @@ def trained_decoder(run: Path, *, newest: bool = False) -> tuple[dict[str, Tenso
 
 
 def remove_temporaries(run: Path) -> None:
-    """Remove what a killed trainer left half-written; only while the run's lock is held."""
+    """Remove half-written files of a killed trainer; only while the run's lock is held."""
     for path in run.glob(f"*{TEMPORARY}"):
         path.unlink()
 
@@ -148,7 +148,7 @@ class CsvLog:
         self._columns = ["step", *columns]
 
     def cut(self, step: int) -> None:
-        """Drop what is after a step, or torn by a kill: it is made again by a run that goes on from there.
+        """Drop rows after a step, and a row torn by a kill: a run that continues from there writes them again.
 
         Raises:
             OSError: The table cannot be written.
@@ -170,7 +170,7 @@ class CsvLog:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CsvLog; without a last line that a kill has cut off. Empty when there is no file."""
+    """The rows of a CsvLog, without a last line that a kill has torn. Empty when there is no file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""Sample sheets: contents down, styles across, the first row and column the originals."""
+"""Sample sheets: contents down, styles across, with the originals in the first row and column."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adain_trainer.data import to_tensor
 from adain_trainer.networks import PaintingNetwork
 
 LARGEST_PAGE = 8000
-"""Pixels of a page's height at most; some programs open nothing that is much larger."""
+"""Most pixels of a page's height; some programs cannot open much larger pictures."""
 
 
 def to_picture(tensor: Tensor) -> Image.Image:
@@ -37,7 +37,7 @@ def sample_sheet(
     """Every content in every style; the first column but one is alpha 0, the content through encoder and decoder.
 
     Args:
-        side: Of each picture, pixels.
+        side: Pixels of each picture.
         progress: Called with pictures done and pictures in all.
     """
     device = next(network.encoder.parameters()).device
@@ -70,10 +70,10 @@ def comparison_sheet(
     """Each content in every style, painted by one network and, in the row below, by another.
 
     Args:
-        before: None for one row a content.
-        side: Of each picture, pixels.
+        before: None for one row per content.
+        side: Pixels of each picture.
     Returns:
-        Styles in the first row; then for each content the content and a row of results a network.
+        Styles in the first row; then for each content and network a row with the content and its results.
     """
     networks = [network for network in (before, after) if network is not None]
     sheet = Image.new("RGB", ((len(styles) + 1) * side, (len(contents) * len(networks) + 1) * side), "white")
@@ -95,7 +95,7 @@ def comparison_sheet(
 
 
 def numbered_pages(rows: Sequence[Sequence[Image.Image]]) -> list[Image.Image]:
-    """Rows of equally large square pictures below each other, numbered from 1; as many to a page as LARGEST_PAGE holds.
+    """Rows of equally large square pictures below each other, numbered from 1; as many to a page as fit LARGEST_PAGE.
 
     Args:
         rows: At least one, all of the same length.

@@ -12,11 +12,11 @@ class StopOnSignal:
     """While entered, SIGTERM and Ctrl-C only set `requested`.
 
     A second Ctrl-C ends a process that is alone at once. Under torchrun it comes twice each time, from the terminal and
-    from torchrun, which kills what has not ended after a while.
+    from torchrun, which kills processes that have not ended after a while.
     """
 
     def __init__(self, *, alone: bool) -> None:
-        """Say whether this is the run's only process."""
+        """alone: Whether this is the run's only process."""
         self.requested = False
         self._alone = alone
 

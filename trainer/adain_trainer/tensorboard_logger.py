@@ -21,12 +21,12 @@ class TensorBoardLogger:
 
     @classmethod
     def open(cls, run: Path, step: int) -> TensorBoardLogger:
-        """A logger for a run that goes on from a step; what was written after it is hidden.
+        """A logger for a run that continues from a step; entries after that step are hidden.
 
         Raises:
             ImportError: TensorBoard is not installed.
         """
-        from torch.utils.tensorboard import SummaryWriter  # slow to import, and seldom there
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and seldom installed
 
         return cls(SummaryWriter(run / "tensorboard", purge_step=step))
 
@@ -42,6 +42,6 @@ class TensorBoardLogger:
             self._writer.add_image("sheet", np.asarray(picture), step, dataformats="HWC")
 
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Write buffered entries and close the files."""
         if self._writer is not None:
             self._writer.close()

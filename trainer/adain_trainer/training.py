@@ -1,4 +1,4 @@
-"""One step of training, and all that a run has to remember between two of them."""
+"""Training steps, and the state of a run between two steps."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from adain_trainer.objective import Losses, Objective
 
 ADAM_BETA1 = 0.9
 FIRST_SCALE = 256.0
-"""Of losses in half precision; the scaler doubles it as long as the gradients' numbers last, and halves it when not."""
+"""Initial factor of losses in half precision; the scaler doubles it while the gradients stay finite, else halves it."""
 
 
 class Trainer:
     """A decoder in training.
 
     Attributes:
-        decoder: What the steps change.
-        averaged: The running mean of its weights: what is measured, shown and exported.
-        step: Steps that are done.
+        decoder: The decoder that is trained.
+        averaged: The running mean of its weights, which is measured, shown and exported.
+        step: Number of steps done.
     """
 
     def __init__(self, encoder: Encoder, decoder: AnyDecoder, config: FitConfig, group: ProcessGroup) -> None:
-        """Take the networks, on the group's device; the encoder stays as it is."""
+        """Take the networks, on the group's device; the encoder is not trained."""
         encoder.requires_grad_(False)
         self.decoder = decoder
         self.averaged = copy.deepcopy(decoder).requires_grad_(False)
@@ -41,16 +41,16 @@ class Trainer:
         self._group = group
         self._objective = Objective(encoder, decoder, config)
         self._optimizer = torch.optim.Adam(decoder.parameters(), lr=config.learning_rate)
-        # Half precision has no room for small gradients: they are computed from the loss times a large factor.
+        # Small gradients underflow in half precision, so they are computed from the loss times a large factor.
         self._scaler = torch.amp.GradScaler(group.device.type, FIRST_SCALE, enabled=config.precision == "fp16")
 
     def train(self, parts: Iterable[Batch]) -> Losses:
-        """Make one step of the parts that are this process's; every process does so at the same time.
+        """Do one step with this process's parts; every process does so at the same time.
 
         Returns:
             The means over all the step's pairs, on the CPU.
         Raises:
-            TrainerError: The loss is not finite; the weights are as before.
+            TrainerError: The loss is not finite; the weights are unchanged.
         """
         self._optimizer.zero_grad(set_to_none=True)
         sums = None
@@ -76,7 +76,7 @@ class Trainer:
         return means
 
     def checkpoint(self) -> Checkpoint:
-        """Everything that load() needs to go on exactly."""
+        """Everything that load() needs to continue exactly."""
         return Checkpoint(
             step=self.step,
             decoder=self.decoder.state_dict(),
@@ -87,7 +87,7 @@ class Trainer:
         )
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint.
+        """Continue from a checkpoint.
 
         Raises:
             TrainerError: It is of another network.
@@ -103,7 +103,7 @@ class Trainer:
         self.step = checkpoint.step
 
     def _add_up_gradients(self) -> None:
-        """Each process has its share of the step's mean, so the sum is the gradient."""
+        """Sum the gradients over the processes: each one has its share of the step's mean."""
         if self._group.size == 1:
             return
         gradients = [parameter.grad for parameter in self.decoder.parameters() if parameter.grad is not None]
@@ -113,7 +113,7 @@ class Trainer:
             gradient.copy_(summed.view_as(gradient))
 
     def _shorten_gradients(self) -> None:
-        """Those that are too long, all parameters' together.
+        """Clip the gradient's norm over all parameters.
 
         Source:
             Pascanu, Mikolov and Bengio, ICML 2013, algorithm 1.
@@ -124,7 +124,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Exponential moving average, with a smaller decay at first: the first weights are soon forgotten."""
+        """Update the exponential moving average, with a smaller decay at first to forget the first weights soon."""
         decay = min(self._config.ema, (1 + self.step) / (10 + self.step))
         for mean, weight in zip(self.averaged.parameters(), self.decoder.parameters(), strict=True):
             mean.lerp_(weight, 1 - decay)

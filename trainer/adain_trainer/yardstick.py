@@ -1,4 +1,4 @@
-"""The yardstick: what a painter makes of pairs of pictures beside what another network makes of them, in one scale."""
+"""The yardstick: compares two painters on the same pairs of pictures, in one encoder's scale."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from adain_trainer.precision import DTYPES, TRIAL_SIDE, try_precisions
 from adain_trainer.sheets import square, to_picture
 
 SMALLEST_DISTANCE = 1e-9
-"""Below this a distance counts as so much, so that two equal pictures have the ratio 1."""
+"""Smaller distances count as this, so that two equal pictures have the ratio 1."""
 
 Paint = Callable[[Tensor, Tensor], Tensor]
-"""From content and style to the painted content; (1, 3, h, w) each, float, RGB in 0..1, of any size."""
+"""Paints a content in a style; (1, 3, h, w) each, float, RGB in 0..1, of any size."""
 
 
 class Distances(NamedTuple):
-    """How far a painted picture is from its style and its content, in the scale of one encoder's features.
+    """Distances of a painted picture from its style and its content, in the scale of one encoder's features.
 
     Attributes:
         relu1_1, relu2_1, relu3_1, relu4_1: Style loss of each layer: MSE of the means plus MSE of the deviations.
         content: MSE of relu4_1 and the content's relu4_1.
-        target: MSE of relu4_1 and AdaIN of the content's relu4_1 towards the style.
+        target: MSE of relu4_1 and the content's relu4_1 after AdaIN towards the style.
     """
 
     relu1_1: float
@@ -68,7 +68,7 @@ class Comparison:
         return Distances(*(math.exp(fmean(column)) for column in zip(*logarithms, strict=True)))
 
     def table(self) -> str:
-        """Lines of what is measured, both means over the pairs, and the ratio."""
+        """A line for each distance: both means over the pairs, and the ratio."""
         names = [f"style {name}" if name.startswith("relu") else name for name in Distances._fields]
         columns = zip(names, mean_distances(self.ours), mean_distances(self.theirs), self.ratios, strict=True)
         lines = [f"{name:<15}{ours:>10.3f}{theirs:>10.3f}{ratio:>10.2f}" for name, ours, theirs, ratio in columns]
@@ -84,7 +84,7 @@ class TimedPaint:
     """Paints pairs as the server does.
 
     Attributes:
-        seconds: That each picture took, its style's statistics known.
+        seconds: Time for each picture, without measuring its style.
     """
 
     def __init__(self, stylizer: Stylizer, quality: str) -> None:
@@ -93,7 +93,7 @@ class TimedPaint:
         self._quality = quality
 
     def __call__(self, content: Tensor, style: Tensor) -> Tensor:
-        """As Paint."""
+        """See Paint."""
         known = self._stylizer.measure(style)
         _wait_for(content.device)
         start = time.perf_counter()
@@ -104,10 +104,10 @@ class TimedPaint:
 
 
 def painter(network: AdainNetwork | RefinedNetwork, quality: str) -> TimedPaint:
-    """What paints with a network in one of QUALITIES, in float32, but for the finish where bf16 is faster here.
+    """A painter for a network and one of QUALITIES, in float32, except the finish where bf16 is faster here.
 
     Args:
-        network: On the device that is to paint; a model's pictures are refined by the embedded refinement.
+        network: On the device that paints; a model's pictures are refined by the embedded refinement.
     Raises:
         WeightsError: The embedded refinement is damaged.
     """
@@ -123,14 +123,14 @@ def painter(network: AdainNetwork | RefinedNetwork, quality: str) -> TimedPaint:
 
 
 def _finish_precision(refinement: RefinementNetwork) -> torch.dtype:
-    """What is faster where it is, by a trial of training steps, which are the finish's with a decoder in front."""
+    """The faster precision on its device, by a trial of training steps, which are the finish's plus a decoder."""
     decoder = copy.deepcopy(refinement.decoder).requires_grad_()
     chosen, _ = try_precisions(refinement.encoder, decoder, side=TRIAL_SIDE, crops=1)
     return DTYPES[chosen]
 
 
 def _wait_for(device: torch.device) -> None:
-    """Until a graphics card has computed what it was given."""
+    """Wait until a graphics card has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -150,9 +150,9 @@ def compare(
     """Paint pairs twice and measure both pictures; the pairs are those of pair_indices().
 
     Args:
-        judge: The encoder in whose scale both are measured; it says on which device.
+        judge: The encoder in whose scale both are measured, and whose device is used.
         side: Pixels of each picture, at least 16.
-        pairs: At most so many.
+        pairs: Most pairs.
         progress: Called with pairs done and pairs in all.
     Returns:
         The distances; and for each pair content, style, our picture and theirs, side x side pixels.
@@ -172,7 +172,7 @@ def compare(
 
 
 def distances(judge: Encoder, content: Tensor, style: Tensor, painted: Sequence[Tensor]) -> list[Distances]:
-    """Measure pictures that were painted of one pair; (1, 3, h, w) each, float, RGB in 0..1."""
+    """Measure pictures that were painted from one pair; (1, 3, h, w) each, float, RGB in 0..1."""
     content_feat = judge(content)
     wanted = [channel_statistics(feat) for feat in judge.features(style)]
     target_feat = adain_transform(channel_statistics(content_feat), wanted[-1]).apply(content_feat)
