@@ -25,7 +25,7 @@ from adain_plugin.privacy import Privacy
 from adain_style.client.version import VERSION
 
 PACKAGES = ("adain-style", "torch", "ncnn", "pyzmq", "msgpack", "Pillow", "numpy", "safetensors", "huggingface_hub")
-"""Packages whose installed versions are reported; they are also those of the server that this program starts."""
+"""The packages to report, as installed beside this program; the server that the plug-in starts uses the same ones."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # only looked at
 LOG_NAMES = ("server.log", "server-output.txt")
 """Files beside the connection file: the server's log, and the output of a server that a client started."""

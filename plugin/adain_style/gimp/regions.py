@@ -23,7 +23,7 @@ class Regions:
         shown: Callable[[int], None],
         changed: Callable[[list[str], int], None],
     ) -> None:
-        """Make a list with the whole selection or layer.
+        """Make the widget; show_regions() fills it.
 
         Args:
             sources: The image's masks to choose from.

@@ -80,7 +80,7 @@ class SavedSettings:
     """Everything that is kept between sessions.
 
     Attributes:
-        stylize: The settings that were painted with last. server: Which server is used.
+        stylize: The settings that were painted with last. server: The server that is used.
         picture_folder: The folder in which a picture was last chosen.
         chosen: The settings that a window had last, painted with or not; None for stylize.
     """

@@ -20,7 +20,7 @@ class Regions(QtWidgets.QWidget):
         sources: Callable[[], list[MaskSource]],
         changed: Callable[[list[str], int], None],
     ) -> None:
-        """Make a list with the whole selection or layer.
+        """Make the widget; show_regions() fills it.
 
         Args:
             icons: The icons for adding and removing.
