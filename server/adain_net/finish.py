@@ -104,7 +104,7 @@ class TiledFinish(TiledWork[GradientEngine]):
 
         Args:
             engines: The best first; the others take over where its memory is too small, or it fails.
-            content: The picture that was painted from.
+            content: The content that the picture was painted from.
             painted: The picture at which the optimisation starts.
             regions: At least one.
             box: The pixels that are optimised: the regions, and what the encoder sees around them.

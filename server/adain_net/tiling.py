@@ -311,7 +311,7 @@ class TiledContent(TiledWork[Engine]):
         Args:
             transforms: One per region, in their order.
             write: Receives the parts of the result.
-            restored: One per region: how much, 0..1, of what encoder and decoder lose of the content is restored. With
+            restored: One per region: the share, 0..1, of the content lost by encoder and decoder that is restored. With
                 1 and a transform that changes nothing the result is the content.
         Returns:
             The result of encode(), with the reconstruction if it was needed and is kept.

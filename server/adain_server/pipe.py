@@ -75,7 +75,7 @@ class Run:
     """A job to paint.
 
     Attributes:
-        result: Where the result goes. quality: The one that is painted, which may differ from what was asked for.
+        result: Where the result goes. quality: The one to paint, which may differ from the requested one.
         accepted: The client wants the picture as it is, without a finish.
         previous: Content statistics of the previous frame, from its Finished message.
         The rest is as in adain_style.client.wire.RequestSpec.

@@ -143,7 +143,7 @@ class FeatureBank:
         Args:
             encoder: On the group's device.
             pictures: The pictures that crops are taken from.
-            progress: Called with what is made and the numbers of finished rows and of all rows; may raise to stop.
+            progress: Called with the kind of data and the numbers of finished rows and of all rows; may raise to stop.
             painter: The decoder of the model whose pictures are refined, when a refinement is trained.
         """
         self._convolutions = Convolutions(encoder, config.precision)

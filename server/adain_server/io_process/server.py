@@ -43,7 +43,7 @@ SWEEP_S = 1.0
 UPLOAD_TIMEOUT_S = 30.0
 RESULT_TIMEOUT_S = 60.0
 LEASE_S = 5.0
-"""How long a result is kept after its client has disconnected."""
+"""How long a result is kept after its client has disconnected, in seconds."""
 DRAIN_S = 5.0
 KNOWN_STYLES = 4096
 """How many styles' statistics are kept, 12 KB each."""

@@ -20,7 +20,7 @@ class WorkerLink:
         process: The process itself.
         is_ready: Whether its model is loaded.
         info: What a worker reported when it was last ready; before that, what the server was asked for.
-        running: Its job; None when it has none.
+        running: Its job, or None.
         starts: How often a worker was started.
     """
 
@@ -99,7 +99,7 @@ class WorkerLink:
         self._heard = time.monotonic()
 
     def silent_s(self) -> float:
-        """For how many seconds it has reported nothing although it has something to do; 0 when it is idle."""
+        """Seconds without a message although it has something to do; 0 when it is idle."""
         is_busy = self.running is not None or not self.is_ready
         return time.monotonic() - self._heard if is_busy else 0.0
 

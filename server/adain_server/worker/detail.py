@@ -30,7 +30,7 @@ EDGE_SLOPE = 0.8
 TURNED = -0.3
 """Slope of luminance below which the paint has inverted light and dark: its edges are inverted, too."""
 REACH = 2 * RADIUS + 3
-"""How far beyond a part its pixels depend on the working picture, in pixels: two windows and the bicubic kernel."""
+"""Margin around a part, in pixels of the working picture, on which it depends: two windows and the bicubic kernel."""
 
 
 @dataclass(frozen=True)

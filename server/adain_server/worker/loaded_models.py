@@ -42,8 +42,8 @@ class LoadedModels:
             own: The model that paints when a job names none.
             device: For torch's engine.
             models: The user's folder of models.
-            memory_budget: Bytes for tiles and for what is kept, all models together.
-            cache: For what all models keep between jobs.
+            memory_budget: Bytes for tiles and for the cache, of all models together.
+            cache: What all models keep between jobs.
         Raises:
             LayoutError: The weights are not those of this network.
         """

@@ -47,7 +47,7 @@ DRAFT_EVERY_S = 1.0
 """Least time between two drafts."""
 
 
-class Cancelled(Exception):  # noqa: N818  # not an error: what was asked for
+class Cancelled(Exception):  # noqa: N818  # not an error: the client's request
     """The parent no longer wants the job."""
 
 
