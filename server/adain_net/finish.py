@@ -46,7 +46,7 @@ Allocate = Callable[[tuple[int, ...]], Tensor]
 
 
 class GradientEngine:
-    """The encoder with gradients.
+    """The encoder, for gradients with respect to pictures.
 
     Attributes:
         device, dtype: Of the pictures that it takes.
@@ -139,7 +139,7 @@ class TiledFinish(TiledWork[GradientEngine]):
         """Do all steps, or fewer.
 
         Args:
-            steps: Most steps.
+            steps: The number of steps, at most.
             learning_rate: Of the first step, where alpha is 1; proportionally less elsewhere, as the way is shorter.
             on_tile: Called before each tile with the stage "finish" and the numbers of finished steps and of all steps.
             on_step: Called after each step with the number of steps done; False ends the work.

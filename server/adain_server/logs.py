@@ -74,7 +74,7 @@ def log_to_terminal(*, verbose: bool) -> None:
 
 
 def log_to_file(folder: Path) -> None:
-    """Log to LOG_NAME in the server's private folderas well, for servers that run without a terminal."""
+    """Log to LOG_NAME in the server's private folder as well, for servers that run without a terminal."""
     handler = RotatingFileHandler(folder / LOG_NAME, maxBytes=LARGEST_LOG, backupCount=1, encoding="ascii", delay=True)
     handler.setFormatter(JsonLines())
     handler.addFilter(RateLimit())

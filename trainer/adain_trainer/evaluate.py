@@ -71,7 +71,7 @@ def evaluate(
     """Measure a network on pairs, at most `pairs` of them: each content with styles in turn, spread evenly.
 
     Args:
-        network: On any device, which computes.
+        network: On any device; it computes there.
         side: Pixels of each picture, at least 16.
         judge: The encoder whose features are compared, so that networks with different encoders can be compared; None
             for the network's own.

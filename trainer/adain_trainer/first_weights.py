@@ -30,7 +30,7 @@ def initialize_decoder(decoder: Decoder, *, seed: int) -> None:
 
 
 def refinement_from(decoder: Decoder, *, seed: int) -> RefinementDecoder:
-    """A refinement's initial decoder: the end of a model's from relu3_1 on, the strongest channels where it is narrower.
+    """A refinement's first decoder: the end of a model's from relu3_1 on, the strongest channels where it is narrower.
 
     The weights for the two pictures are small and random; its last layer has zeros, so that it initially leaves the
     painted picture as it is.

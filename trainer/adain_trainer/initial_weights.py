@@ -86,7 +86,7 @@ class InitialWeights:
 
     @classmethod
     def of_run(cls, run: Path) -> InitialWeights:
-        """The initial weights that a run's folder records; a folder without a record began with nothing.
+        """The initial weights that a run's folder records; without a record, those of a run from nothing.
 
         Raises:
             TrainerError, WeightsError: A file is missing or damaged.

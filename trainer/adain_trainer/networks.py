@@ -28,7 +28,7 @@ AnyDecoder = Decoder | RefinementDecoder
 
 
 class PaintingNetwork(Protocol):
-    """The network that figures and sheets need; stylize_features() takes results of encode() and style_statistics()."""
+    """A network as figures and sheets need it; stylize_features() takes results of encode() and style_statistics()."""
 
     encoder: Encoder
 

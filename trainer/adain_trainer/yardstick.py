@@ -152,7 +152,7 @@ def compare(
     Args:
         judge: The encoder in whose scale both are measured, and whose device is used.
         side: Pixels of each picture, at least 16.
-        pairs: Most pairs.
+        pairs: The number of pairs, at most.
         progress: Called with pairs done and pairs in all.
     Returns:
         The distances; and for each pair content, style, our picture and theirs, side x side pixels.

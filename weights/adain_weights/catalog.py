@@ -20,7 +20,7 @@ from adain_weights.files import folder_or_put_aside, put_aside_name
 from adain_weights.manifest import read_manifest
 
 MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,127}")
-"""Never a path, whatever the platform."""
+"""Valid model names; none of them is a path on any platform."""
 
 DECODER, ENCODER, CARD, ABOUT = "decoder.safetensors", "encoder.safetensors", "README.md", "model.json"
 FORMAT = "adain-style model 1"

@@ -131,7 +131,7 @@ class ColourProfile:
     """
 
     def __init__(self, icc: bytes) -> None:
-        """Raises ProfileError."""
+        """Read a profile. Raises ProfileError when it is damaged or unsuitable."""
         self.icc = icc
         try:
             self.space = icc[16:20].decode("ascii").strip()

@@ -96,7 +96,7 @@ def pillow_formats(name: str) -> tuple[str, ...]:
 
 
 def remedy(name: str) -> str:
-    """A sentence's end about what a user can do about a format that cannot be read here."""
+    """The remedy for a format that cannot be read here, as the end of a sentence for the user."""
     if name in PLUGINS:
         return "pip install 'adain-style[formats]' makes that possible, or save it as PNG"
     return "save it as PNG"

@@ -36,7 +36,7 @@ class Statistics(Protocol):
 
 
 MeasureStatistics = Callable[[NDArray[np.float32]], Iterable[Statistics]]
-"""Returns a picture's statistics at each of LAYERS, in their order; (1, 3, height, width) float32, RGB in 0..1."""
+"""Measures a picture, (1, 3, height, width) float32, RGB in 0..1, at each of LAYERS, in their order."""
 
 
 def make_style(

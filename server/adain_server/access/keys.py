@@ -75,7 +75,7 @@ class KeyRing:
         return () if keys is None else keys.clients
 
     def is_listed(self, key: bytes) -> bool:
-        """Whether a CURVE public key, 32 bytes, is listed now. No key is while the file cannot be trusted."""
+        """Whether a CURVE public key, 32 bytes, is listed now. No key is listed while the file cannot be trusted."""
         try:
             status = self._file.stat()
             changed = status.st_mtime_ns, status.st_ino

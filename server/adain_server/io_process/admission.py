@@ -13,7 +13,7 @@ from adain_style.client.wire import PictureSpec, RegionSpec, RequestSpec, StyleF
 from adain_weights.catalog import find_model, is_model_name
 
 JOB_BYTES_A_PIXEL = 40
-"""Most bytes of a job per pixel of the largest content: 32 for layer and result of 32-bit RGBA, 8 for 8-bit masks."""
+"""Most bytes of a job per pixel of the largest content: layer and result of 32-bit RGBA take 32, eight masks 8."""
 
 
 def check_request(spec: RequestSpec, deadline_s: float | None, *, max_pixels: int) -> None:

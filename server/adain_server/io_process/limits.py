@@ -16,7 +16,7 @@ CROWD_GONE = 0.25
 
 
 def own_memory() -> int:
-    """Bytes in the machine's memory that only this process uses; 0 where the system does not say."""
+    """Bytes in the machine's memory that only this process uses; 0 where the system does not report it."""
     return memory_of("self")
 
 

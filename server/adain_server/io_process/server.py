@@ -38,7 +38,7 @@ from adain_weights.catalog import DECODER, known_models
 log = logging.getLogger(__name__)
 
 POLL_MS = 50
-"""How often limits are checked, whether or not a message comes."""
+"""Limits are checked at this interval, whether or not a message comes."""
 SWEEP_S = 1.0
 UPLOAD_TIMEOUT_S = 30.0
 RESULT_TIMEOUT_S = 60.0

@@ -41,7 +41,7 @@ from adain_style.client import protocol
 OnDraft = Callable[[Array], None]
 """Called with a draft of the picture, (h, w, 3) uint8 sRGB, at most drafts.SIDE pixels a side."""
 TILE_BYTES_PER_PIXEL = 2560
-"""The ncnn engine's peak memory for a tile, measured: activations and Winograd's workspace."""
+"""The ncnn engine's peak memory per pixel of a tile, measured: activations and Winograd's workspace."""
 SMALL_ENTRY = 256
 """Bytes of a cache entry with a negligible value."""
 OUTPUT_TILE = 1024
@@ -480,7 +480,7 @@ def working_size(request: RenderRequest) -> tuple[int, int]:
 def _reduces_painted(request: RenderRequest) -> bool:
     """Whether a preview is made by reducing paint of the layer's full size.
 
-    It is not where painting directly gives the same sooner: when no stroke is finer than the preview's pixels and no
+    It is not where painting it directly gives the same sooner: when no stroke is finer than the preview's pixels and no
     detail is taken from the layer.
     """
     size, content = request.out.shape[:2], request.content
@@ -494,7 +494,7 @@ def _behind(box: Box, size: tuple[int, ...], other: tuple[int, ...], *, reach: i
 
     Args:
         box: The dependent part. size: Height and width of its picture. other: Those of the picture that it is made of.
-        reach: Pixels of the other picture around each of its own.
+        reach: Pixels of the other picture around each pixel on which it depends.
     """
     down, across = other[0] / size[0], other[1] / size[1]
     scaled = Box(

@@ -338,7 +338,7 @@ def unpack_statistics(packed: bytes) -> StyleStatistics:
 
 
 def pack_region_statistics(statistics: RegionStatistics) -> bytes:
-    """A region's statistics of a film's frame: a byte for its index, then the output of pack_statistics()."""
+    """A region's statistics in a film's frame: a byte for its index, then the output of pack_statistics()."""
     return bytes([statistics.region]) + pack_statistics(statistics)
 
 
