@@ -127,8 +127,9 @@ def _check_colours(client: Client, result: dict[str, Any], *, alpha: float = 1.0
     colours = as_array(result["new screen"], source["bounds"], "U16")[..., :3] / 65535
     expected = _expected(client, shown, alpha=alpha)[..., :3] / 65535
     difference = np.abs(colours - expected)[seen].mean()
-    # Inks cannot show every colour, and Krita's own conversions of 16 bit of LABA are not exact.
-    assert difference < {"CMYKA": 0.06, "LABA": 0.05}.get(source["model"], 0.005)
+    # Inks cannot show every colour, and Krita's own conversions of 16 bit of LABA are not exact. Colours beyond sRGB's
+    # gamut have numbers above white, so that their paint is brighter than that of what the screen shows.
+    assert difference < {"CMYKA": 0.06, "LABA": 0.06}.get(source["model"], 0.01)
 
 
 def _gradient(model: str, depth: str) -> bytes:
