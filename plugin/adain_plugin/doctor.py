@@ -115,17 +115,9 @@ def _server(tell: Say) -> None:
     except AdainError as error:
         tell(f"answer: {error}")
         return
-    state = "ready" if status.ready else "loading"
-    tell(f"answer: version {about.server}, {state} on {status.device}, model {status.model} of {status.models}")
-    tell(f"running for {status.uptime_s / 60:.0f} minutes; its worker was started {status.worker_starts} times")
-    tell(
-        f"jobs: {status.uploading} arriving, {status.queued} waiting, {status.running} painted, "
-        f"{status.finished} to be fetched"
-    )
-    tell(f"pictures in memory: {_size(status.held_bytes)} of {_size(status.max_bytes)}")
-    tell(f"memory besides: {_size(status.memory)}, worker {_size(status.worker_memory)}")
-    tell(f"devices: {', '.join(status.devices) or 'not known yet'}")
-    tell(f"last error: {status.last_error or 'none'}")
+    tell(f"answer: version {about.server}")
+    for line in status.lines():
+        tell(line)
 
 
 def _hosts(machine: Machine, finders: Iterable[Callable[..., Sequence[Host]]], tell: Say) -> None:

@@ -78,17 +78,7 @@ def _show_status(connection_file: Path) -> int:
     """Print the running server's status; returns 0 when it is ready to paint, 1 when not."""
     with Client(read_connection_file(connection_file), name="adain-server --status") as client:
         status = client.status()
-    hours, minutes = divmod(round(status.uptime_s / 60), 60)
-    print(f"{'ready' if status.ready else 'loading'} on {status.device}, model {status.model} of {status.models}")
-    print(f"running for {hours} h {minutes} min, worker started {status.worker_starts} times")
-    print(
-        f"jobs: {status.uploading} arriving, {status.queued} waiting, {status.running} painted, "
-        f"{status.finished} to be fetched"
-    )
-    print(f"pictures in memory: {status.held_bytes / 1024**2:.0f} of {status.max_bytes / 1024**2:.0f} MiB")
-    print(f"memory besides: {status.memory / 1024**2:.0f} MiB, worker {status.worker_memory / 1024**2:.0f} MiB")
-    print(f"devices: {', '.join(status.devices) or 'not known yet'}")
-    print(f"last error: {status.last_error or 'none'}")
+    print(*status.lines(), sep="\n")
     return 0 if status.ready else 1
 
 

@@ -182,7 +182,10 @@ def test_control_changes_the_region_that_is_shown(controller: StylizeController,
     """And what all regions share."""
     controller.pick("sun", adds=False)
     controller.change_regions(["", "face"], 1)
-    controller.change(alpha=0.5, preserve_color="match", quality="fast")
+    view.controls.configure_mock(
+        alpha=0.5, preserve_color="match", stroke_size=2.0, detail=0.5, model="", quality="fast"
+    )
+    controller.take_controls()
     settings = controller.editor.settings
     assert [region.alpha for region in settings.regions] == [1.0, 0.5] and settings.quality == "fast"
     controller.show_region(0)

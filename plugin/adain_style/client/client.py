@@ -112,6 +112,20 @@ class ServerStatus:
     worker_starts: int
     last_error: str
 
+    def lines(self) -> list[str]:
+        """The status for people, in lines of English text."""
+        hours, minutes = divmod(round(self.uptime_s / 60), 60)
+        return [
+            f"{'ready' if self.ready else 'loading'} on {self.device}, model {self.model} of {self.models}",
+            f"running for {hours} h {minutes} min, worker started {self.worker_starts} times",
+            f"jobs: {self.uploading} arriving, {self.queued} waiting, {self.running} painted, "
+            f"{self.finished} to be fetched",
+            f"pictures in memory: {self.held_bytes / 1024**2:.0f} of {self.max_bytes / 1024**2:.0f} MiB",
+            f"memory besides: {self.memory / 1024**2:.0f} MiB, worker {self.worker_memory / 1024**2:.0f} MiB",
+            f"devices: {', '.join(self.devices) or 'not known yet'}",
+            f"last error: {self.last_error or 'none'}",
+        ]
+
 
 class Client:
     """A connection to one server. Use it in one thread, as a context manager."""

@@ -136,7 +136,7 @@ class StylizeDialog:
         self.preview = Preview()
         self.gallery = Gallery(lambda source, adds: controller.pick(source, adds=adds or self._mixes.get_active()))
         self.mix = Mix(controller.weigh, controller.take_out)
-        self.controls = Controls(self._control_changed)
+        self.controls = Controls(lambda: controller.take_controls(output=self.controls.output))
         self.regions = Regions(masks, controller.show_region, controller.change_regions)
         self._presets = Presets(controller.store, lambda: controller.editor.settings, controller.use, self.show_error)
         keys = Gtk.AccelGroup()
@@ -225,18 +225,6 @@ class StylizeDialog:
         return right
 
     # The user's choices
-
-    def _control_changed(self) -> None:
-        controls = self.controls
-        self.controller.change(
-            alpha=controls.alpha,
-            preserve_color=controls.preserve_color,
-            stroke_size=controls.stroke_size,
-            detail=controls.detail,
-            output=controls.output,
-            model=controls.model,
-            quality=controls.quality,
-        )
 
     def _add_picture(self) -> None:
         path = choose_picture(self._window, self.controller.saved.picture_folder)

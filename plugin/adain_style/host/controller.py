@@ -56,6 +56,30 @@ class MixView(Protocol):
 class ControlsView(Protocol):
     """The sliders and lists."""
 
+    @property
+    def alpha(self) -> float:
+        """The strength, 0..1."""
+
+    @property
+    def preserve_color(self) -> str:
+        """One of protocol.PRESERVE_COLOR."""
+
+    @property
+    def stroke_size(self) -> float:
+        """The stroke size; 0 fits it to the layer."""
+
+    @property
+    def detail(self) -> float:
+        """The detail, 0..1."""
+
+    @property
+    def model(self) -> str:
+        """The model's name; "" for the server's own."""
+
+    @property
+    def quality(self) -> str:
+        """One of protocol.QUALITY."""
+
     def show_settings(self, settings: StylizeSettings, region: RegionChoice, fitting: float) -> None:
         """Show the chosen settings without reporting a change. fitting: The stroke size that fits the layer."""
 
@@ -235,8 +259,9 @@ class StylizeController:
             change()
         except ChoiceError as error:
             self._view.show_error(error)
-        self.show_mix()
-        self.refresh()
+        else:
+            self.refresh()
+        self.show_mix()  # also after an error: a host's list may have marked one more
 
     def weigh(self, styles: Sequence[StyleChoice]) -> None:
         """Change the shares of the mix; its rows stay."""
@@ -248,10 +273,17 @@ class StylizeController:
         self.weigh(styles)
         self.show_mix()
 
-    def change(self, *, alpha: float, preserve_color: str, **settings: Any) -> None:
-        """Take the controls' values. settings: Fields of StylizeSettings that are the same for all regions."""
-        self.editor.change(**settings)
-        self.editor.change_region(alpha=alpha, preserve_color=preserve_color)
+    def take_controls(self, **others: Any) -> None:
+        """Take the controls' values. others: Fields of StylizeSettings for which only one host has a control."""
+        controls = self._view.controls
+        self.editor.change(
+            stroke_size=controls.stroke_size,
+            detail=controls.detail,
+            model=controls.model,
+            quality=controls.quality,
+            **others,
+        )
+        self.editor.change_region(alpha=controls.alpha, preserve_color=controls.preserve_color)
         self.refresh()
 
     def show_region(self, index: int) -> None:

@@ -140,7 +140,7 @@ class Panel(krita.DockWidget):
         self.preview = Preview()
         self.gallery = Gallery(controller.choose)
         self.mix = Mix(minus, controller.weigh, controller.take_out)
-        self.controls = Controls(self._control_changed)
+        self.controls = Controls(controller.take_controls)
         self.regions = Regions((plus, minus), self._mask_sources, controller.change_regions)
         self._presets = Presets(
             (save, delete), controller.store, lambda: controller.editor.settings, controller.use, self.show_error
@@ -307,17 +307,6 @@ class Panel(krita.DockWidget):
         )
 
     # The user's choices
-
-    def _control_changed(self) -> None:
-        controls = self.controls
-        self.controller.change(
-            alpha=controls.alpha,
-            preserve_color=controls.preserve_color,
-            stroke_size=controls.stroke_size,
-            detail=controls.detail,
-            model=controls.model,
-            quality=controls.quality,
-        )
 
     def _reset_all(self) -> None:
         self._presets.forget()
